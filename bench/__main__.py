@@ -73,6 +73,7 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     for name in names:
         title, measure = MEASUREMENTS[name]
+        # Before the measurement, which would raise the load average itself.
         on = machine.description()
         rows = measure()
         (RESULTS / f"{name}.json").write_text(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Contender = Callable[[int], Any]
@@ -21,6 +21,7 @@ def seconds(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[
     A contender is called with the number of the round.
     """
     seconds_by_name: dict[str, list[float]] = {name: [] for name in contenders}
+    # Round −1 warms caches up and does not count.
     for number in range(-1, rounds):
         for name, contender in contenders.items():
             begin = time.process_time()
@@ -32,5 +33,8 @@ def seconds(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[
 
 def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
     """How many times faster `fast` is: median, minimum and maximum over the rounds."""
-    ratios = [first / second for first, second in zip(slow, fast, strict=True)]
-    return {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+    return spread([first / second for first, second in zip(slow, fast, strict=True)])
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}

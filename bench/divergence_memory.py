@@ -56,28 +56,22 @@ ARMS = [
 
 
 def measure() -> list[dict[str, Any]]:
-    return [_in_fresh_process(*arm) for arm in ARMS]
-
-
-def _in_fresh_process(method: str, name: str, tokens: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.divergence_memory", method, name, str(tokens)]
-    return dict(
-        json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    )
+    rows = []
+    for method, name, tokens in ARMS:
+        # A fresh process each: memory that an allocator keeps would hide the next arm's peak.
+        command = [sys.executable, "-m", "bench.divergence_memory", method, name, str(tokens)]
+        finished = subprocess.run(command, check=True, capture_output=True, text=True)
+        rows.append(json.loads(finished.stdout))
+    return rows
 
 
 def _run(method: str, name: str, tokens: int) -> dict[str, Any]:
     hidden = torch.randn(TOKENS, HIDDEN).requires_grad_()
     weight = torch.empty(VOCABULARY, HIDDEN).normal_(std=0.02).requires_grad_()
-    teacher_hidden, teacher_weight = (
-        torch.randn(TOKENS, HIDDEN),
-        torch.empty(VOCABULARY, HIDDEN).normal_(std=0.02),
-    )
-    selected, ids, head = (
-        torch.randperm(TOKENS)[:tokens],
-        torch.zeros(tokens, dtype=torch.long),
-        Head(weight, None),
-    )
+    teacher_hidden = torch.randn(TOKENS, HIDDEN)
+    teacher_weight = torch.empty(VOCABULARY, HIDDEN).normal_(std=0.02)
+    selected, head = torch.randperm(TOKENS)[:tokens], Head(weight, None)
+    ids = torch.zeros(tokens, dtype=torch.long)
 
     def teacher_logits(some: slice) -> Tensor:
         return teacher_hidden[selected[some]] @ teacher_weight.T

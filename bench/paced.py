@@ -57,8 +57,9 @@ def _row(
 
 
 def _write_pool(folder: Path) -> int:
-    """Write 30 problems with pass rates between 0 and 1 and 20 at 0 or 1; return how many PACED
-    keeps.
+    """Write 30 problems with pass rates between 0 and 1 and 20 at 0 or 1.
+
+    Returns how many PACED keeps.
     """
     problems = make(POOL_FAMILIES, (1, 2, 3), SEARCHED, seed=0)
     _write(folder / "train.jsonl", problems)
@@ -110,6 +111,8 @@ def _tokens_of_a_pass(folder: Path, weighting: str, problem_count: int) -> Count
             ),
             (distillation, "count_trained", "trained", lambda _, __, answers: tokens_of(answers)),
         ):
+            # Each module has imported the function by name, so it is replaced in the module that
+            # calls it.
             stack.enter_context(patch.object(module, name, counting(category, name, tokens)))
         _start(folder, weighting, -(-problem_count // BATCH), suffix="again")
     return token_counts
@@ -154,6 +157,7 @@ def _start(folder: Path, weighting: str, steps: int, suffix: str = "") -> None:
                 "name": "own",
                 "problems_per_step": BATCH,
                 "rollouts": {"generate": {"sampling": SAMPLING}},
+                # Practically 0, so that answers keep their lengths over the pass.
                 "optimiser": {"learning_rate": 1e-12},
                 "until": {"steps": steps},
             }

@@ -36,10 +36,10 @@ def generate(
                 eos_token_id=list(language_model.eos_ids),
                 pad_token_id=language_model.eos_ids[0],
             )[:, ids.shape[1] :].tolist()
-        rows += [
-            (prompt, _cut(answer, language_model.eos_ids))
-            for prompt, answer in zip(group, answers, strict=True)
-        ]
+        for prompt, answer in zip(group, answers, strict=True):
+            # `generate` pads finished answers to the longest; what follows the end token is cut.
+            ends = (index + 1 for index, id in enumerate(answer) if id in language_model.eos_ids)
+            rows.append((prompt, tuple(answer[: next(ends, len(answer))])))
     return rows
 
 
@@ -53,8 +53,3 @@ def padded(prompts: Sequence[tuple[int, ...]], *, pad_left: bool) -> tuple[Tenso
         ids[row, columns] = torch.tensor(prompt)
         mask[row, columns] = 1
     return ids, mask
-
-
-def _cut(answer: list[int], ends: tuple[int, ...]) -> tuple[int, ...]:
-    length = next((index + 1 for index, id in enumerate(answer) if id in ends), len(answer))
-    return tuple(answer[:length])

@@ -164,6 +164,7 @@ def run(folder: Path, variant: str, adapter: Mapping[str, Any]) -> dict[str, Any
         "of these sampling": sorted(step["time/collect_s"] for step in steps)[STEPS // 2],
         "first loss": steps[0]["loss"],
         "last loss": steps[-1]["loss"],
+        # Linux counts in KiB, and the largest of all runs up to this one: children are one sum.
         "peak memory, GB": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9,
     }
 

@@ -29,17 +29,17 @@ START_SECONDS = 120
 
 @contextmanager
 def services() -> Iterator[Path]:
-    """Point this process and its children at a fresh, migrated database; yields the folder of
-    everything. Before Django is set up.
+    """Point this process and its children at a fresh, migrated database; yield the state folder.
+
+    Call it before Django is set up.
     """
     account = accounts.services_account()
-    folder = (
-        Path("/tmp") / f"stillroom-bench-{os.getpid()}-{secrets.token_hex(3)}"
-    )  # short, because it holds sockets
+    # Short, because it holds sockets, whose paths have about 100 characters at most.
+    folder = Path("/tmp") / f"stillroom-bench-{os.getpid()}-{secrets.token_hex(3)}"
     folders.make_private(folder, account)
     programs = folders.reachable_programs(CLONE, account)
     database = Postgres(programs, folder / "postgres", folder, folder / "postgres.log", account)
-    bell = Redis(programs, folder, folder / "redis.log", account)
+    redis = Redis(programs, folder, folder / "redis.log", account)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         postgres.prepare(database)
@@ -51,15 +51,15 @@ def services() -> Iterator[Path]:
             ),
         )
         redis_server.wait_until_ready(
-            bell,
-            stack.enter_context(process(bell.command(), bell.log, plain, "/", **account.popen())),
+            redis,
+            stack.enter_context(process(redis.command(), redis.log, plain, "/", **account.popen())),
         )
         state = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="stillroom-state-", dir="/tmp"))
         )
         os.environ |= {
             "DATABASE_URL": database.url,
-            "REDIS_URL": bell.url,
+            "REDIS_URL": redis.url,
             "SECRET_KEY": secrets.token_urlsafe(32),
             "STILLROOM_ENV_FILE": str(state / "env"),
             "STILLROOM_STATE": str(state),
@@ -76,13 +76,11 @@ def services() -> Iterator[Path]:
 @contextmanager
 def web_server(log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The address (`127.0.0.1:port`) and the process of a web server as the launcher starts it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", *uvicorn_arguments("127.0.0.1", port), "--no-access-log"]
     with process(command, log, dict(os.environ), str(CLONE)) as server:
         deadline = time.monotonic() + START_SECONDS
-        while not _answers(f"http://127.0.0.1:{port}/healthz"):
+        while not answers(f"http://127.0.0.1:{port}/healthz"):
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the web server did not start: {log.read_text()[-2000:]}")
             time.sleep(0.1)
@@ -93,9 +91,7 @@ def web_server(log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 def process(
     command: list[str], log: Path, environment: dict[str, str], folder: str, **options: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that is interrupted at the end of the context (Postgres ends at once then); `options`
-    are further ones of Popen.
-    """
+    """A child that is interrupted at the end of the context; `options` go to Popen."""
     with log.open("ab") as stream:
         child: subprocess.Popen[bytes] = subprocess.Popen(
             command, stdout=stream, stderr=stream, cwd=folder, env=environment, **options
@@ -103,11 +99,18 @@ def process(
     try:
         yield child
     finally:
+        # SIGINT is Postgres' fast shutdown; on SIGTERM it would wait for its clients.
         child.send_signal(signal.SIGINT)
         child.wait(30)
 
 
-def _answers(address: str) -> bool:
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(address: str) -> bool:
     try:
         urllib.request.urlopen(address, timeout=5).close()
     except OSError:

@@ -56,11 +56,13 @@ def take(
     outputs: dict[str, list[dict[str, Any]]] = {}
     for turn in range(turns):
         contenders = contender_source() if callable(contender_source) else contender_source
+        # Caches and the clock rate favour nobody if the order alternates.
         for name in sorted(contenders, reverse=bool(turn % 2)):
             finished = subprocess.run(
                 contenders[name], cwd=ROOT, env=environment, capture_output=True, text=True
             )
             if finished.returncode:
                 raise SystemExit(f"{' '.join(contenders[name])} failed:\n{finished.stderr[-2000:]}")
+            # The last line, because libraries print before it.
             outputs.setdefault(name, []).append(json.loads(finished.stdout.splitlines()[-1]))
     return outputs

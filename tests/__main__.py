@@ -38,9 +38,9 @@ class StepResult:
     unsteady: int = 0
 
     def counts(self) -> str:
-        others = {"skipped": self.skipped, "only when repeated": self.unsteady}
+        counts_by_label = {"skipped": self.skipped, "only when repeated": self.unsteady}
         return f"{self.passed} passed, {self.failed} failed" + "".join(
-            f", {count} {label}" for label, count in others.items() if count
+            f", {count} {label}" for label, count in counts_by_label.items() if count
         )
 
     def line(self) -> str:

@@ -41,7 +41,7 @@ def _empty_tables() -> None:
     """Empty all tables but those that migrations filled. Beside a server that still writes this may
     meet a deadlock, and tries again.
     """
-    for left in reversed(range(EMPTYINGS)):
+    for attempts_left in reversed(range(EMPTYINGS)):
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(
@@ -53,7 +53,7 @@ def _empty_tables() -> None:
                 )
             return
         except OperationalError as problem:
-            if not left or not isinstance(problem.__cause__, DeadlockDetected):
+            if not attempts_left or not isinstance(problem.__cause__, DeadlockDetected):
                 raise
 
 
@@ -73,5 +73,5 @@ def child_environment(services: None, django_db_setup: None) -> dict[str, str]:
     database, not the one beside it.
     """
     beside = urlsplit(os.environ["DATABASE_URL"])
-    ours = f"{beside.scheme}://{beside.netloc}/{connection.settings_dict['NAME']}?{beside.query}"
-    return {**os.environ, "DATABASE_URL": ours}
+    address = f"{beside.scheme}://{beside.netloc}/{connection.settings_dict['NAME']}?{beside.query}"
+    return {**os.environ, "DATABASE_URL": address}

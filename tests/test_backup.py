@@ -30,8 +30,8 @@ def empty(child_environment: dict[str, str]) -> Iterator[str]:
     """Yield the address of an empty database on the test's server."""
     with connection.cursor() as cursor:
         cursor.execute("CREATE DATABASE restored")
-    given = urlsplit(child_environment["DATABASE_URL"])
-    yield f"{given.scheme}://{given.netloc}/restored?{given.query}"
+    url = urlsplit(child_environment["DATABASE_URL"])
+    yield f"{url.scheme}://{url.netloc}/restored?{url.query}"
     with connection.cursor() as cursor:
         cursor.execute("DROP DATABASE restored WITH (FORCE)")
 

@@ -28,9 +28,9 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def services(compose: dict[str, Any]) -> dict[str, Any]:
-    found = compose["services"]
-    assert isinstance(found, dict)
-    return found
+    sections = compose["services"]
+    assert isinstance(sections, dict)
+    return sections
 
 
 def filled_in(text: object, variables: dict[str, str]) -> str:
@@ -42,8 +42,10 @@ def filled_in(text: object, variables: dict[str, str]) -> str:
     )
 
 
-def environment_of(service: dict[str, Any], **given: str) -> dict[str, str]:
-    return {name: filled_in(value, given) for name, value in service.get("environment", {}).items()}
+def environment_of(service: dict[str, Any], **variables: str) -> dict[str, str]:
+    return {
+        name: filled_in(value, variables) for name, value in service.get("environment", {}).items()
+    }
 
 
 def test_every_part_exists(services: dict[str, Any]) -> None:
@@ -131,16 +133,16 @@ def test_volumes_are_declared_and_only_the_artifacts_are_shared(
         for service in services.values()
         for volume in service.get("volumes", [])
     ]
-    named = [name for name in mounted if not name.startswith(".")]
+    volumes = [name for name in mounted if not name.startswith(".")]
 
-    assert set(named) == set(compose["volumes"])
-    assert {name for name in named if named.count(name) > 1} == {"artifacts"}
+    assert set(volumes) == set(compose["volumes"])
+    assert {name for name in volumes if volumes.count(name) > 1} == {"artifacts"}
     assert all((ROOT / name).exists() for name in mounted if name.startswith("."))
 
 
 def test_the_launcher_knows_the_commands(services: dict[str, Any]) -> None:
     assert {name: services[name]["command"] for name in OURS} == {
-        name: [part] for name, part in OURS.items()
+        name: [command] for name, command in OURS.items()
     }
     assert set(OURS.values()) == set(PARTS)
     assert '"-m", "workers.launcher"]' in (ROOT / "Dockerfile").read_text()
@@ -158,33 +160,33 @@ def test_trainers_have_the_time_for_a_checkpoint(services: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("name", OURS)
 def test_the_settings_that_compose_sets_are_read(services: dict[str, Any], name: str) -> None:
-    given = environment_of(services[name], STILLROOM_DOMAIN="stillroom.example")
-    found = environment.require(environment.read(given, Path("/nonexistent")))
+    variables = environment_of(services[name], STILLROOM_DOMAIN="stillroom.example")
+    settings = environment.require(environment.read(variables, Path("/nonexistent")))
     sources = [*(ROOT / "workers").rglob("*.py"), *(ROOT / "webapp").rglob("*.py")]
     read = {
-        word
+        name_read
         for source in sources
-        for word in re.findall(r"\b[A-Z][A-Z_]{3,}\b", source.read_text())
+        for name_read in re.findall(r"\b[A-Z][A-Z_]{3,}\b", source.read_text())
     }
 
-    assert set(given) <= read
-    assert (found.state, found.artifacts, found.logs) == (
+    assert set(variables) <= read
+    assert (settings.state, settings.artifacts, settings.logs) == (
         Path("/state"),
         Path("/artifacts"),
         "json",
     )
-    assert environment.database(found.database_url)["HOST"] == "postgres"
+    assert environment.database(settings.database_url)["HOST"] == "postgres"
 
 
 def test_the_web_is_behind_tls_and_answers_to_its_name_and_to_its_health_check(
     services: dict[str, Any],
 ) -> None:
-    found = environment.read(
+    settings = environment.read(
         environment_of(services["web"], STILLROOM_DOMAIN="stillroom.example"), Path("/nonexistent")
     )
 
-    assert found.https and found.host == "0.0.0.0"
-    assert found.allowed_hosts == ("stillroom.example", "localhost", "127.0.0.1")
+    assert settings.https and settings.host == "0.0.0.0"
+    assert settings.allowed_hosts == ("stillroom.example", "localhost", "127.0.0.1")
     assert "127.0.0.1:8000/readyz" in services["web"]["healthcheck"]["test"][-1]
 
 
@@ -220,6 +222,6 @@ def test_the_image_copies_only_existing_files() -> None:
 def test_the_image_owns_the_folders_that_are_mounted(services: dict[str, Any]) -> None:
     image = (ROOT / "Dockerfile").read_text()
     targets = {volume.split(":")[1] for name in OURS for volume in services[name]["volumes"]}
-    made = re.search(r"mkdir -p (.+?) &&", image)
+    mkdir = re.search(r"mkdir -p (.+?) &&", image)
 
-    assert made and targets <= set(made[1].split())
+    assert mkdir and targets <= set(mkdir[1].split())

@@ -39,10 +39,11 @@ def main() -> None:
     undrain.add_argument("node")
     options = parser.parse_args()
 
+    # Not before the arguments are parsed: `--help` and mistakes need neither settings nor Django.
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
     django.setup()
     # These modules import Django models, which need the setup above.
-    from workers import database, sweep
+    from workers import database, periodic_recovery
     from workers.attempt import restart, supervisor_start
     from workers.machine import draining
     from workers.shards import runner
@@ -54,7 +55,7 @@ def main() -> None:
         case "carry-shard":
             runner.execute(options.copy)
         case "sweep":
-            sweep.run_forever()
+            periodic_recovery.run_forever()
         case "stop-all":
             restart.stop_all(options.timeout)
         case "resume-all":

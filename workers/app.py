@@ -22,11 +22,14 @@ app = Celery("workers", broker=celery_broker(), include=["workers.tasks"])
 app.conf.update(
     task_serializer="json",
     accept_content=["json"],
+    # There is no result backend: Postgres says what a task did.
     task_ignore_result=True,
     task_default_queue="runs",
     # "runs" reaches any host; a host's own queue starts what was placed on it.
     task_queues=[Queue("runs"), Queue(f"node.{host.name()}")],
+    # Celery would replace the log handlers that Django has set up from STILLROOM_LOGS.
     worker_hijack_root_logger=False,
+    # Redis may be started after this worker.
     broker_connection_retry_on_startup=True,
 )
 

@@ -31,6 +31,8 @@ def set_session_timeouts() -> None:
     connection_created.connect(_set_timeouts, dispatch_uid="set session timeouts")
 
 
+# At the level of the module: Django refers to receivers weakly, so a local function would be gone
+# at once.
 def _set_timeouts(connection: BaseDatabaseWrapper, **_: object) -> None:
     with connection.cursor() as cursor:
         for name, value in SESSION_TIMEOUTS.items():
@@ -45,6 +47,7 @@ def retry_on_outage(work: Callable[[], Result]) -> Result:
             return work()
         except OUTAGES as error:
             log.warning("the database does not answer, trying again: %s", str(error).strip())
+            # A connection that broke is not replaced before it is closed.
             connections.close_all()
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)

@@ -16,12 +16,8 @@ from webapp.runs.models import Run, State
 from workers.attempt.supervisor_start import start_supervisor
 from workers.machine import allocation, host, registration
 
-PLANNING_LOCK = 0x57111  # key of the advisory lock; any constant that nothing else uses
-
-
-def place(run_id: int) -> bool:
-    """Place what can be placed now; return whether the run was placed."""
-    return run_id in place_queued()
+# Key of the advisory lock: any constant that nothing else in this database uses.
+PLANNING_LOCK = 0x57111
 
 
 def place_queued() -> list[int]:
@@ -36,6 +32,7 @@ def place_queued() -> list[int]:
         # Everyone who locks several runs locks them in order of their ids, which avoids deadlocks.
         list(runs.select_for_update(no_key=True).order_by("pk").values_list("pk"))
         placed = [placement for placement in placements if _claim(placement)]
+    # After the commit, because the machine that is woken reads the rows.
     for machine in {machine for placement in placed for machine in placement.machines}:
         if machine == host.name():
             start_placed()
@@ -58,6 +55,8 @@ def start_placed() -> None:
         "attempt__run__public_id", "attempt__number"
     )
     for public_id, attempt in [*led, *joined]:
+        # The file remains when a supervisor dies: to replace it is the task of `adopt_orphans`,
+        # which waits for a lease period.
         if not (host.attempt_folder(public_id, attempt) / "supervisor.lock").exists():
             start_supervisor(public_id, attempt)
 

@@ -6,18 +6,19 @@ Stillroom beside Trackio, W&B and MLflow.
 from __future__ import annotations
 
 import signal
-import statistics
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from bench.alternate import spread
 from bench.emit.recorders import RECORDERS
 from bench.turns import ROOT, Command, ours, take, tracker
 
 TURNS = 3
-SETTLE_SECONDS = 5.0  # child processes of a killed tracker may still write
+# Child processes of a killed tracker may still write.
+SETTLE_SECONDS = 5.0
 OURS = "Stillroom"
 
 
@@ -38,12 +39,7 @@ def measure() -> list[dict[str, Any]]:
             ("p99 µs", "p99_us"),
             ("points/s until durable", "durable_per_s"),
         ):
-            values = [turn[key] for turn in turns]
-            row[name] = {
-                "median": statistics.median(values),
-                "least": min(values),
-                "most": max(values),
-            }
+            row[name] = spread([turn[key] for turn in turns])
         rows.append(row)
     return rows
 

@@ -102,11 +102,14 @@ def _blocks(data: bytes) -> Iterator[bytes]:
     """
     offset, record = 7, b""
     while offset + 7 <= len(data):
+        # Too little is left of this block for a header; such a tail is padding.
         if 2**15 - offset % 2**15 < 7:
             offset += 2**15 - offset % 2**15
             continue
         _, length, kind = struct.unpack_from("<IHB", data, offset)
         fragment = data[offset + 7 : offset + 7 + length]
+        # Kinds: 1 a whole record, 2 its first fragment, 3 a middle one, 4 the last. 0 has never
+        # been written, and a short fragment was cut off by the kill.
         if kind == 0 or len(fragment) < length:
             return
         offset += 7 + length

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench import services, turns
+from bench.alternate import spread
 
 SECONDS = 8
 TURNS = 3
@@ -56,10 +55,8 @@ def measure() -> list[dict[str, Any]]:
 
 
 def _row(results: Sequence[dict[str, float]]) -> dict[str, Any]:
-    rates = [result["points_per_second"] for result in results]
-    rate_summary = {"median": statistics.median(rates), "least": min(rates), "most": max(rates)}
     return {
-        "points/s": rate_summary,
+        "points/s": spread([result["points_per_second"] for result in results]),
         **{
             name: statistics.median(result[name] for result in results)
             for name in ("p50_ms", "p95_ms")
@@ -140,9 +137,7 @@ def _served(
     log: Path, command: Callable[[str], list[str]], path: str, environment: dict[str, str]
 ) -> Iterator[str]:
     """A peer's server, killed with its whole process group, because not all end on SIGTERM."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = services.free_port()
     with log.open("wb") as stream:
         server = subprocess.Popen(
             command(str(port)),
@@ -154,7 +149,7 @@ def _served(
         )
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not _answers(f"http://127.0.0.1:{port}{path}"):
+        while not services.answers(f"http://127.0.0.1:{port}{path}"):
             if server.poll() is not None or time.monotonic() > deadline:
                 sys.exit(f"a peer's server did not start: {log.read_text()[-2000:]}")
             time.sleep(0.2)
@@ -162,11 +157,3 @@ def _served(
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
-
-
-def _answers(address: str) -> bool:
-    try:
-        urllib.request.urlopen(address, timeout=5).close()
-    except OSError:
-        return False
-    return True

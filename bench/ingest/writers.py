@@ -32,6 +32,8 @@ class Connection:
     def __init__(self, address: str, token: str) -> None:
         host, _, port = address.partition(":")
         self._socket = socket.create_connection((host, int(port)), timeout=TIMEOUT_SECONDS)
+        # Otherwise the last segment of a request may wait for the acknowledgement of the one
+        # before.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         headers = {
             "Host": address,

@@ -19,6 +19,7 @@ def emit(folder: Path, seconds: float, per_second: float) -> None:
     log = EventLog(folder / "events", attempt=1)
     start = time.monotonic()
     for step in range(1, round(seconds * per_second) + 1):
+        # From the start and not from the last emit, so that delays do not add up.
         time.sleep(max(0.0, start + step / per_second - time.monotonic()))
         values = {key: step + i / 7 for i, key in enumerate(KEYS)} | {EMITTED: time.time()}
         log.emit(

@@ -81,6 +81,7 @@ def _row(
     assert pages.stdin is not None and pages.stdout is not None
     pages.stdin.write("\n".join(cookies))
     pages.stdin.close()
+    # Only now: a page that subscribes late gets the first points as history.
     assert pages.stdout.readline() == "ready\n"
     folder = host.attempt_folder(run.public_id, claimed.number)
     before = _cpu_seconds(web)
@@ -93,14 +94,14 @@ def _row(
         str(SECONDS),
         str(per_second),
     ]
-    shim = subprocess.Popen(
-        [sys.executable, "-m", "workers.attempt.shim", str(folder), *emitter], cwd=CLONE
+    recorder = subprocess.Popen(
+        [sys.executable, "-m", "workers.attempt.exit_recorder", str(folder), *emitter], cwd=CLONE
     )
     while not TrainerProcess(folder).started():
-        assert shim.poll() is None
+        assert recorder.poll() is None
     start_supervisor(run.public_id, claimed.number)
     report = json.loads(pages.stdout.read())
-    shim.wait()
+    recorder.wait()
     delays = sorted(report["delays"])
     cuts = statistics.quantiles(delays, n=100)
     return {

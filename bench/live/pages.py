@@ -32,6 +32,7 @@ class Page:
         self, address: str, cookie: str, run: str, last: int, ready: asyncio.Semaphore
     ) -> None:
         headers = {"Cookie": cookie, "Origin": f"http://{address}"}
+        # Uncompressed, as the web server sends frames to every page.
         async with connect(
             f"ws://{address}/live/", additional_headers=headers, compression=None, max_size=2**22
         ) as socket:
@@ -53,6 +54,7 @@ class Page:
 
     def take(self, text: str | bytes) -> None:
         frame: dict[str, Any] = json.loads(text)
+        # After the frame is decoded: a page shows a number no earlier.
         now = time.time()
         self.frames += 1
         self.bytes += len(text)

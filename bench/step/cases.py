@@ -45,6 +45,7 @@ def tiny(steps: int, questions: int = 48) -> Job:
 
 def middle(folder: Path, *, ragged: bool, bfloat16: bool, steps: int, threads: int) -> Job:
     """The job on random models, which are written to `folder` if they do not exist."""
+    # 0 is the padding.
     ends = range(1, VOCABULARY // MEAN_LIFE if ragged else 2)
     for seed, (role, shape) in enumerate(MIDDLE.items()):
         if not (folder / role).exists():

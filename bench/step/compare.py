@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def _compare(name: str, job: Job, folder: Path, turns: int = TURNS) -> dict[str,
     results_by_contender = _run(job, folder, turns)
     cpu, wall = (
         {
-            contender: [_rate(turn, key) for turn in results]
+            contender: [_tokens_per_second(turn, key) for turn in results]
             for contender, results in results_by_contender.items()
         }
         for key in ("cpu_s", "wall_s")
@@ -95,9 +94,7 @@ def _run(job: Job, folder: Path, turns: int) -> dict[str, list[dict[str, Any]]]:
     return take(contenders, turns, job.threads)
 
 
-def _rate(turn: dict[str, Any], clock: str) -> float:
-    """Median tokens per second over the steps, so that a single delayed step does not count."""
-    seconds: Sequence[float] = turn[clock]
-    return statistics.median(
-        tokens / step_seconds for tokens, step_seconds in zip(turn["tokens"], seconds, strict=True)
-    )
+def _tokens_per_second(turn: dict[str, Any], clock: str) -> float:
+    """The median over the steps, so that a single delayed step does not count."""
+    steps = zip(turn["tokens"], turn[clock], strict=True)
+    return statistics.median(tokens / seconds for tokens, seconds in steps)

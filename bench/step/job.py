@@ -20,12 +20,12 @@ WARM_UP = 3
 
 @dataclass(frozen=True)
 class Job:
-    """On-policy distillation by reverse KL: in every step the student answers all `questions`
-    afresh, with at most `longest` tokens.
+    """On-policy distillation by reverse KL, with at most `longest` tokens an answer.
 
-    `student` and `teacher` are model folders; `held_out` is a question to evaluate on, where that
-    cannot be left out. `bfloat16` asks for updates computed in it. The learning rate is as good as
-    0, so that answers stay as long as they were.
+    In every step the student answers all `questions` afresh. `student` and `teacher` are model
+    folders; `held_out` is a question to evaluate on, where that cannot be left out. `bfloat16` asks
+    for updates computed in it. The learning rate is as good as 0, so that answers stay as long as
+    they were.
     """
 
     student: str
@@ -56,6 +56,7 @@ class Clock:
 
     def tick(self, tokens: int) -> None:
         """Record the end of a step that trained on `tokens` tokens."""
+        # Unix time, because the first step is measured from the start of the process.
         self.wall.append(time.time())
         self.cpu.append(_cpu_seconds())
         self.tokens.append(tokens)

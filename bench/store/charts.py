@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote
 
+from bench.services import free_port
 from bench.store import material, site
 from bench.turns import TRACKERS
 from workers.launcher.services.postgres import USER, Postgres
@@ -29,8 +30,8 @@ Ask = Callable[[], tuple[float, bytes]]
 
 
 def measure() -> list[dict[str, Any]]:
-    with site.database() as server, ExitStack() as open_, tempfile.TemporaryDirectory() as folder:
-        stillroom, mlflow, trackio = _Ours(open_), _MLflow(server, open_), _Trackio(folder, open_)
+    with site.database() as server, ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
+        stillroom, mlflow, trackio = _Ours(stack), _MLflow(server, stack), _Trackio(folder, stack)
         runs = {name: material.new_run(name) for name in ("one", "wide", "short", "long")}
         _fill(runs["one"], ["loss"], STEPS)
         _fill(runs["wide"], ALL, STEPS)
@@ -84,7 +85,7 @@ def _fill(run: Any, keys: list[str], steps: int) -> None:
 class _Ours:
     """The page's own endpoint, as somebody who is signed in."""
 
-    def __init__(self, open_: ExitStack) -> None:
+    def __init__(self, stack: ExitStack) -> None:
         from django.conf import settings
         from django.test import Client
 
@@ -95,8 +96,8 @@ class _Ours:
         Membership.objects.create(team=team, user=user, role="viewer")
         client = Client()
         client.force_login(user)
-        port = site.free_port()
-        open_.enter_context(site.serving(site.web(port), port, "/version"))
+        port = free_port()
+        stack.enter_context(site.serving(site.web(port), port, "/version"))
         cookie = (
             f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
         )
@@ -110,13 +111,13 @@ class _Ours:
 class _MLflow:
     """Its server on the same Postgres. Its page asks for each chart by itself."""
 
-    def __init__(self, server: Postgres, open_: ExitStack) -> None:
+    def __init__(self, server: Postgres, stack: ExitStack) -> None:
         import psycopg
 
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute("CREATE DATABASE mlflow")
         address = f"postgresql+psycopg2://{USER}@/mlflow?host={server.sockets}"
-        port = site.free_port()
+        port = free_port()
         command = [
             str(TRACKERS.parent / "mlflow"),
             "server",
@@ -131,7 +132,7 @@ class _MLflow:
             "PATH": f"{TRACKERS.parent}{os.pathsep}{os.environ['PATH']}",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
-        open_.enter_context(site.serving(command, port, "/health", settings))
+        stack.enter_context(site.serving(command, port, "/health", settings))
         self._caller = site.Caller(port)
         _, answer = self._caller.timed(
             "POST", "/api/2.0/mlflow/runs/create", json.dumps({"experiment_id": "0"}).encode()
@@ -155,6 +156,7 @@ class _MLflow:
                                 False,
                             )
                         )
+            # Rows that were copied in have no statistics yet, and the planner would scan the table.
             connection.execute("ANALYZE")
 
     def asks(self, keys: list[str]) -> Ask:
@@ -176,8 +178,8 @@ class _MLflow:
 class _Trackio:
     """Its dashboard's server, on its own SQLite file."""
 
-    def __init__(self, folder: str, open_: ExitStack) -> None:
-        port = site.free_port()
+    def __init__(self, folder: str, stack: ExitStack) -> None:
+        port = free_port()
         command = [
             str(TRACKERS),
             "-m",
@@ -186,7 +188,7 @@ class _Trackio:
             str(STEPS),
             str(SPIKE),
         ]
-        open_.enter_context(site.serving(command, port, "/version", {"TRACKIO_DIR": folder}))
+        stack.enter_context(site.serving(command, port, "/version", {"TRACKIO_DIR": folder}))
         self._caller = site.Caller(port)
 
     def asks(self) -> Ask:

@@ -39,11 +39,8 @@ def _one_run(most: int) -> list[dict[str, Any]]:
             start = time.perf_counter()
             material.append(run, rows)
             duration = time.perf_counter() - start
-            total_seconds, slowest, step = (
-                total_seconds + duration,
-                max(slowest, duration),
-                step + len(rows),
-            )
+            total_seconds, slowest = total_seconds + duration, max(slowest, duration)
+            step += len(rows)
         rate = (step - before) * len(KEYS) / total_seconds
         table_rows.append(
             _row(
@@ -55,7 +52,8 @@ def _one_run(most: int) -> list[dict[str, Any]]:
                 material.stored_bytes() / points,
             )
         )
-        print(table_rows[-1], file=sys.stderr, flush=True)  # the last rows take hours
+        # The last rows take hours.
+        print(table_rows[-1], file=sys.stderr, flush=True)
     _compact(run)
     return [
         *table_rows,

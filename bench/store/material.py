@@ -88,10 +88,7 @@ def stored_bytes() -> int:
             "metrics_level, metrics_log"
         )
         cursor.execute(
-            (
-                "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND "
-                "relname LIKE 'metrics\\_%%'"
-            ),
-            [],
+            "SELECT sum(pg_total_relation_size(oid)) FROM pg_class "
+            "WHERE relkind = 'r' AND relname LIKE 'metrics\\_%'"
         )
         return int(cursor.fetchone()[0])

@@ -7,16 +7,15 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.services import answers
 from bench.turns import ROOT
 from workers.launcher.services import account as accounts
 from workers.launcher.services import folders, postgres
@@ -50,6 +49,7 @@ def database() -> Iterator[Postgres]:
         postgres.wait_until_ready(server, process)
         os.environ |= {
             "DATABASE_URL": server.url,
+            # Nothing listens there: charts need no notifications.
             "REDIS_URL": "redis://127.0.0.1:1",
             "SECRET_KEY": secrets.token_urlsafe(32),
             "STILLROOM_STATE": str(folder / "state"),
@@ -67,12 +67,6 @@ def database() -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @contextmanager
 def serving(
     command: Sequence[str], port: int, ready: str, environment: Mapping[str, str] | None = None
@@ -88,16 +82,13 @@ def serving(
     )
     try:
         deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{ready}", timeout=5).close()
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"{' '.join(command)} does not answer") from None
-                time.sleep(0.2)
+        while not answers(f"http://127.0.0.1:{port}{ready}"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{' '.join(command)} does not answer")
+            time.sleep(0.2)
         yield
     finally:
+        # The whole group, because not all servers end their workers on SIGTERM.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 

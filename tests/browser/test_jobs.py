@@ -25,8 +25,8 @@ from workers.shards import placement
 @pytest.fixture
 def data(still: Team, alice: User, tmp_path: Path) -> DataSet:
     """Forty sums as a data set of the team."""
-    found = arithmetic.make(("add",), (1, 2), 40, 0)
-    lines = [f"{problem.question},{problem.answer}" for problem in found]
+    problems = arithmetic.make(("add",), (1, 2), 40, 0)
+    lines = [f"{problem.question},{problem.answer}" for problem in problems]
     (tmp_path / "sums.csv").write_text("\n".join(["question,answer", *lines]))
     columns = {"question": "question", "answer": "answer"}
     return DataSet.objects.create(

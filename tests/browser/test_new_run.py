@@ -46,7 +46,7 @@ def choose(page: Page, selector: str, value: str) -> None:
 def test_the_drawn_weights_equal_those_of_the_trainer(form: Page) -> None:
     rates = np.linspace(0, 1, 33)
     for alpha, beta, floor in product((0, 0.5, 1, 3, 16), (0, 1, 2.5), (0, 0.1)):
-        drawn = form.evaluate(
+        form_weights = form.evaluate(
             """async ([rates, weighting]) => {
               const { weigh } = await import("/static/js/form/weights.js");
               return rates.map((p) => weigh(p, weighting));
@@ -54,7 +54,7 @@ def test_the_drawn_weights_equal_those_of_the_trainer(form: Page) -> None:
             [rates.tolist(), {"kind": "paced", "alpha": alpha, "beta": beta, "floor": floor}],
         )
         np.testing.assert_allclose(
-            drawn, paced_weights(rates, alpha, beta, floor), rtol=1e-12, atol=0
+            form_weights, paced_weights(rates, alpha, beta, floor), rtol=1e-12, atol=0
         )
 
 

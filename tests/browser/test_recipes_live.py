@@ -12,7 +12,7 @@ from tests.faults.conftest import over, process_of, until
 from webapp.access.models import User
 from webapp.runs.models import ACTIVE, Run
 from workers.machine import host
-from workers.run_placement import place
+from workers.run_placement import place_queued
 
 SMALL = {
     "data.train.count": "40",
@@ -66,7 +66,7 @@ def test_a_recipe_runs_from_its_form_and_fills_its_panel(
     page.wait_for_url("**/runs/*/", wait_until="networkidle")
     run = Run.objects.get()
     page.goto(f"/runs/{run.public_id}/{panel}")
-    assert place(run.pk)
+    assert run.pk in place_queued()
     expect(page.locator(selector).first).to_be_visible(timeout=120_000)
     until(partial(over, run))
     assert run.state == "completed", run.reason

@@ -76,16 +76,16 @@ def test_these_pages_are_accessible_and_fit(
     inside, outside = open_page(alice, viewport, dark), open_page(None, viewport, dark)
     inside.goto("/team/")
     inside.get_by_role("button", name="Create a link").click()
-    places = [(inside, path) for path in ("", "/account/", f"/runs/{run.public_id}/share/")]
+    visits = [(inside, path) for path in ("", "/account/", f"/runs/{run.public_id}/share/")]
     tokens = (
         one_time_links.make_sign_in_link(alice),
         one_time_links.invite(still, "viewer", alice),
     )
-    places += [
+    visits += [
         (outside, path)
         for path in ("/sign-in/", f"/sign-in/{tokens[0]}/", f"/invitations/{tokens[1]}/")
     ]
-    for page, path in places:
+    for page, path in visits:
         if path:
             page.goto(path)
         assert axe_violations(page) == [], path

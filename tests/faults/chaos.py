@@ -143,7 +143,7 @@ def processes(site: World, argument: str) -> list[psutil.Process]:
 def _arguments(process: psutil.Process) -> list[str]:
     try:
         arguments: list[str] = process.cmdline()
-        return arguments if "workers.attempt.shim" not in arguments else []
+        return arguments if "workers.attempt.exit_recorder" not in arguments else []
     except psutil.Error:
         return []
 

@@ -24,7 +24,7 @@ from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
 from workers.attempt.trainer_process import REPOSITORY, TrainerProcess
 from workers.machine import host
-from workers.run_placement import place
+from workers.run_placement import place_queued
 
 WAIT_SECONDS = 120
 Sweep = subprocess.Popen[bytes]
@@ -133,7 +133,7 @@ def queued(team: Team, steps: int, seed: int = 5) -> Run:
 
 def started(run: Run) -> Run:
     """Place the run on this host and return it."""
-    assert place(run.pk)
+    assert run.pk in place_queued()
     run.refresh_from_db()
     return run
 

@@ -133,9 +133,11 @@ def test_a_part_whose_result_is_stored_twice_counts_once(team: Team, tmp_path: P
         for shard in submitted.shards.all()
         for number in (1, 2)
     ]
-    for part, copy in enumerate(copies):
-        execute_part(spec, copy.shard.part, submitted.shards.count(), tmp_path / f"{part}.jsonl")
-    assert [store_result(copy, tmp_path / f"{part}.jsonl") for part, copy in enumerate(copies)] == [
+    for index, copy in enumerate(copies):
+        execute_part(spec, copy.shard.part, submitted.shards.count(), tmp_path / f"{index}.jsonl")
+    assert [
+        store_result(copy, tmp_path / f"{index}.jsonl") for index, copy in enumerate(copies)
+    ] == [
         True,
         False,
     ] * submitted.shards.count()

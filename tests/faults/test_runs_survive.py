@@ -15,7 +15,7 @@ from webapp.access.models import Team
 from webapp.runs import lifecycle
 from webapp.runs.models import Run, State
 from webapp.series import series_store
-from workers import sweep
+from workers import periodic_recovery
 from workers.attempt.trainer_process import REPOSITORY
 
 from .conftest import (
@@ -114,21 +114,23 @@ def test_a_killed_supervisor_is_replaced_while_the_trainer_continues(team: Team)
     ]
     supervisor.kill()
     assert process_of(run).pid(), "the trainer outlives its supervisor"
-    until(lambda: over_after(sweep.adopt_orphans, run))
+    until(lambda: over_after(periodic_recovery.adopt_orphans, run))
     assert_undisturbed_record(run, attempts=1)
 
 
 @pytest.mark.usefixtures("light")
-def test_a_trainer_that_vanished_with_its_shim_is_resumed_automatically(team: Team) -> None:
+def test_a_trainer_that_vanished_with_its_exit_recorder_is_resumed_automatically(
+    team: Team,
+) -> None:
     """This happens after a restart of the machine: there is no exit report."""
     run = steady_run(team)
     until(trained(run, 12))
     trainer = psutil.Process(process_of(run).pid())
-    shim = trainer.parent()
-    assert shim is not None
-    shim.kill()
+    recorder = trainer.parent()
+    assert recorder is not None
+    recorder.kill()
     trainer.kill()
-    until(lambda: over_after(sweep.sweep, run))
+    until(lambda: over_after(periodic_recovery.sweep, run))
     assert_undisturbed_record(run, attempts=2)
     assert any("disappeared" in row.reason for row in run.transitions.all())
 

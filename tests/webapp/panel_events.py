@@ -32,12 +32,12 @@ ANSWERS = 200
 
 def calibration(step: int, when: str = "during", readout: summary.Readout = "stated") -> Event:
     """200 answers, the first of them right; one of ten states nothing that can be read."""
-    right = [at < rate(step) * ANSWERS for at in range(ANSWERS)]
+    right = [index < rate(step) * ANSWERS for index in range(ANSWERS)]
     claimed = 0.9 + (rate(step) - 0.9) * step / 60
     unreadable = readout == "stated"
     stated: list[float | None] = [
-        None if unreadable and at % 10 == 0 else min(1.0, claimed + 0.1 * (at % 3 - 1))
-        for at in range(ANSWERS)
+        None if unreadable and index % 10 == 0 else min(1.0, claimed + 0.1 * (index % 3 - 1))
+        for index in range(ANSWERS)
     ]
     wrong = ["missing" if value is None else "" for value in stated]
     fields = summary.summarise(readout, stated, right, wrong)
@@ -48,10 +48,10 @@ def token_regions(step: int) -> Event:
     """1,000 tokens; the half with the larger divergence is kept."""
     random = np.random.default_rng(step)
     entropy, divergence = random.exponential(0.6, 1000), random.lognormal(-4 + step / 60, 2, 1000)
-    found = token_importance.regions(
+    regions = token_importance.regions(
         entropy, divergence, divergence > np.median(divergence), vocabulary=64
     )
-    return {"type": "token_regions", "step": step, "stage": "forward", **found}
+    return {"type": "token_regions", "step": step, "stage": "forward", **regions}
 
 
 def privileged(step: int, when: str = "during", continuation: float | None = 0.7) -> Event:
@@ -93,7 +93,7 @@ def pipeline(step: int) -> Event:
 
 def metrics_of(event: Event) -> Event:
     """The metrics that the trainer writes beside an event."""
-    made = {
+    metrics_by_type = {
         "calibration": summary.metrics,
         "token_regions": token_importance.region_metrics,
         "privileged": _rates,
@@ -102,7 +102,7 @@ def metrics_of(event: Event) -> Event:
         "type": "metrics",
         "step": event["step"],
         "stage": "forward",
-        "values": made[event["type"]](event),
+        "values": metrics_by_type[event["type"]](event),
     }
 
 
@@ -119,12 +119,12 @@ def _rates(event: Event) -> dict[str, float]:
 
 def send_panels(recorder: Recorder, step: int, when: str = "during") -> None:
     """Everything that the panels show of a step."""
-    told = [
+    events = [
         calibration(step, when, "stated"),
         calibration(step, when, "expected"),
         calibration(step, when, "answer"),
     ]
     regions, rates = token_regions(step), privileged(step, when)
     recorder.send(
-        [*told, regions, rates, pipeline(step), *map(metrics_of, [*told, regions, rates])]
+        [*events, regions, rates, pipeline(step), *map(metrics_of, [*events, regions, rates])]
     )

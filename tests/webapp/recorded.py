@@ -343,8 +343,8 @@ def passes(i: int, step: int) -> int:
 
 def answer(i: int, step: int, source: str) -> dict[str, Any]:
     """An answer of four tokens to problem i; the last but one is where the models disagree most."""
-    written = source == "student"
-    said = 2 * i + (i % 2 if written else 0)
+    by_student = source == "student"
+    sum_stated = 2 * i + (i % 2 if by_student else 0)
     return {
         "problem": problem(i),
         "question": f"What is {i} + {i}?",
@@ -353,16 +353,16 @@ def answer(i: int, step: int, source: str) -> dict[str, Any]:
         "source": source,
         "prompt_ids": [1, 2],
         "ids": [3, 4, 5, 6],
-        "tokens": ["The", " sum", f" {said}", "\n"],
-        "text": f"The sum {said}\n",
-        "answer": str(said),
-        "verdict": said == 2 * i,
-        "truncated": written and i == 3,
+        "tokens": ["The", " sum", f" {sum_stated}", "\n"],
+        "text": f"The sum {sum_stated}\n",
+        "answer": str(sum_stated),
+        "verdict": sum_stated == 2 * i,
+        "truncated": by_student and i == 3,
         "weight": 1.0,
-        "student_logprob": [-0.1, -0.2, -1.5, -0.01] if written else None,
-        "teacher_logprob": [-0.1, -0.3, -3.0 if written else -0.2, -0.01],
-        "divergence": [0.004, 0.1, 2.5, 0.02] if written else None,
-        "entropy": [0.1, 0.3, 1.2, 0.0] if written else None,
-        "student_top": ["The", " sum", f" {2 * i + 1}", "\n"] if written else None,
-        "teacher_top": ["The", " sum", f" {2 * i}", "\n"] if written else None,
+        "student_logprob": [-0.1, -0.2, -1.5, -0.01] if by_student else None,
+        "teacher_logprob": [-0.1, -0.3, -3.0 if by_student else -0.2, -0.01],
+        "divergence": [0.004, 0.1, 2.5, 0.02] if by_student else None,
+        "entropy": [0.1, 0.3, 1.2, 0.0] if by_student else None,
+        "student_top": ["The", " sum", f" {2 * i + 1}", "\n"] if by_student else None,
+        "teacher_top": ["The", " sum", f" {2 * i}", "\n"] if by_student else None,
     }

@@ -20,9 +20,9 @@ async def quiet() -> None:
     """The hub's own tasks, which end when the last socket has left, are over: they do not outlive
     the event loop of the test.
     """
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    if left:
-        _, pending = await asyncio.wait(left, timeout=SECONDS)
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    if tasks:
+        _, pending = await asyncio.wait(tasks, timeout=SECONDS)
         assert not pending, f"still at work: {pending}"
 
 

@@ -51,11 +51,11 @@ class World:
         rollout = self.run.rollouts.first()
         assert rollout is not None
         (folder / "data").write_bytes(b"question,answer\n1 + 1?,2\n")
-        stored = artifacts.put(folder / "data", still)
+        artifact = artifacts.put(folder / "data", still)
         data = DataSet.objects.create(
             team=still,
             name="sums",
-            artifact=stored,
+            artifact=artifact,
             fingerprint="f" * 64,
             filename="sums.csv",
             format="csv",
@@ -64,7 +64,7 @@ class World:
         job = jobs.create_job(still, alice, JobSpec(), 400, 1)
         node = Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1)
         self.invitation = one_time_links.invite(still, Role.VIEWER, alice)
-        self.queries = {"preview_data": f"?file={stored.sha256}&filename=sums.csv"}
+        self.queries = {"preview_data": f"?file={artifact.sha256}&filename=sums.csv"}
         self.places: dict[str, Any] = {
             "sign_in_link": {"token": one_time_links.make_sign_in_link(alice)},
             "invitation": {"token": self.invitation},
@@ -140,14 +140,14 @@ def world(
 
 
 def make_world(folder: Path) -> World:
-    still, other = (
+    still, other_team = (
         Team.objects.create(name=name.title(), slug=name) for name in ("still", "other")
     )
     people = {
         "alice": member("alice@still.example", "Alice", still, Role.ADMIN),
         "erin": member("erin@still.example", "Erin", still, Role.EDITOR),
         "bob": member("bob@still.example", "Bob", still, Role.VIEWER),
-        "charlie": member("charlie@other.example", "Charlie", other, Role.ADMIN),
+        "charlie": member("charlie@other.example", "Charlie", other_team, Role.ADMIN),
     }
     return World(still, people, folder)
 
@@ -208,9 +208,9 @@ def ask(world: World, person: str, method: str, address: str) -> HttpResponseBas
 
 
 def test_every_address_has_a_row() -> None:
-    named = {pattern.name for pattern in patterns()}
-    assert None not in named, "every address needs a name"
-    assert named == {name for name, _ in TABLE}
+    names = {pattern.name for pattern in patterns()}
+    assert None not in names, "every address needs a name"
+    assert names == {name for name, _ in TABLE}
 
 
 @pytest.mark.django_db
@@ -268,19 +268,19 @@ def test_no_form_of_another_site_is_obeyed(world: World, name: str) -> None:
 def test_a_share_link_opens_no_other_run(world: World) -> None:
     for name, method in TABLE:
         if "run_id" in names_in(name) and name not in ("rollout", "revoke_share"):
-            found = outcome(ask(world, "guest", method, world.address(name, world.sibling)))
-            assert found in ("none", "door"), (name, method)
+            result = outcome(ask(world, "guest", method, world.address(name, world.sibling)))
+            assert result in ("none", "door"), (name, method)
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_everybody_hears_on_the_socket_what_the_table_says(tmp_path: Path) -> None:
     world = await sync_to_async(make_world)(tmp_path)
     for question, row in SOCKET.items():
-        found = {
+        message_types = {
             person: await heard(await sync_to_async(world.client)(person), question, world.run)
             for person in CAST
         }
-        assert found == dict(zip(CAST, row.split(), strict=True)), question
+        assert message_types == dict(zip(CAST, row.split(), strict=True)), question
     await quiet()
 
 
@@ -291,9 +291,9 @@ async def heard(client: Client, question: str, run: Run) -> str:
         return "closed"
     await socket.say(type=question, **({"run": run.public_id} if question == "subscribe" else {}))
     silent = question != "subscribe" and await socket.receive_nothing(timeout=0.3)
-    found = "silence" if silent else str((await socket.hear())["type"])
+    message_type = "silence" if silent else str((await socket.hear())["type"])
     await socket.disconnect()
-    return found
+    return message_type
 
 
 MANAGER = re.compile(
@@ -311,13 +311,13 @@ def test_views_and_consumers_ask_the_access_module_for_what_they_show() -> None:
         or {"views", "api"} & set(path.parts)
     ]
     assert len(guarded) > 10
-    found = [
+    direct_queries = [
         f"{path.relative_to(root)}: {line.strip()}"
         for path in guarded
         for line in path.read_text().splitlines()
         if MANAGER.search(line)
     ]
-    assert found == []
+    assert direct_queries == []
 
 
 def test_a_view_is_private_unless_it_is_marked() -> None:

@@ -73,15 +73,15 @@ def test_runs_and_machines_are_counted(scrape: Any, run: Run, still: Team, tmp_p
     node = Node.objects.create(name="forge", address="10.0.0.1", cpus=8, memory_bytes=2**34)
     Device.objects.create(node=node, kind="cuda", index=0, allocated_to="run/abc/1")
     Device.objects.create(node=node, kind="cuda", index=1)
-    found = scrape()
-    assert found["stillroom_runs", (("state", "queued"),)] == 1
-    assert found["stillroom_runs", (("state", "running"),)] == 1
-    assert found["stillroom_runs", (("state", "failed"),)] == 0
-    assert found["stillroom_devices", (("held", "yes"), ("kind", "cuda"))] == 1
-    assert found["stillroom_devices", (("held", "no"), ("kind", "cuda"))] == 1
-    assert found["stillroom_ingest_behind_seconds", ()] > 1000  # the recorded events are old
-    assert 0 <= found["stillroom_sweep_age_seconds", ()] < 60
-    assert found["stillroom_database_up", ()] == 1
+    figures = scrape()
+    assert figures["stillroom_runs", (("state", "queued"),)] == 1
+    assert figures["stillroom_runs", (("state", "running"),)] == 1
+    assert figures["stillroom_runs", (("state", "failed"),)] == 0
+    assert figures["stillroom_devices", (("held", "yes"), ("kind", "cuda"))] == 1
+    assert figures["stillroom_devices", (("held", "no"), ("kind", "cuda"))] == 1
+    assert figures["stillroom_ingest_behind_seconds", ()] > 1000  # the recorded events are old
+    assert 0 <= figures["stillroom_sweep_age_seconds", ()] < 60
+    assert figures["stillroom_database_up", ()] == 1
 
 
 def test_without_postgres_the_figures_of_the_process_are_still_told(
@@ -91,9 +91,9 @@ def test_without_postgres_the_figures_of_the_process_are_still_told(
         raise OperationalError("connection refused")
 
     monkeypatch.setattr(prometheus, "_run_gauges", refuse)
-    found = scrape()
-    assert found["stillroom_database_up", ()] == 0
-    assert ("stillroom_live_frames_total", ()) in found
+    figures = scrape()
+    assert figures["stillroom_database_up", ()] == 0
+    assert ("stillroom_live_frames_total", ()) in figures
 
 
 def test_requests_are_timed_by_view(scrape: Any, client: Client, alice: User, run: Run) -> None:
@@ -101,8 +101,8 @@ def test_requests_are_timed_by_view(scrape: Any, client: Client, alice: User, ru
     before = scrape().get(("stillroom_request_seconds_count", labels), 0)
     client.force_login(alice)
     client.get(f"/runs/{run.public_id}/")
-    found = scrape()
-    assert found["stillroom_request_seconds_count", labels] == before + 1
+    figures = scrape()
+    assert figures["stillroom_request_seconds_count", labels] == before + 1
 
 
 def test_no_label_names_a_team_a_person_or_a_run(

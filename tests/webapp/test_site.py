@@ -120,18 +120,18 @@ async def test_an_upload_that_is_announced_too_large_is_refused_unread() -> None
     assert b"more than the" in (await request.receive_output())["body"]
 
 
-@pytest.mark.parametrize(("parts", "whole"), [((4, 6), True), ((4, 7), False)])
+@pytest.mark.parametrize(("sizes", "is_complete"), [((4, 6), True), ((4, 7), False)])
 async def test_an_upload_that_grows_too_large_is_cut_off(
-    parts: tuple[int, int], whole: bool
+    sizes: tuple[int, int], is_complete: bool
 ) -> None:
     request = upload(limit=10, announced=None)
-    for size, more in zip(parts, (True, False), strict=True):
+    for size, more in zip(sizes, (True, False), strict=True):
         await request.send_input({"type": "http.request", "body": b"x" * size, "more_body": more})
-    assert (await request.receive_output())["whole"] == whole
+    assert (await request.receive_output())["whole"] == is_complete
 
 
 @pytest.mark.parametrize(
-    ("failure", "status", "said"),
+    ("failure", "status", "sentence"),
     [
         (OperationalError("server closed the connection"), 503, "database does not answer"),
         (OSError(errno.ENOSPC, "No space left on device"), 507, "disk is full"),
@@ -139,7 +139,7 @@ async def test_an_upload_that_grows_too_large_is_cut_off(
     ],
 )
 def test_a_failure_of_the_server_is_told_in_a_sentence_without_its_trace(
-    alice: User, monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int, said: str
+    alice: User, monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int, sentence: str
 ) -> None:
     client = Client(raise_request_exception=False)
     client.force_login(alice)
@@ -150,4 +150,4 @@ def test_a_failure_of_the_server_is_told_in_a_sentence_without_its_trace(
     monkeypatch.setattr("webapp.access.permissions.visible", fail)
     answer = client.get("/")
     assert answer.status_code == status
-    assert said in answer.content.decode() and "Traceback" not in answer.content.decode()
+    assert sentence in answer.content.decode() and "Traceback" not in answer.content.decode()

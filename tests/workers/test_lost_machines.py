@@ -14,9 +14,9 @@ from webapp.nodes.allocation_keys import attempt_key
 from webapp.nodes.models import Device, Node
 from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run, State
-from workers import run_placement, sweep
+from workers import periodic_recovery, run_placement
+from workers.attempt.exit_recorder import identity, write_atomically
 from workers.attempt.outage_guard import OutageGuard
-from workers.attempt.shim import identity, write_atomically
 from workers.machine import allocation, host, registration
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         run_placement, "start_supervisor", lambda run, attempt: starts.append((run, attempt))
     )
     monkeypatch.setattr(
-        sweep, "start_supervisor", lambda run, attempt: starts.append((run, attempt))
+        periodic_recovery, "start_supervisor", lambda run, attempt: starts.append((run, attempt))
     )
     return starts
 
@@ -46,7 +46,7 @@ def calm(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = OutageGuard()
     guard.calm_since -= 3600
     guard.checked_at += 3600
-    monkeypatch.setattr(sweep, "outage_guard", guard)
+    monkeypatch.setattr(periodic_recovery, "outage_guard", guard)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_run_is_placed_elsewhere_when_its_machine_is_lost(
     run: Run, started: list[tuple[str, int]]
 ) -> None:
     silence(run, node=True, lease=True)
-    sweep.sweep()
+    periodic_recovery.sweep()
     assert state_of(run) == (State.STARTING, 2, "here")
     assert started == [(run.public_id, 2)]
     assert Device.objects.get(node__name="there").allocated_to == attempt_key(run.public_id, 1), (
@@ -95,16 +95,16 @@ def test_a_run_is_not_requeued_while_it_or_its_machine_has_a_heartbeat(
     run: Run, node: bool, lease: bool
 ) -> None:
     silence(run, node=node, lease=lease)
-    sweep.requeue_lost_runs()
+    periodic_recovery.requeue_lost_runs()
     assert state_of(run) == (State.STARTING, 1, "there")
 
 
 def test_a_sweep_that_just_started_declares_nothing_lost(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "outage_guard", OutageGuard())
+    monkeypatch.setattr(periodic_recovery, "outage_guard", OutageGuard())
     silence(run, node=True, lease=True)
-    sweep.requeue_lost_runs()
+    periodic_recovery.requeue_lost_runs()
     assert state_of(run) == (State.STARTING, 1, "there")
 
 
@@ -130,15 +130,15 @@ def test_a_machine_that_returns_ends_attempts_that_are_not_current_any_more(
     run: Run, started: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STILLROOM_HOST_NAME", "there")
-    sweep.end_stale_attempts()
+    periodic_recovery.end_stale_attempts()
     assert started == []
     leases.requeue(run.pk, 1, "there was lost.")
-    sweep.end_stale_attempts()
+    periodic_recovery.end_stale_attempts()
     assert started == [(run.public_id, 1)], (
         "the run waits, perhaps for these devices: a supervisor takes it back"
     )
     leases.claim(run.pk, "elsewhere")
-    sweep.end_stale_attempts()
+    periodic_recovery.end_stale_attempts()
     assert started == [(run.public_id, 1)] * 2
 
 
@@ -151,7 +151,7 @@ def test_a_run_that_was_placed_on_another_machine_is_started_there(
     Node.objects.filter(name="here").update(draining=True)
     Device.objects.update(allocated_to="", team=None)
     placed = lifecycle.create_run(run.team, None, {"name": "other"})
-    assert run_placement.place(placed.pk)
+    assert placed.pk in run_placement.place_queued()
     assert (woken, started) == (["there"], [])
     assert state_of(placed) == (State.STARTING, 1, "there")
     monkeypatch.setenv("STILLROOM_HOST_NAME", "there")
@@ -164,7 +164,7 @@ def test_a_machine_whose_row_was_deleted_is_lost_too(
 ) -> None:
     silence(run, node=True, lease=True)
     Node.objects.filter(name="there").delete()
-    sweep.requeue_lost_runs()
+    periodic_recovery.requeue_lost_runs()
     assert state_of(run)[0] == State.QUEUED
 
 
@@ -179,5 +179,5 @@ def test_a_trainer_of_an_older_attempt_is_found_after_a_restart(
         )
     leases.requeue(run.pk, 1, "there was lost.")
     leases.claim(run.pk, "elsewhere")
-    sweep.end_unrecorded_trainers()
+    periodic_recovery.end_unrecorded_trainers()
     assert started == [(run.public_id, 1)]

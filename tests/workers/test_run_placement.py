@@ -11,7 +11,7 @@ from webapp.access.models import Team
 from webapp.nodes.allocation_keys import attempt_key
 from webapp.runs import leases, lifecycle
 from webapp.runs.models import Attempt, Run, State
-from workers import run_placement, sweep
+from workers import periodic_recovery, run_placement
 from workers.machine import allocation, host
 
 
@@ -32,7 +32,7 @@ def supervisors(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         (folder / "supervisor.lock").touch()
 
     monkeypatch.setattr(run_placement, "start_supervisor", start)
-    monkeypatch.setattr(sweep, "start_supervisor", start)
+    monkeypatch.setattr(periodic_recovery, "start_supervisor", start)
     return started
 
 
@@ -49,7 +49,7 @@ def test_one_of_many_workers_claims_a_run(
 
     def claim() -> None:
         gate.wait()
-        run_placement.place(run.pk)
+        run_placement.place_queued()
         connections.close_all()
 
     threads = [threading.Thread(target=claim) for _ in range(8)]
@@ -70,7 +70,7 @@ def test_simultaneous_claims_do_not_share_the_last_slot(
 
     def claim(run: Run) -> None:
         gate.wait()
-        run_placement.place(run.pk)
+        run_placement.place_queued()
         connections.close_all()
 
     threads = [threading.Thread(target=claim, args=[run]) for run in runs]
@@ -88,11 +88,11 @@ def test_the_sweep_starts_waiting_runs_oldest_first_until_the_slots_are_full(
 ) -> None:
     monkeypatch.setenv("STILLROOM_SLOTS", "2")
     first, second, third = (queued(team, name) for name in ("first", "second", "third"))
-    sweep.sweep()
+    periodic_recovery.sweep()
     assert supervisors == [(first.public_id, 1), (second.public_id, 1)]
     leases.finish(first.pk, 1, State.COMPLETED)
     allocation.release(attempt_key(first.public_id, 1))
-    sweep.sweep()
+    periodic_recovery.sweep()
     assert supervisors[-1] == (third.public_id, 1)
 
 
@@ -101,9 +101,9 @@ def test_a_run_with_an_expired_lease_gets_a_new_supervisor_for_the_same_attempt(
     team: Team, supervisors: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = queued(team)
-    run_placement.place(run.pk)
-    sweep.sweep()
+    run_placement.place_queued()
+    periodic_recovery.sweep()
     assert supervisors == [(run.public_id, 1)], "the lease has not expired yet"
     monkeypatch.setattr(host, "LEASE_SECONDS", -1.0)
-    sweep.sweep()
+    periodic_recovery.sweep()
     assert supervisors == [(run.public_id, 1)] * 2

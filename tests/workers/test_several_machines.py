@@ -17,7 +17,7 @@ from webapp.nodes.allocation_keys import attempt_key
 from webapp.nodes.models import Device, Node
 from webapp.runs import leases, lifecycle
 from webapp.runs.models import Attempt, Checkpoint, Member, Run, State
-from workers import run_placement, sweep
+from workers import periodic_recovery, run_placement
 from workers.attempt.exit_text import explain
 from workers.attempt.members import CONNECTION_LOST, AttemptMembers
 from workers.attempt.preparation import PreparationError, prepare
@@ -39,7 +39,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     starts: list[tuple[str, int]] = []
     monkeypatch.setenv("STILLROOM_HOST_NAME", "alder")
     monkeypatch.setenv("STILLROOM_SLOTS", "1")
-    for module in (run_placement, sweep):
+    for module in (run_placement, periodic_recovery):
         monkeypatch.setattr(
             module, "start_supervisor", lambda run, attempt: starts.append((run, attempt))
         )
@@ -63,7 +63,7 @@ def run(team: Team, monkeypatch: pytest.MonkeyPatch) -> Run:
         {"stages": [{"name": "one"}], "compute": {"nodes": 2, "device": "cpu", "max_restarts": 7}}
     )
     run = lifecycle.create_run(team, None, trainer.spec.to_dict(definition))
-    assert run_placement.place(run.pk)
+    assert run.pk in run_placement.place_queued()
     run.refresh_from_db()
     return run
 
@@ -95,7 +95,7 @@ def test_a_placed_run_has_devices_on_all_its_machines_and_each_is_notified(
     woken: list[str] = []
     monkeypatch.setattr(celery_client, "wake_node", woken.append)
     run = lifecycle.create_run(team, None, {"compute": {"nodes": 2, "device": "cpu"}})
-    assert run_placement.place(run.pk)
+    assert run.pk in run_placement.place_queued()
     assert allocations() == dict.fromkeys(("alder", "birch"), attempt_key(run.public_id, 1))
     assert (woken, started) == (["birch"], [(run.public_id, 1)])
     assert run.transitions.get(state=State.STARTING).reason == "Placed on alder and birch."
@@ -111,7 +111,7 @@ def test_a_placed_run_has_devices_on_all_its_machines_and_each_is_notified(
 def test_a_run_that_needs_more_machines_than_are_free_gets_none(team: Team) -> None:
     allocation.claim(1, "cpu", "somebody", "birch")
     run = lifecycle.create_run(team, None, {"compute": {"nodes": 2, "device": "cpu"}})
-    assert not run_placement.place(run.pk)
+    assert run.pk not in run_placement.place_queued()
     assert allocations() == {"alder": "", "birch": "somebody"}
 
 
@@ -264,13 +264,13 @@ def test_a_silent_member_gets_a_new_supervisor_on_its_own_machine(
 ) -> None:
     Member.objects.update(heartbeat_at=Now() - HOUR)
     started.clear()
-    sweep.adopt_orphans()
+    periodic_recovery.adopt_orphans()
     assert started == [], "alder leads; birch restarts its own supervisor"
     monkeypatch.setenv("STILLROOM_HOST_NAME", "birch")
-    sweep.adopt_orphans()
+    periodic_recovery.adopt_orphans()
     assert started == [(run.public_id, 1)]
     end_member(run, None)
-    sweep.adopt_orphans()
+    periodic_recovery.adopt_orphans()
     assert len(started) == 1
 
 
@@ -287,7 +287,7 @@ def test_a_lost_attempt_is_not_taken_back_by_the_machine_that_led_it(
     started.clear()
     for name in ("alder", "birch"):
         monkeypatch.setenv("STILLROOM_HOST_NAME", name)
-        sweep.end_stale_attempts()
+        periodic_recovery.end_stale_attempts()
     assert started == [(run.public_id, 1)] * 2, "each ends its own trainer and releases its devices"
 
 

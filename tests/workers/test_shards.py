@@ -161,7 +161,7 @@ def test_a_large_run_is_not_starved_by_small_parts(
     runs.create_run(
         Team.objects.get(), None, {"name": "large", "compute": {"processes": 2, "device": "cpu"}}
     )
-    assert placement.place_waiting() == 0, "the free one is kept until the other is answer_row back"
+    assert placement.place_waiting() == 0, "the free one is kept until the other is given back"
 
 
 @pytest.mark.django_db

@@ -12,7 +12,7 @@ from webapp.access.models import Team
 from webapp.ingest.event_log import ingest
 from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run, State
-from workers.attempt.shim import write_atomically
+from workers.attempt.exit_recorder import write_atomically
 from workers.attempt.supervisor_start import supervise
 from workers.machine import host
 

@@ -48,8 +48,10 @@ def fetch(checkpoint: Checkpoint, run_folder: Path) -> None:
         return
     # Restored under another name, so that the folder is never there with a part of its files.
     unfinished = folder.with_name(f".incoming-{folder.name}")
+    # An earlier attempt on this host may have died while it restored the same checkpoint.
     shutil.rmtree(unfinished, ignore_errors=True)
     files.restore(checkpoint, unfinished)
+    # A rename cannot replace a folder that has files in it.
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
 

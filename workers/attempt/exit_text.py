@@ -35,8 +35,8 @@ def explain(
 ) -> AttemptOutcome:
     """Explain how a trainer exited.
 
-    `exit` is the shim's report (None if the host or the shim died too), `end` the trainer's own
-    `end` event if it could write one, `output` the tail of what it printed.
+    `exit` is the exit recorder's report (None if the host or the recorder died too), `end` the
+    trainer's own `end` event if it could write one, `output` the tail of what it printed.
     """
     code = exit["code"] if exit else None
     # The trainer writes its `end` event after it has saved everything. Whatever kills the process
@@ -84,6 +84,8 @@ def _killed(exit: dict[str, Any], stop_requested: bool) -> AttemptOutcome:
             f"Stopped at once by force ({name}).",
             "Resume continues from the last checkpoint.",
         )
+    # Only SIGKILL: the count of kills is of the whole host, so one that another program suffered
+    # says nothing about a trainer that ended by another signal.
     if exit["signal"] == signal.SIGKILL and exit["out_of_memory"]:
         return AttemptOutcome(
             State.FAILED,

@@ -25,8 +25,10 @@ from workers.database import retry_on_outage
 from workers.machine import allocation, host
 
 logger = logging.getLogger(__name__)
-POLL_SECONDS = 0.2  # between looks at the trainer, which cost one file access
-CHECK_SECONDS = 1.0  # between queries of the run's row
+# Between looks at the trainer, which cost one file access.
+POLL_SECONDS = 0.2
+# Between queries of the run's row.
+CHECK_SECONDS = 1.0
 
 
 class AttemptOver(Exception):
@@ -55,7 +57,13 @@ class MemberSupervisor:
                 self._check()
                 time.sleep(POLL_SECONDS)
         except AttemptOver:
-            self._wait_for_exit()
+            # A trainer that exits by itself, as after the last step, gets the time for that.
+            deadline = time.monotonic() + host.HEARTBEAT_SECONDS
+            while not self.process.ended():
+                if time.monotonic() >= deadline:
+                    self.process.kill()
+                time.sleep(POLL_SECONDS)
+        # Also after its exit: processes that it has started may still use the devices.
         self.process.kill()
         exit = self.process.exit()
         self._end(exit, member_reason(exit, self.process.output()))
@@ -91,14 +99,6 @@ class MemberSupervisor:
             self.heartbeat_at = now
             if not retry_on_outage(lambda: self._row().update(heartbeat_at=Now())):
                 raise AttemptOver
-
-    def _wait_for_exit(self) -> None:
-        """Give a trainer that exits by itself, as after the last step, the time for that."""
-        deadline = time.monotonic() + host.HEARTBEAT_SECONDS
-        while not self.process.ended():
-            if time.monotonic() >= deadline:
-                self.process.kill()
-            time.sleep(POLL_SECONDS)
 
     def _end(self, exit: dict[str, object] | None, reason: str) -> None:
         """Record the exit and release this machine's devices, in one transaction."""

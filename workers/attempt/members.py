@@ -32,7 +32,8 @@ class AttemptMembers:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt, self._outage_guard = attempt, OutageGuard()
-        self._failed_at = float("inf")  # time.monotonic() at which a failed member was seen first
+        # time.monotonic() at which a failed member was seen first.
+        self._failed_at = float("inf")
         self.members: Sequence[Member] = list(attempt.members.order_by("number"))
 
     def refresh(self) -> None:
@@ -91,6 +92,8 @@ class AttemptMembers:
         member = self._failed_member() if self.may_be_cause(exit, stop_requested) else None
         if member is not None and _is_retryable(member.exit):
             return AttemptOutcome(State.QUEUED, f"{member.host}: {member.reason}")
+        # A leading trainer that failed has reported a reason of its own. With any other code it has
+        # only noticed that this member is gone.
         if member is not None and _code(exit) != FAILED:
             return AttemptOutcome(State.FAILED, f"{member.host}: {member.reason}")
         if (
@@ -124,6 +127,7 @@ class AttemptMembers:
             reason = (
                 f"It was lost: it has not been heard of since {member.heartbeat_at:%H:%M:%S} UTC."
             )
+            # The condition is repeated: the member may have ended by itself since it was read.
             Member.objects.filter(pk=member.pk, finished_at=None).update(
                 finished_at=Now(), reason=reason
             )

@@ -21,7 +21,7 @@ from webapp.library.models import DataSet, StoredModel
 from webapp.nodes.allocation_keys import attempt_key
 from webapp.runs.models import Attempt, Checkpoint, Run
 from workers.attempt import checkpoints, rendezvous
-from workers.attempt.shim import write_atomically
+from workers.attempt.exit_recorder import write_atomically
 from workers.database import retry_on_outage
 from workers.machine import allocation, host
 
@@ -48,6 +48,8 @@ def prepare(run: Run, attempt: Attempt, number: int = 0) -> list[str]:
     machines = attempt.members.count() + 1
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Loaded twice: `resolve` needs all fields, defaults included, and its result is checked
+        # again.
         spec = trainer.spec.load(
             resolve(trainer.spec.to_dict(trainer.spec.load(run.spec or {})), run.team)
         )
@@ -61,8 +63,8 @@ def prepare(run: Run, attempt: Attempt, number: int = 0) -> list[str]:
         raise PreparationError(str(error), "Set it and resume.") from error
     except OSError as error:
         raise PreparationError(f"The run's folder cannot be written: {error.strerror}.") from error
-    arguments = _command(attempt, folder, checkpoint, machines)
-    return arguments + (rendezvous.arguments(attempt, machines, number) if machines > 1 else [])
+    peers = rendezvous.arguments(attempt, machines, number) if machines > 1 else []
+    return _command(attempt, folder, checkpoint, machines) + peers
 
 
 def trainer_environment(run: Run, attempt: Attempt) -> dict[str, str]:
@@ -70,6 +72,7 @@ def trainer_environment(run: Run, attempt: Attempt) -> dict[str, str]:
     key = attempt_key(run.public_id, attempt.number)
     devices = retry_on_outage(lambda: allocation.allocated_here(key))
     threads = (run.spec or {}).get("compute", {}).get("threads", 1)
+    # OpenMP reads its variable when torch is loaded, so it cannot be set by the trainer itself.
     return {**allocation.device_environment(devices), "OMP_NUM_THREADS": str(threads)}
 
 
@@ -113,6 +116,7 @@ def resolve(spec: dict[str, Any], team: Team) -> dict[str, Any]:
 
     Raises PreparationError with the field's path if one cannot be resolved.
     """
+    # The definition of the run keeps the names: other hosts resolve them for themselves.
     resolved = copy.deepcopy(spec)
     networks = resolved["networks"]
     network_by_path = {"networks.student": networks["student"]}

@@ -20,8 +20,12 @@ class Unreachable(Exception):
 def choose(attempt: Attempt, checkpoint: Checkpoint | None) -> None:
     """Store address and checkpoint of an attempt, unless they are stored. Raises Unreachable."""
     if attempt.meeting is None:
+        with socket.socket() as probe:
+            # Another program may take the port before the trainer does; that costs this attempt.
+            probe.bind(("", 0))
+            port = probe.getsockname()[1]
         meeting = {
-            "place": f"{_leader_address(attempt)}:{_free_port()}",
+            "place": f"{_leader_address(attempt)}:{port}",
             "checkpoint": checkpoint and checkpoint.pk,
         }
         # A supervisor that was replaced may have stored other values meanwhile: these then count.
@@ -63,11 +67,3 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return address == "localhost"
-
-
-def _free_port() -> int:
-    """Return a port that is free now; another program may take it before the trainer does."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -35,10 +35,13 @@ from workers.database import retry_on_outage
 from workers.machine import allocation, host
 
 logger = logging.getLogger(__name__)
+# Bounds a transaction, and the memory of this process, while a backlog is recorded.
 MOST_EVENTS = 16 * event_log.BATCH_EVENTS
 UPLOAD_RETRY_SECONDS = 10.0
-POLL_SECONDS = 0.2  # between looks at the trainer and its log, which cost file accesses only
-CHECK_SECONDS = 1.0  # between queries of the run's row
+# Between looks at the trainer and its log, which cost file accesses only.
+POLL_SECONDS = 0.2
+# Between queries of the run's row.
+CHECK_SECONDS = 1.0
 
 
 class Fenced(Exception):
@@ -67,6 +70,7 @@ class Supervisor:
 
     def execute(self) -> None:
         try:
+            # First, so that no trainer is started for an attempt that is over already.
             self._check()
             if not self.process.started() and not self._start():
                 return
@@ -201,8 +205,12 @@ class Supervisor:
             self._check()
 
     def _conclude(self) -> None:
+        # Also after its exit: processes that it has started may still use the devices.
         self.process.kill()
-        exit, end = self.process.exit(), retry_on_outage(self._end_event)
+        # The `end` event may have been recorded by a supervisor that this one has replaced.
+        events = Event.objects.filter(run=self.run, attempt=self.attempt.number, type="end")
+        end = retry_on_outage(events.order_by("seq").values_list("payload", flat=True).last)
+        exit = self.process.exit()
         retry_on_outage(
             lambda: Attempt.objects.filter(pk=self.attempt.pk).update(exit=exit, finished_at=Now())
         )
@@ -211,11 +219,6 @@ class Supervisor:
             logger.warning("run %s attempt %d: %s", self.run.public_id, self.attempt.number, damage)
         outcome = explain(exit, end, self.process.output(), self.stop_requested)
         self._finish(self.members.outcome(exit, outcome, self.stop_requested))
-
-    def _end_event(self) -> dict[str, Any] | None:
-        """Return the trainer's `end` event, whichever supervisor has recorded it."""
-        events = Event.objects.filter(run=self.run, attempt=self.attempt.number, type="end")
-        return events.order_by("seq").values_list("payload", flat=True).last()
 
     def _finish(self, outcome: AttemptOutcome) -> None:
         run, attempt = self.run.pk, self.attempt.number

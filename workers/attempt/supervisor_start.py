@@ -45,6 +45,7 @@ def start_detached(folder: Path, name: str, *arguments: str) -> bool:
             return False
         subprocess.Popen(
             [sys.executable, "-m", "workers", *arguments],
+            # `-m` looks for the package in the current folder.
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -75,5 +76,6 @@ def supervise(public_id: str, number: int) -> None:
         if member is not None:
             MemberSupervisor(attempt.run, attempt, member, process).execute()
         else:
+            # From the last event in Postgres, whichever supervisor has recorded it.
             reader = LogReader(folder / "events", attempt.last_seq)
             Supervisor(attempt.run, attempt, process, reader, members).execute()

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from workers.attempt.shim import process_started
+from workers.attempt.exit_recorder import process_started
 from workers.machine import host
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -34,23 +34,30 @@ class TrainerProcess:
     folder: Path
 
     def start(self, arguments: list[str], variables: Mapping[str, str] | None = None) -> None:
-        """Start the trainer under a shim in a session of its own; wait for `process.json`.
+        """Start the trainer under an exit recorder in a session of its own; wait until it runs.
 
-        `variables` are environment variables beyond this process's own.
+        It runs once there is a `process.json`. `variables` are environment variables beyond this
+        process's own.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        shim = [
+        command = [
             sys.executable,
             "-m",
-            "workers.attempt.shim",
+            "workers.attempt.exit_recorder",
             str(self.folder),
             *host.trainer_command(),
             *arguments,
         ]
         environment = _environment() | dict(variables or {})
         process = subprocess.Popen(
-            shim, cwd=REPOSITORY, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
+        # The recorder exits without the file if the command cannot be started, e.g. a wrong
+        # STILLROOM_TRAINER. The attempt has then `ended` without a report.
         while not self.started() and process.poll() is None:
             time.sleep(0.01)
 
@@ -62,16 +69,18 @@ class TrainerProcess:
         return self._living_pid("trainer")
 
     def exit(self) -> dict[str, Any] | None:
-        """Return the shim's report; None until the trainer has ended."""
+        """Return the exit recorder's report; None until the trainer has ended."""
         return _json(self.folder / "exit.json")
 
     def ended(self) -> bool:
         """Return whether the trainer has exited and its report is written, or never will be.
 
-        While the shim lives, it writes the report soon after the trainer's exit.
+        While the exit recorder lives, it writes the report soon after the trainer's exit.
         """
         if self.exit() is not None:
             return True
+        # "shim" is the name of the recorder in `process.json`, also of trainers that run through an
+        # upgrade.
         return self.pid() is None and self._living_pid("shim") is None
 
     def ask_to_stop(self) -> None:

@@ -15,7 +15,8 @@ CLONE = Path(__file__).resolve().parents[2]
 
 
 def say(sentence: str) -> None:
-    with suppress(OSError):  # the terminal may be closed; an orderly stop matters more
+    # The terminal may be closed; an orderly stop matters more.
+    with suppress(OSError):
         print(sentence, flush=True)
 
 

@@ -14,7 +14,8 @@ from workers.launcher.errors import from_os_error, last_line
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
-STEADY_SECONDS = 60.0  # after running this long, earlier deaths no longer lengthen the wait
+# After running this long, earlier deaths no longer lengthen the wait.
+STEADY_SECONDS = 60.0
 LOG_BYTES = 10 * 2**20
 
 
@@ -42,6 +43,7 @@ class ChildProcess:
     _restart_at: float | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
+        # Only at a start: a running process would go on writing to the renamed file.
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
         with self.log.open("ab") as stream:
@@ -89,7 +91,8 @@ class ChildProcess:
             self.process.wait()
 
     def _schedule_restart(self, now: float, code: int) -> str:
-        self._deaths = 0 if now - self._started > STEADY_SECONDS else self._deaths
+        if now - self._started > STEADY_SECONDS:
+            self._deaths = 0
         wait = min(self.wait * 2**self._deaths, LONGEST_WAIT_SECONDS)
         self._restart_at, self._deaths = now + wait, self._deaths + 1
         return (

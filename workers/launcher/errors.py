@@ -6,7 +6,8 @@ import errno
 import shutil
 from pathlib import Path
 
-FULL_BYTES = 16 * 2**20  # Postgres needs room for one more segment of its write-ahead log
+# Postgres needs room for one more segment of its write-ahead log.
+FULL_BYTES = 16 * 2**20
 TAIL_BYTES = 8192
 
 

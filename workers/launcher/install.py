@@ -53,11 +53,14 @@ def environment() -> None:
 
 
 def _python_packages(purpose: str) -> None:
+    # The version counts, because compiled packages fit one Python only.
     digest = _digest(LOCKS.values(), sys.version)
     if _is_installed(VENV, purpose, digest):
         return
     print("Installing the Python packages (about 1.5 GB, once) …", flush=True)
     _pip("--requirement", LOCKS[purpose])
+    # Last, so that an interrupted installation is repeated. The same holds for npm below, where
+    # `npm ci` deletes the folder, old stamps included, before it installs.
     (VENV / f"installed-{purpose}").write_text(digest)
 
 

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from webapp.base import environment
@@ -33,8 +34,10 @@ PARTS = ("web", "worker")
 # docker-compose.yml gives the worker's container 90 s to stop, which covers both.
 TRAINER_SECONDS = 60
 CHILD_SECONDS = 15.0
-WEB_SECONDS = 180.0  # long, for a busy machine; a web that dies meanwhile is reported at once
-SAME_SIGNAL_SECONDS = 2.0  # make and the terminal may both pass on one Ctrl-C
+# Long, for a busy machine; a web that dies meanwhile is reported at once.
+WEB_SECONDS = 180.0
+# make and the terminal may both pass on one Ctrl-C.
+SAME_SIGNAL_SECONDS = 2.0
 POLL_SECONDS = 0.25
 
 
@@ -48,13 +51,16 @@ class Launcher:
         self.clone, self.parts, self.say = clone, parts, say
         self.folders: Folders = service_folders.prepare(clone)
         self.children: list[ChildProcess] = []
-        self.stopping = threading.Event()  # first signal: stop in order
-        self.hurry = threading.Event()  # second signal: do not wait for trainers
+        # Set by the first signal: stop in order.
+        self.stopping = threading.Event()
+        # Set by the second signal: do not wait for trainers.
+        self.hurry = threading.Event()
         self._stopped_at = 0.0
         self._record: Path = self.folders.var / "processes.json"
         settings = environment.read()
         self.host, self.port, self.sample = settings.host, settings.port, not settings.no_sample
-        self.to_stdout = settings.logs == "json"  # JSON logs are collected from container output
+        # JSON logs are collected from the output of the container.
+        self.to_stdout = settings.logs == "json"
         self.address = (
             f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}/"
         )
@@ -65,8 +71,10 @@ class Launcher:
         Raises LauncherError if it cannot start.
         """
         with hold_lock(self.folders.var / "launcher.lock", self.address), ExitStack() as stack:
+            # SIGHUP too: a closed terminal stops everything in order.
             for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(name, self._on_signal)
+            # Before our own are started: they hold the data folder and the port.
             self._stop_earlier_children()
             stack.callback(self._stop)
             for step in self._steps():
@@ -84,13 +92,14 @@ class Launcher:
             # The port is checked first, because it is the most frequent error and the cheapest
             # check. Workers need the tables; the first page should not wait for the workers.
             steps = [self._check_port, self._start_services, self._make_tables]
-            steps += [self._start_web, self._print_address]
+            web = partial(self._start_program, "web", *uvicorn_arguments(self.host, self.port))
+            steps += [web, self._print_address]
         else:
             steps = [self._start_services]
         if "worker" in self.parts:
             steps.append(self._start_worker)
         if "web" in self.parts and self.sample:
-            steps.append(self._start_sample)
+            steps.append(partial(self._try, "sample_run", "manage.py", "sample_run"))
         return steps
 
     def _stop_earlier_children(self) -> None:
@@ -138,9 +147,6 @@ class Launcher:
                 "Check DATABASE_URL and start again."
             )
 
-    def _start_web(self) -> None:
-        self._start_program("web", *uvicorn_arguments(self.host, self.port))
-
     def _start_worker(self) -> None:
         # The solo pool is enough: a task only claims runs and starts supervisors. Mingling would
         # exchange revoked tasks with other workers, and no task is ever revoked.
@@ -165,9 +171,6 @@ class Launcher:
         if link.startswith("http"):
             self.say(f"Sign in for the first time: {link}")
 
-    def _start_sample(self) -> None:
-        self._try("sample_run", "manage.py", "sample_run")
-
     def _wait_for_web(self) -> None:
         deadline = time.monotonic() + WEB_SECONDS
         while time.monotonic() < deadline and not self.stopping.is_set():
@@ -188,7 +191,8 @@ class Launcher:
             direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             direct.open(f"{self.address}healthz", timeout=5).close()
         except urllib.error.HTTPError:
-            pass  # the web runs; its page shows what is wrong
+            # The web runs; its page shows what is wrong.
+            pass
         except OSError:
             return False
         return True
@@ -244,6 +248,7 @@ class Launcher:
             if not self._command(label, *arguments) and not self.hurry.is_set():
                 log = self.folders.logs / f"{label}.log"
                 self.say(f"`{' '.join(arguments)}` failed: {last_line(log)} (log: {log})")
+        # On a full disk the log cannot be opened; the launcher must still stop the rest in order.
         except OSError as error:
             self.say(str(from_os_error(error, f"`{' '.join(arguments)}`")))
 
@@ -261,6 +266,7 @@ class Launcher:
                 stderr=stream,
                 start_new_session=True,
             )
+            # Not `wait`: a second Ctrl-C while this command runs sets `hurry`.
             while process.poll() is None:
                 if self.hurry.is_set():
                     process.kill()

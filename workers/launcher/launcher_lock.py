@@ -18,6 +18,7 @@ def hold_lock(path: Path, address: str) -> Iterator[None]:
 
     Raises LauncherError with the address of the running launcher if another one holds the lock.
     """
+    # Without O_TRUNC: opening the file must not erase what the running launcher has written.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     with open(descriptor, "r+", encoding="utf-8") as stream:
         try:

@@ -15,9 +15,11 @@ from typing import Any
 
 import psutil
 
-ProcessId = tuple[int, float]  # pid, start time in unix seconds
+# Pid, and start time in Unix seconds.
+ProcessId = tuple[int, float]
 STOP_SECONDS = 20.0
-START_TOLERANCE_SECONDS = 1.0  # psutil derives start times from the boot time, which may shift
+# psutil derives start times from the boot time, which may shift.
+START_TOLERANCE_SECONDS = 1.0
 
 
 def record(path: Path, children: Mapping[str, int]) -> None:
@@ -25,6 +27,7 @@ def record(path: Path, children: Mapping[str, int]) -> None:
     ids = {label: id_ for label, pid in children.items() if (id_ := _process_id(pid)) is not None}
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps({"owner": _process_id(os.getpid()), "children": ids}))
+    # Atomic, because the health check of a container reads the file at any time.
     temporary.replace(path)
 
 

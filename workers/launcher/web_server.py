@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-LARGEST_MESSAGE = 64 * 1024  # bytes from a live page; a longer message closes its connection
-PING_SECONDS = 20  # a page that does not answer a ping within another 20 s is disconnected
+# Bytes from a live page. A longer message closes its connection.
+LARGEST_MESSAGE = 64 * 1024
+# A page that does not answer a ping within another 20 s is disconnected.
+PING_SECONDS = 20
 
 # Frames are compressed once for all pages. Deflate per connection would compress each frame again
 # for every page and keep a window in memory for every page.
@@ -27,7 +29,8 @@ def uvicorn_arguments(host: str, port: int) -> list[str]:
         host,
         "--port",
         str(port),
+        # Less than the time after which the launcher kills a child (CHILD_SECONDS).
         "--timeout-graceful-shutdown",
         "5",
-        *(str(word) for limit in LIVE_LIMITS.items() for word in limit),
+        *(str(argument) for limit in LIVE_LIMITS.items() for argument in limit),
     ]

@@ -15,6 +15,7 @@ import psutil
 from workers.machine import host
 
 QUERY = ["--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits"]
+# Without its persistence mode the driver is loaded by the query.
 QUERY_SECONDS = 30.0
 
 
@@ -57,7 +58,11 @@ def _gpus() -> list[DetectedDevice]:
     visible = None if variable is None else {name.strip() for name in variable.split(",")}
     return [
         DetectedDevice(
-            "cuda", int(index), name, int(memory) * 2**20 if memory.isdecimal() else None
+            # A device that shares the memory of the machine reports no number.
+            "cuda",
+            int(index),
+            name,
+            int(memory) * 2**20 if memory.isdecimal() else None,
         )
         for index, uuid, name, memory in rows
         if visible is None or index in visible or uuid in visible

@@ -13,7 +13,8 @@ from django.conf import settings
 from webapp.base import environment
 
 LEASE_SECONDS = float(environment.read().lease_seconds)
-HEARTBEAT_SECONDS = LEASE_SECONDS / 6  # several heartbeats may get lost before a lease expires
+# Several heartbeats may get lost before a lease expires.
+HEARTBEAT_SECONDS = LEASE_SECONDS / 6
 
 
 def name() -> str:

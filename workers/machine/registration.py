@@ -32,7 +32,8 @@ def register() -> Node:
     }
     with transaction.atomic():
         node, _ = Node.objects.update_or_create(name=host.name(), defaults=properties)
-        present = Q(pk__in=[])  # matches nothing, so that it can be extended with |=
+        # Matches nothing, so that it can be extended with |=.
+        present = Q(pk__in=[])
         for device in devices:
             Device.objects.update_or_create(
                 node=node,

@@ -28,8 +28,10 @@ from workers.attempt.supervisor_start import start_detached
 from workers.machine import allocation, host, registration
 
 log = logging.getLogger(__name__)
-SLOW = 3.0  # times the median duration of the job's finished parts
-LEAST_SLOW_SECONDS = 30.0  # below this a second copy would cost more than it could save
+# Times the median duration of the job's finished parts.
+SLOW = 3.0
+# Below this a second copy would cost more than it could save.
+LEAST_SLOW_SECONDS = 30.0
 LOST = "The machine {host} was not heard of any more."
 
 
@@ -64,6 +66,8 @@ def place_waiting() -> int:
 
 def _claim_next() -> Copy | None:
     """Claim the next copy, on a device that no run waits for and within the quota of its team."""
+    # `+` drops the kinds of device of which none is free, so that an empty counter means none at
+    # all.
     free = +queue.unreserved_devices(host.name())
     placeable = (
         shard
@@ -84,6 +88,7 @@ def claim(shard: Shard) -> Copy | None:
             "job__team"
         )
         row = locked.filter(pk=shard.pk, result=None, job__state=State.RUNNING).first()
+        # Asked again under the lock: another host may have taken the part since it was listed.
         if row is None or (row.copies.filter(ended_at=None).exists() and row not in _slow()):
             return None
         copy = Copy(shard=row, number=row.copies.count() + 1, host=host.name())

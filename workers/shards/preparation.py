@@ -16,8 +16,8 @@ from webapp.ingest import files
 from webapp.jobs.models import Copy, Job
 from webapp.runs.branches import checkpoint_of
 from webapp.runs.models import Checkpoint, Run
+from workers.attempt.exit_recorder import write_atomically
 from workers.attempt.preparation import PreparationError, resolve_data, resolve_model
-from workers.attempt.shim import write_atomically
 
 
 def prepare(copy: Copy, folder: Path, out: Path) -> list[str]:
@@ -37,8 +37,8 @@ def prepare(copy: Copy, folder: Path, out: Path) -> list[str]:
         raise PreparationError(
             f"The folder of the part cannot be written: {error.strerror}."
         ) from error
-    part, parts = str(copy.shard.part), str(job.shards.count())
-    return ["shard", str(path), "--part", part, "--of", parts, "--out", str(out)]
+    number, count = str(copy.shard.part), str(job.shards.count())
+    return ["shard", str(path), "--part", number, "--of", count, "--out", str(out)]
 
 
 def resolved(job: Job) -> dict[str, Any]:
@@ -80,7 +80,8 @@ def _checkpoint_folder(uri: str, job: Job) -> Path:
     folder = attempt_folder / "checkpoints" / f"step-{checkpoint.step:08d}"
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # parts of one job start at the same time
+        # Parts of one job start at the same time.
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             _restore(checkpoint.run, checkpoint, root, folder)
     return folder

@@ -13,7 +13,6 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
 from trainer import exit_codes
 from trainer.text.jobs.tallies import tally
@@ -52,6 +51,7 @@ def execute(copy_id: int) -> None:
             _follow(copy, process)
     finally:
         retry_on_outage(lambda: allocation.release(copy.allocation_key))
+        # The free device can take the next part at once.
         celery_client.wake_jobs()
 
 
@@ -72,13 +72,14 @@ def _follow(copy: Copy, process: TrainerProcess) -> None:
     """Renew the copy's lease until the trainer has ended, or its result is not needed any more."""
     heartbeat_at = 0.0
     while not process.ended():
-        if time.monotonic() - heartbeat_at >= min(host.HEARTBEAT_SECONDS, host.LEASE_SECONDS / 4):
+        if time.monotonic() - heartbeat_at >= host.HEARTBEAT_SECONDS:
             heartbeat_at = time.monotonic()
             if not retry_on_outage(
                 lambda: lifecycle.heartbeat(copy, _count_lines(process.folder / PARTIAL_RESULT))
             ):
                 process.kill()
-                while process.pid() is not None:  # only then is the device free
+                # Only then is the device free.
+                while process.pid() is not None:
                     time.sleep(POLL_SECONDS)
                 retry_on_outage(lambda: _end_unneeded(copy))
                 return
@@ -97,17 +98,14 @@ def _conclude(copy: Copy, process: TrainerProcess) -> None:
     if code == exit_codes.COMPLETED:
         retry_on_outage(lambda: store_result(copy, process.folder / RESULT))
         return
-    reason = _reason(exit, process.output())
+    output = process.output()
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if lines and code in EXPLAINED_CODES:
+        reason = lines[-1]
+    else:
+        reason = exit_text.explain(exit, None, output, stop_requested=False).reason
     # Another copy would be refused for the same reason, so the job fails at once.
     retry_on_outage(lambda: lifecycle.fail(copy, reason, for_good=code == exit_codes.REFUSED))
-
-
-def _reason(exit: dict[str, Any] | None, output: str) -> str:
-    """Return the trainer's own last line, or how it exited."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    if lines and exit and exit["code"] in EXPLAINED_CODES:
-        return lines[-1]
-    return exit_text.explain(exit, None, output, stop_requested=False).reason
 
 
 def store_result(copy: Copy, result: Path) -> bool:
@@ -119,6 +117,7 @@ def store_result(copy: Copy, result: Path) -> bool:
         counts = tally(map(json.loads, file)).to_json()
     artifact: Artifact = artifacts.put(result, copy.shard.job.team, "application/jsonl")
     won = lifecycle.complete(copy, artifact, counts)
+    # Also if another copy was first: its runner may have died between the two steps.
     placement.complete_job(copy.shard.job_id)
     return won
 

@@ -33,9 +33,9 @@ def seen(
         (b"x-forwarded-proto", proto.encode())
     ]
     scope = {"type": "http", "client": peer and (peer, 1), "scheme": "http", "headers": headers}
-    nothing: Any = None
+    unused: Any = None
     asyncio.run(
-        TrustedProxies(program, tuple(map(ip_network, trusted)), hops)(scope, nothing, nothing)
+        TrustedProxies(program, tuple(map(ip_network, trusted)), hops)(scope, unused, unused)
     )
     return clients[0]
 

@@ -89,7 +89,7 @@ def test_settings_that_a_definition_omits_show_their_defaults() -> None:
 def test_every_field_of_the_definition_is_reachable_in_the_form() -> None:
     page = layout.build_layout(forms.form_from(ALICE_RUN), [], LocationChoices())
     first_items = [listing.items[0] for listing in page.lists.values()]
-    shown = [
+    form_fields = [
         field
         for group in (*page.groups.values(), *first_items)
         for subgroup in group.subgroups
@@ -100,7 +100,7 @@ def test_every_field_of_the_definition_is_reachable_in_the_form() -> None:
         when = {path.replace("*", "0"): value for path, value in info.when}
         matches = [
             field
-            for field in shown
+            for field in form_fields
             if field.name == name
             and all(value in field.conditions[path] for path, value in when.items())
         ]

@@ -205,7 +205,7 @@ def test_a_run_that_fits_the_machines_is_placed_whatever_else_arrives(
     target = WaitingRun(0, 1, request, BEGIN, priority=-1)
     queue, running, rounds = [target], list[tuple[int, list[Allocation]]](), 0
     for rounds in range(patience + 3 + longest * (capacity + 1)):
-        running = [(end, parts) for end, parts in running if end > rounds]
+        running = [(end, allocations) for end, allocations in running if end > rounds]
         for _ in range(2 * capacity - len(queue)):
             small = DeviceRequest(1, "cpu", memory=random.randint(0, 8))
             queue.append(
@@ -222,7 +222,10 @@ def test_a_run_that_fits_the_machines_is_placed_whatever_else_arrives(
             for run in queue
         ]
         placements, _ = plan(
-            late, machines, [part for _, parts in running for part in parts], limits
+            late,
+            machines,
+            [allocation for _, allocations in running for allocation in allocations],
+            limits,
         )
         placed = {placement.run: placement for placement in placements}
         if 0 in placed:
@@ -230,11 +233,11 @@ def test_a_run_that_fits_the_machines_is_placed_whatever_else_arrives(
         for run in queue:
             if run.run in placed:
                 memory_of = run.request.memory * run.request.devices
-                parts = [
+                allocations = [
                     Allocation(name, "cpu", run.request.devices, run.team, memory_of)
                     for name in placed[run.run].machines
                 ]
-                running.append((rounds + random.randint(2, longest), parts))
+                running.append((rounds + random.randint(2, longest), allocations))
         queue = [run for run in queue if run.run not in placed]
     assert rounds <= patience + 1 + longest * (capacity + 1)
 

@@ -46,29 +46,29 @@ def client_of_erin(client: Client, erin: User) -> Client:
     return client
 
 
-def line(place: int, verdicts: list[bool | None]) -> dict[str, Any]:
+def line(number: int, verdicts: list[bool | None]) -> dict[str, Any]:
     answers = [
         {"verdict": verdict, "truncated": False, "tokens": 9, "read": "2", "text": "1+1=2"}
         for verdict in verdicts
     ]
     names = {
-        "id": f"p{place}",
-        "question": f"{place}+1?",
+        "id": f"p{number}",
+        "question": f"{number}+1?",
         "reference": "2",
         "domain": "add",
         "difficulty": "",
     }
-    return {"place": place, **names, "answers": answers}
+    return {"place": number, **names, "answers": answers}
 
 
-def answered(job: Job, *parts: list[dict[str, Any]]) -> None:
+def answered(job: Job, *results: list[dict[str, Any]]) -> None:
     """Let the first parts of a job be answered with these lines."""
-    for shard, rows in zip(job.shards.order_by("part"), parts, strict=False):
+    for shard, rows in zip(job.shards.order_by("part"), results, strict=False):
         copy = Copy.objects.create(shard=shard, number=1, host="gpu-3", device="cuda 0")
-        stored = artifacts.put(
+        artifact = artifacts.put(
             io.BytesIO("".join(json.dumps(row) + "\n" for row in rows).encode()), job.team
         )
-        assert lifecycle.complete(copy, stored, tally(rows).to_json())
+        assert lifecycle.complete(copy, artifact, tally(rows).to_json())
 
 
 @pytest.mark.django_db
@@ -147,10 +147,10 @@ def test_a_data_set_brings_its_columns_and_its_verifier(
     )
     page = client_of_erin.get(f"/jobs/new/?kind=teacher_answers&data={data.pk}")
     fields = {
-        one.name: one
+        field.name: field
         for group in page.context["layout"].groups
-        for one in group.fields
-        if one.applies
+        for field in group.fields
+        if field.applies
     }
     assert fields["problems.path"].value == f"dataset:sums@{'f' * 64}"
     assert (fields["problems.columns.question"].value, fields["verifier.after"].value) == ("q", "=")
@@ -167,17 +167,17 @@ def test_a_checkpoint_is_evaluated_on_what_its_run_measures(
     page = client_of_erin.get(f"/runs/{run.public_id}/checkpoints/").content.decode()
     address = f"/jobs/new/?kind=evaluation&amp;run={run.public_id}&amp;step=30"
     assert address in page
-    shown = client_of_erin.get(address.replace("&amp;", "&"))
+    form_page = client_of_erin.get(address.replace("&amp;", "&"))
     fields = {
-        one.name: one
-        for group in shown.context["layout"].groups
-        for one in group.fields
-        if one.applies
+        field.name: field
+        for group in form_page.context["layout"].groups
+        for field in group.fields
+        if field.applies
     }
     assert fields["model.checkpoint"].value == f"checkpoint:{run.public_id}@30"
-    assert "that the run has not seen" in shown.content.decode()
-    sent = {name: one.value for name, one in fields.items()} | {"work.pass_at": "1, 4"}
-    assert client_of_erin.post("/jobs/new/", sent).status_code == 302
+    assert "that the run has not seen" in form_page.content.decode()
+    form_values = {name: field.value for name, field in fields.items()} | {"work.pass_at": "1, 4"}
+    assert client_of_erin.post("/jobs/new/", form_values).status_code == 302
 
 
 @pytest.mark.django_db
@@ -211,7 +211,7 @@ def test_a_result_grows_with_its_parts_and_is_given_away_whole(
     ).to_pylist()
     assert [(row["question"], row["verdicts"]) for row in rows] == [("0+1?", 2), ("1+1?", 2)]
     lines = content_of(client_of_erin.get(f"/jobs/{job.public_id}/results.jsonl")).splitlines()
-    assert [json.loads(one)["place"] for one in lines] == [0, 1]
+    assert [json.loads(row)["place"] for row in lines] == [0, 1]
 
 
 @pytest.mark.django_db

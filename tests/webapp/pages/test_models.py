@@ -38,9 +38,11 @@ def safetensors(shapes: Mapping[str, list[int]], short_by: int = 0) -> bytes:
     return struct.pack("<Q", len(text)) + text + bytes(end - short_by)
 
 
-def tokenizer(*words: str) -> bytes:
+def tokenizer(*tokens: str) -> bytes:
     return (
-        Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token=words[0]))
+        Tokenizer(
+            WordLevel({token: index for index, token in enumerate(tokens)}, unk_token=tokens[0])
+        )
         .to_str()
         .encode()
     )
@@ -55,8 +57,10 @@ def folder(**changes: bytes | None) -> Files:
         "tokenizer.json": tokenizer("a", "b", "c"),
         "tokenizer_config.json": b"{}",
     }
-    changed = {name.replace("__", "."): content for name, content in changes.items()}
-    return {name: content for name, content in {**files, **changed}.items() if content is not None}
+    changed_files = {name.replace("__", "."): content for name, content in changes.items()}
+    return {
+        name: content for name, content in {**files, **changed_files}.items() if content is not None
+    }
 
 
 def send(client: Client, files: Files, name: str = "Small Llama") -> Any:

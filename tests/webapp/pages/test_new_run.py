@@ -171,11 +171,11 @@ def test_a_clone_shows_its_changes_since_the_parent(alice: User, run: Run) -> No
         "parent": run.public_id,
     }
     answer = client.post("/runs/new/check/", fields)
-    changed = {change.path: (change.before, change.after) for change in answer.context["changes"]}
-    assert changed["pool.weighting.kind"] == ("paced", "uniform")
-    assert changed["pool.weighting.alpha"] == ("1.0", "not set")
-    assert changed["stages.1.until.steps"] == ("40", "77")
-    assert set(changed) == {
+    changes = {change.path: (change.before, change.after) for change in answer.context["changes"]}
+    assert changes["pool.weighting.kind"] == ("paced", "uniform")
+    assert changes["pool.weighting.alpha"] == ("1.0", "not set")
+    assert changes["stages.1.until.steps"] == ("40", "77")
+    assert set(changes) == {
         "pool.weighting.kind",
         "pool.weighting.alpha",
         "pool.weighting.beta",

@@ -81,10 +81,12 @@ def test_the_diagram_has_a_bar_for_every_bin_with_answers(reader: Client, measur
     page = get_page(reader, measured, "calibration/?step=0")
     filled = [bin for bin in page.context["event"]["bins"] if bin["n"]]
     assert len(page.context["diagram"]["bars"]) == len(filled) > 1
-    bar = page.context["diagram"]["bars"][-1]
+    last_bar = page.context["diagram"]["bars"][-1]
     area = page.context["diagram"]["area"]
-    assert (area.bottom - bar["y"]) / area.height == pytest.approx(filled[-1]["accuracy"], abs=1e-4)
-    assert bar["low"] > bar["y"] > bar["high"]
+    assert (area.bottom - last_bar["y"]) / area.height == pytest.approx(
+        filled[-1]["accuracy"], abs=1e-4
+    )
+    assert last_bar["low"] > last_bar["y"] > last_bar["high"]
     assert "are right: over-confident by" in page.content.decode()
 
 

@@ -246,6 +246,6 @@ def test_the_signal_to_noise_ratio_is_shown_if_it_was_measured(
     client.force_login(bob)
     page = client.get(f"/runs/{finished.public_id}/frontier/")
     assert "Gradient signal-to-noise ratio by pass rate" in page.content.decode()
-    heights = [bar["height"] for bar in page.context["snr_plot"]["bars"]]
+    heights = [snr_bar["height"] for snr_bar in page.context["snr_plot"]["bars"]]
     assert heights[1] == max(heights)
     assert heights[1] / heights[0] == pytest.approx(20)

@@ -1,5 +1,4 @@
-"""The built-in teacher and student: two small language models that solve arithmetic, so that a run
-needs no download.
+"""The built-in teacher and student, two small models of arithmetic: a run needs no download.
 
 `builtin:teacher` and `builtin:student` in a run definition name the folders here. `python -m
 trainer.text.builtin.make` made them.

@@ -20,15 +20,13 @@ from trainer.text.problems.arithmetic import POOL_FAMILIES
 
 
 def curriculum(
-    easy: float, middle: float, hard: float, word: float
+    easy: float, middle: float, hard: float, word_problems: float
 ) -> tuple[tuple[str, int, float], ...]:
-    """(family, level, share) for the pool's families at levels 1, 2, 3 and for `word` at level
-    1.
-    """
+    """(family, level, share) for the pool's families at levels 1, 2, 3 and for `word` at 1."""
     shares = ((1, easy), (2, middle), (3, hard))
     return (
         *((family, level, share) for family in POOL_FAMILIES for level, share in shares),
-        ("word", 1, word),
+        ("word", 1, word_problems),
     )
 
 

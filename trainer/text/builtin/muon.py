@@ -27,6 +27,7 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for weight in group["params"]:
                 mean = self.state[weight].setdefault("mean", torch.zeros_like(weight))
+                # Nesterov: the gradient is mixed into the mean once more for the step itself.
                 mean.lerp_(weight.grad, 1 - group["momentum"])
                 update = orthogonal(weight.grad.lerp(mean, group["momentum"]))
                 weight.add_(
@@ -37,7 +38,9 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """The nearest matrix [rows, columns] with singular values near 1."""
     a, b, c = COEFFICIENTS
+    # Rows at most columns: the Gram matrix is that of the shorter side.
     x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    # The iteration needs singular values of at most 1. The addend is for a gradient of zero.
     x = x / (x.norm() + 1e-7)
     for _ in range(5):
         gram = x @ x.T

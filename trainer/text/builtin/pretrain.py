@@ -1,15 +1,14 @@
-"""Supervised training of a small network on worked arithmetic: Muon for the hidden matrices, AdamW
-for the rest.
+"""Supervised training of a small network on worked arithmetic, with Muon and AdamW.
 
-A *lesson* turns a drawn problem into what the network reads and what it is to write. Loss: mean
-over written tokens of −log p(token | read, earlier tokens). Shapes: ids_BT int64, mask_BT 1 on
-written tokens.
+Muon trains the hidden matrices, AdamW the rest. A *lesson* turns a drawn problem into what the
+network reads and what it is to write. Loss: mean over written tokens of
+−log p(token | read, earlier tokens). Shapes: ids_BT int64, mask_BT 1 on written tokens.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
@@ -24,7 +23,9 @@ from trainer.text.builtin.tokenizer import VOCABULARY
 from trainer.text.problems.arithmetic import draw
 from trainer.text.problems.records import Problem
 
-HELD_OUT_SHARE = 10  # one question in ten, by its checksum, is never trained on
+# One question in ten is never trained on: by its checksum, so that `measure` recognises these
+# questions without a list of them.
+HELD_OUT_SHARE = 10
 
 
 class Example(NamedTuple):
@@ -97,7 +98,10 @@ def train(
     optimisers = _optimisers(network, plan)
     examples = _examples(plan)
     for step in range(plan.steps):
-        _set_rates(optimisers, plan, step)
+        # Linear warm-up over 3 % of the horizon, then down along 1 − step / horizon.
+        share = min(step / (0.03 * plan.horizon), 1.0, 1 - step / plan.horizon)
+        for optimiser, rate in zip(optimisers, (plan.muon_rate, plan.adam_rate), strict=True):
+            optimiser.param_groups[0]["lr"] = rate * share
         loss = _accumulate(network, tokenizer, [next(examples) for _ in range(plan.batch)])
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for optimiser in optimisers:
@@ -120,25 +124,15 @@ def _examples(plan: Pretraining) -> Iterator[Example]:
 def _optimisers(
     network: Qwen2ForCausalLM, plan: Pretraining
 ) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
-    hidden = [
-        weight
-        for name, weight in network.named_parameters()
-        if weight.ndim == 2 and "embed" not in name
-    ]
-    other_parameters = [
-        weight for name, weight in network.named_parameters() if weight.ndim != 2 or "embed" in name
-    ]
+    hidden: list[Tensor] = []
+    other_parameters: list[Tensor] = []
+    for name, weight in network.named_parameters():
+        is_hidden = weight.ndim == 2 and "embed" not in name
+        (hidden if is_hidden else other_parameters).append(weight)
     return (
         Muon(hidden, lr=plan.muon_rate),
         torch.optim.AdamW(other_parameters, lr=plan.adam_rate, betas=(0.9, 0.98), weight_decay=0.0),
     )
-
-
-def _set_rates(optimisers: Sequence[torch.optim.Optimizer], plan: Pretraining, step: int) -> None:
-    """Linear warm-up over 3 % of the horizon, then down along 1 − step / horizon."""
-    share = min(step / (0.03 * plan.horizon), 1.0, 1 - step / plan.horizon)
-    for optimiser, rate in zip(optimisers, (plan.muon_rate, plan.adam_rate), strict=True):
-        optimiser.param_groups[0]["lr"] = rate * share
 
 
 def _accumulate(
@@ -154,6 +148,7 @@ def _accumulate(
         loss_N = functional.cross_entropy(
             logits.flatten(0, 1), ids_BT[:, 1:].flatten(), reduction="none"
         )
+        # By the tokens of the whole batch, so that the quarters add up to its mean.
         loss = (loss_N * mask_BT[:, 1:].flatten()).sum() / tokens
         loss.backward()
         total += float(loss.detach())

@@ -1,5 +1,6 @@
-"""The built-in pair's tokenizer: one token per printable ASCII character, and one for each stated
-confidence ` conf:0.0` … ` conf:1.0`.
+"""The built-in pair's tokenizer: a token per printable ASCII character and stated confidence.
+
+The stated confidences are ` conf:0.0` … ` conf:1.0`, so that a level is one token.
 
 It is a plain `PreTrainedTokenizerFast`; load it as that class (`AutoTokenizer` may put another in
 its place because of the model's type).
@@ -17,8 +18,9 @@ VOCABULARY = (PAD, EOS, UNKNOWN, *CHARACTERS, *CONFIDENCES)
 
 
 def build() -> PreTrainedTokenizerFast:
-    """A tokenizer whose ids are positions in VOCABULARY. Text of printable ASCII survives a round
-    trip.
+    """A tokenizer whose ids are positions in VOCABULARY.
+
+    Text of printable ASCII is decoded as it was.
     """
     core = Tokenizer(
         models.WordLevel(
@@ -26,7 +28,9 @@ def build() -> PreTrainedTokenizerFast:
         )
     )
     core.pre_tokenizer = pre_tokenizers.Split(
-        Regex(r" conf:(?:0\.[0-9]|1\.0)|[\s\S]"), behavior="isolated"
+        # The confidences come first: the second branch would match their first character.
+        Regex(r" conf:(?:0\.[0-9]|1\.0)|[\s\S]"),
+        behavior="isolated",
     )
     core.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(

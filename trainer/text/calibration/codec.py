@@ -28,9 +28,12 @@ Problem = Literal["", "missing", "duplicated", "out_of_range", "malformed"]
 PROBLEMS = tuple(problem for problem in get_args(Problem) if problem)
 
 EMPHASIS = r"[ \t*_`]*"
+# What Markdown may have before a line: quotations, lists, headings, emphasis.
 MARKUP = r"[ \t>*_#`-]*"
+# Whatever is in the place of the number. If it is none, the statement is malformed.
 WRITTEN = r"(?P<written>[^\s*_`]*(?:[ \t]*%)?)"
 NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[ \t]*(%?)")
+# Signs before and after a number that are not part of it.
 OPENING, CLOSING = "([{\"'~≈$", ".,;:!?)]}\"'$"
 LEVELS = tuple(tenths / 10 for tenths in range(11))
 
@@ -70,6 +73,8 @@ class Codec:
         """
         if not 0 <= value <= 1:
             raise ValueError(f"a confidence must lie between 0 and 1, not at {value}")
+        # From repr, the number that a person reads: 0.145 is a half there, its binary value is
+        # none.
         digits = Decimal(repr(float(value))).quantize(
             Decimal(1).scaleb(-self.settings.decimals), ROUND_HALF_EVEN
         )
@@ -83,15 +88,14 @@ class Codec:
         statements = self._matches(text)
         if not statements:
             return Reading(None, "missing")
-        last, other_numbers = (
-            statements[-1].number,
-            {statement.number for statement in statements} - {None, statements[-1].number},
-        )
+        last = statements[-1].number
         if last is None:
             return Reading(None, "malformed")
         if not 0 <= last <= 1:
             return Reading(None, "out_of_range")
-        return Reading(None, "duplicated") if other_numbers else Reading(last)
+        if any(statement.number not in (None, last) for statement in statements):
+            return Reading(None, "duplicated")
+        return Reading(last)
 
     def statements(self, text: str) -> list[Statement]:
         """Return every statement with a number, and the last one even without."""
@@ -121,11 +125,14 @@ class Codec:
         statements, position = [], 0
         while match := self._pattern.search(text, position):
             statements.append(self._statement(text, match))
+            # What was taken for a number may be the beginning of the next statement.
             position = match.end("words") if statements[-1].number is None else match.end()
         return statements
 
     def _statement(self, text: str, match: re.Match[str]) -> Statement:
-        number = _number(match["written"])
+        # 0.9 for `0.9.`, 0.85 for `85 %`, None for `1.2.3`, `8/10` or `high`.
+        digits = NUMBER.fullmatch(match["written"].lstrip(OPENING).rstrip(CLOSING))
+        number = float(digits[1]) / (100 if digits[2] else 1) if digits else None
         line_end = text.find("\n", match.end())
         no_number = number is None and self.settings.own_line
         return Statement(
@@ -139,21 +146,16 @@ class Codec:
         before, _, after = self.settings.wording.partition("{value}")
         start_pattern = EMPHASIS.join(re.escape(token) for token in _parts(before))
         end_pattern = "".join(EMPHASIS + re.escape(token) for token in _parts(after))
-        pattern = (
-            rf"{self._lead(before)}(?P<words>"
-            rf"{start_pattern}){EMPHASIS}{WRITTEN}(?:{end_pattern})?[*_`]*"
-        )
-        return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
-
-    def _lead(self, before: str) -> str:
-        """Return the pattern before the words: markup of a line, or the space of the wording.
-
-        The words must not begin inside a longer word.
-        """
         if self.settings.own_line:
-            return rf"^{MARKUP}"
-        return (r"[ \t]?" if before[0].isspace() else "") + (
-            r"(?<!\w)[*_`]*" if re.match(r"\s*[*_`]*\w", before) else ""
+            lead = rf"^{MARKUP}"
+        else:
+            # A space of the wording belongs to the statement, and the words must not begin inside
+            # a longer word.
+            lead = r"[ \t]?" if before[0].isspace() else ""
+            lead += r"(?<!\w)[*_`]*" if re.match(r"\s*[*_`]*\w", before) else ""
+        return re.compile(
+            rf"{lead}(?P<words>{start_pattern}){EMPHASIS}{WRITTEN}(?:{end_pattern})?[*_`]*",
+            re.IGNORECASE | re.MULTILINE,
         )
 
 
@@ -161,10 +163,3 @@ def _parts(wording: str) -> list[str]:
     """Return words and signs, without the emphasis that is allowed anywhere between them."""
     tokens = re.findall(r"[^\W_]+|[^\w\s]|_", wording)
     return [token for token in tokens if token not in "*_`"] or tokens
-
-
-def _number(number_text: str) -> float | None:
-    """Return 0.9 for `0.9.`, 0.85 for `85 %`, None for `1.2.3`, `8/10` or `high`."""
-    if not (match := NUMBER.fullmatch(number_text.lstrip(OPENING).rstrip(CLOSING))):
-        return None
-    return float(match[1]) / (100 if match[2] else 1)

@@ -138,7 +138,7 @@ def brier_decomposition(confidence: ArrayLike, correct: ArrayLike, bins: int = B
     """Return Murphy's parts over bins of equal width; they add up to `brier`."""
     c, y = _pair(confidence, correct)
     bin_of = bins_of(c, bins)
-    sizes = np.maximum(np.bincount(bin_of, minlength=bins), 1)
+    sizes = np.bincount(bin_of, minlength=bins)
     c_mean, y_mean = (
         np.bincount(bin_of, weights=values, minlength=bins)[bin_of] / sizes[bin_of]
         for values in (c, y)
@@ -212,6 +212,7 @@ def _pairs(confidence: ArrayLike, correct: ArrayLike) -> tuple[float, float]:
     right, wrong = c[y == 1], np.sort(c[y == 0])
     if not right.size or not wrong.size:
         return math.nan, math.nan
+    # Wrong answers with a smaller confidence, and with one that is at most as large.
     below, up_to = (np.searchsorted(wrong, right, side) / wrong.size for side in ("left", "right"))
     return float(below.mean()), float((up_to - below).mean())
 
@@ -220,6 +221,7 @@ def _mean_absolute(chances: Array) -> float:
     """Return E|X − Σp| for X = Σ Bernoulli(p_i)."""
     law = np.ones(1)
     for p in chances:
+        # The distribution of one answer more: law[k] is the probability of k right answers.
         law = np.append(law * (1 - p), 0.0) + np.append(0.0, law * p)
     return float(law @ np.abs(np.arange(len(law)) - chances.sum()))
 

@@ -88,6 +88,7 @@ def _level_logprobs(
     Statements that differ only in their last token are read in one pass.
     """
     shared = list(dict.fromkeys(tuple(statement[:-1]) for statement in statements))
+    # The 0 is never read: the last token of a completion only asks for the position before it.
     rows: list[Row] = [(ids, (*common, 0)) for ids in prefixes for common in shared]
     scores_NL = torch.empty(len(prefixes), len(statements), dtype=torch.float64)
     for group in micro_batches(rows, tokens):
@@ -107,6 +108,7 @@ def _next_logprobs(language_model: LanguageModel, rows: Sequence[Row]) -> Sequen
     """Return log p over the vocabulary at each token of the completions, [T, V] per row."""
     hidden_TH = response_hidden(language_model, rows)
     logits_TV = head_of(language_model.model).logits(hidden_TH, language_model.vocabulary)
+    # A log-softmax in bfloat16 has two or three digits, and those of several tokens are added.
     precise = torch.promote_types(logits_TV.dtype, torch.float32)
     return (
         logits_TV.to(precise)

@@ -85,6 +85,7 @@ def without_confidence(
     text = decode(language_model, reasoning)
     for statement in reversed(codec.statements(text)):
         first, last = _token_range(language_model, reasoning, text, statement)
+        # Tokens at both ends may hold text of the reasoning too, which is encoded again.
         shared = text[len(decode(language_model, reasoning[:first])) : statement.start]
         shared += text[statement.end : len(decode(language_model, reasoning[:last]))]
         reasoning[first:last] = _encode(language_model, shared) if shared.strip() else []
@@ -114,6 +115,7 @@ def with_confidence(
         codec, language_model, without_confidence(codec, language_model, ids), room
     )
     return StatedAnswer(
+        # The tokenizer's own end token is the first; a model may list others.
         (*reasoning, *statement, language_model.eos_ids[0]),
         len(reasoning),
         len(reasoning) + len(statement),
@@ -130,6 +132,7 @@ def _cut_to_fit(
     between = _encode(language_model, codec.separator(decode(language_model, reasoning)))
     if len(reasoning) + len(between) <= room:
         return (*reasoning, *between)
+    # Again from the start: the shorter reasoning may end in a line break and need no separator.
     return _cut_to_fit(codec, language_model, reasoning[: max(0, room - len(between))], room)
 
 

@@ -42,10 +42,16 @@ class Evaluator:
         """Evaluate every role that is due; emit its events."""
         if when == "before":
             self._find_tiers(rt)
-        event, answers = self._evaluate_role(rt, when, "evaluation", self._question_indices(when))
+        count, limit = len(self.components.evaluation), self.spec.evaluation.problems
+        # Every later evaluation is compared with the first problem by problem, so that needs all.
+        indices: Sequence[int] = range(count)
+        if when == "during" and limit is not None:
+            indices = _sample(count, limit)
+        event, answers = self._evaluate_role(rt, when, "evaluation", indices)
+        tokens = self.spec.compute.micro_batch_tokens
         values = (
             pass_rate_summary.metrics("eval", event)
-            | self._confidence(rt, when, answers)
+            | confidence.measure(self.components, answers, tokens, when, rt)
             | self._privilege(rt, when, answers)
         )
         if self.components.retained and when != "during":
@@ -87,6 +93,7 @@ class Evaluator:
     def load(self, state: dict[str, Any]) -> None:
         self.tiers = list(state["tiers"])
         for role, counts in state["before"].items():
+            # Only counts are stored: the problems follow from the run's definition.
             problems = [question.problem for question in self._questions(role)]
             self.before[role] = ProblemCounts(
                 problems,
@@ -96,10 +103,6 @@ class Evaluator:
 
     def _questions(self, role: str) -> list[Question]:
         return self.components.evaluation if role == "evaluation" else self.components.retained
-
-    def _question_indices(self, when: str) -> Sequence[int]:
-        count, limit = len(self.components.evaluation), self.spec.evaluation.problems
-        return _sample(count, limit) if when == "during" and limit is not None else range(count)
 
     def _evaluate_role(
         self, rt: Runtime, when: str, role: str, indices: Sequence[int]
@@ -120,13 +123,12 @@ class Evaluator:
         event = pass_rate_summary.summary(now, before, tiers, answers, samples, settings.pass_at)
         rt.emit("evaluation", when=when, role=role, **event)
         if role == "evaluation":
-            self._record_some(rt, answers)
+            recorded = evenly_spaced(answers, self.spec.record.rollouts)
+            tokens = self.spec.compute.micro_batch_tokens
+            signals = compute_token_signals(self.components, recorded, tokens, rt)
+            student = self.components.student
+            record_answers(rt, student, "evaluation", recorded, len(answers), signals)
         return event, answers
-
-    def _confidence(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
-        return confidence.measure(
-            self.components, answers, self.spec.compute.micro_batch_tokens, when, rt
-        )
 
     def _privilege(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
         """Measure the gain from privileged text, where held-out problems have such text."""
@@ -146,6 +148,8 @@ class Evaluator:
         questions = self.components.evaluation
         self.tiers = [question.problem.tier for question in questions]
         if not any(self.tiers):
+            # Answers that are counted nowhere else: with tiers from the counted ones the hopeless
+            # could only rise and the mastered only fall.
             settings = self.spec.evaluation
             answers = self._answers(
                 rt, questions, range(settings.final_samples), "tiers", settings.sampling
@@ -163,18 +167,13 @@ class Evaluator:
             questions,
             [tuple(samples)] * len(questions),
             sampling,
+            # Step 0 at every step: with the same noise an unchanged student scores exactly the
+            # same.
             Noise(self.spec.seed, 0, purpose),
             progress=lambda done, of: rt.progress("evaluation", done, of),
         )
         count_sampled(rt, components.student, answers)
         return answers
-
-    def _record_some(self, rt: Runtime, answers: list[Answer]) -> None:
-        recorded = evenly_spaced(answers, self.spec.record.rollouts)
-        signals = compute_token_signals(
-            self.components, recorded, self.spec.compute.micro_batch_tokens, rt
-        )
-        record_answers(rt, self.components.student, "evaluation", recorded, len(answers), signals)
 
 
 def _sample(count: int, size: int) -> list[int]:

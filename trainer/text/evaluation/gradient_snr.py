@@ -124,6 +124,7 @@ def _bins(pool: ProblemPool, seed: int) -> list[tuple[tuple[float, float], list[
     ends: list[tuple[float, float, Callable[[float], bool]]] = [
         (0.0, 0.0, lambda p: p == 0),
         *(
+            # The defaults bind each pair; without them all functions would see the last one.
             (low, high, lambda p, a=low, b=high: a < p <= b and p < 1)
             for low, high in itertools.pairwise(EDGES)
         ),
@@ -169,11 +170,10 @@ def _gradient(components: RunComponents, spec: RunSpec, answer: Answer) -> NDArr
     )
     gradients: tuple[Tensor, ...] = torch.autograd.grad(loss, parameters)
     flat = torch.cat([gradient.flatten() for gradient in gradients]).double().cpu()
-    return np.asarray(_count_sketch(flat).numpy()) if len(flat) > SKETCH_ABOVE else flat.numpy()
-
-
-def _count_sketch(flat: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    buckets = torch.randint(SKETCH, flat.shape, generator=generator)
-    signs = torch.randint(2, flat.shape, generator=generator) * 2 - 1
-    return torch.zeros(SKETCH, dtype=torch.float64).index_add_(0, buckets, flat * signs)
+    if len(flat) > SKETCH_ABOVE:
+        # The same buckets and signs for every answer, or inner products would mean nothing.
+        generator = torch.Generator().manual_seed(0)
+        buckets = torch.randint(SKETCH, flat.shape, generator=generator)
+        signs = torch.randint(2, flat.shape, generator=generator) * 2 - 1
+        flat = torch.zeros(SKETCH, dtype=torch.float64).index_add_(0, buckets, flat * signs)
+    return np.asarray(flat.numpy())

@@ -114,6 +114,7 @@ def forgetting(event: Mapping[str, Any]) -> dict[str, float]:
     change, (low, high) = event["difference"]["pass_rate"], event["difference"]["interval"]
     return {
         "retained/forgetting": -change,
+        # A loss is the negative change, so the bounds change places.
         "retained/forgetting/low": -high,
         "retained/forgetting/high": -low,
     }
@@ -121,18 +122,13 @@ def forgetting(event: Mapping[str, Any]) -> dict[str, float]:
 
 def _rates(now: ProblemCounts, before: ProblemCounts | None) -> dict[str, Any]:
     rate, interval = intervals.pass_rate(now.passed, now.verdicts)
-    return {
-        "pass_rate": rate,
-        "interval": interval,
-        "difference": None if before is None else _difference(now, before),
-    }
-
-
-def _difference(now: ProblemCounts, before: ProblemCounts) -> dict[str, Any]:
-    rate, interval = intervals.difference(
-        (now.passed, now.verdicts), (before.passed, before.verdicts)
-    )
-    return {"pass_rate": rate, "interval": interval}
+    difference = None
+    if before is not None:
+        change, change_interval = intervals.difference(
+            (now.passed, now.verdicts), (before.passed, before.verdicts)
+        )
+        difference = {"pass_rate": change, "interval": change_interval}
+    return {"pass_rate": rate, "interval": interval, "difference": difference}
 
 
 def _groups(

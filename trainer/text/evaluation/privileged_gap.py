@@ -48,10 +48,10 @@ def measure(
         )
         return {}
     student_answers = [answer for answer, _ in privileged_texts]
-    questions = [
-        _teacher_question(view, components.questions[answer.problem.id], text)
-        for answer, text in privileged_texts
-    ]
+    questions = []
+    for answer, text in privileged_texts:
+        question = components.questions[answer.problem.id]
+        questions.append(Question(question.problem, view.prompt(question, text), question.text))
     teacher_answers = _sample_from_teacher(
         components, view, questions, sampling, Noise(seed, 0, "privileged"), None, rt
     )
@@ -82,10 +82,6 @@ def _privileged_texts(view: TeacherView, plain: Sequence[Answer]) -> list[tuple[
         for group in groups.values()
     ]
     return [(answer, text) for answer, text in answer_texts if text.strip()]
-
-
-def _teacher_question(view: TeacherView, question: Question, privileged: str) -> Question:
-    return Question(question.problem, view.prompt(question, privileged), question.text)
 
 
 def _sample_from_teacher(

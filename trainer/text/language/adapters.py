@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from peft import LoraConfig
 
 NAME = "default"
-BASE = "base_layer."  # peft keeps a layer W as `<layer>.base_layer`
+# peft keeps a layer W as `<layer>.base_layer`.
+BASE = "base_layer."
 
 
 def add_adapter(student: LanguageModel, adapter: LowRankAdapter, seed: int) -> None:
@@ -46,9 +47,11 @@ def add_adapter(student: LanguageModel, adapter: LowRankAdapter, seed: int) -> N
             f"{student.name} has no layer called {', '.join(adapter.layers)}. Choose "
             "another model or train without an adapter."
         )
+    # The run's own generator stays as it was; no GPU is used, so its state is not copied.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(_config(student.name, adapter), model, NAME)
+    # The modules that peft has added are in training mode.
     model.eval()
 
 

@@ -59,5 +59,6 @@ class Average:
 
     def _swap(self) -> None:
         for name, mean in self._mean.items():
+            # Exchanged, so that no third copy of the weights is needed.
             self._mean[name] = swap_values(self._parameters[name], mean)
         self._refresh()

@@ -43,6 +43,8 @@ def text_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
         ids = language_model.tokenizer(
             text, add_special_tokens=False, split_special_tokens=True
         ).input_ids
+    # tokenizers raises a plain Exception where a vocabulary without an unknown token lacks a
+    # character.
     except Exception as error:
         raise _unreadable(language_model, text) from error
     if _unknown(language_model) in ids:
@@ -77,6 +79,7 @@ def _from_template(language_model: LanguageModel, text: str) -> list[int]:
         ids: Any = language_model.tokenizer.apply_chat_template(
             message, add_generation_prompt=True, tokenize=True, return_dict=False, **thinking
         )
+    # A template is a program of its author, which may fail in any way.
     except Exception as error:
         cause = str(error).strip().partition("\n")[0]
         raise ModelError(

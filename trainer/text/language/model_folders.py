@@ -14,6 +14,7 @@ from typing import Any
 
 BUILTIN = Path(__file__).parent.parent / "builtin"
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+# No pickles and no Python: neither is ever opened.
 DOWNLOADED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 
 

@@ -76,7 +76,8 @@ def load(
         _random(config, network, seed) if network.random_init else _stored(folder, config, network)
     )
     vocabulary = vocabulary_size(tokenizer)
-    if _embedded_ids(model) < vocabulary:
+    embeddings = cast(torch.Tensor, model.get_input_embeddings().weight)
+    if embeddings.shape[0] < vocabulary:
         raise ModelError(
             f"{folder}: the tokenizer has {vocabulary} tokens, more than the model "
             "embeds. Use the model's own tokenizer."
@@ -96,6 +97,7 @@ def load(
         max_length=int(
             settings.get("max_position_embeddings")
             or getattr(config, "max_position_embeddings", None)
+            # Some architectures have no limit of positions.
             or 2**31
         ),
         eos_ids=_eos_ids(tokenizer, model, folder),
@@ -118,6 +120,8 @@ def recompute_activations(model: PreTrainedModel) -> None:
     layers: list[Any] = layers_of(model)
     for layer in layers:
         layer.training = layer.gradient_checkpointing = True
+        # The reentrant kind gives no gradients where a layer's input requires none, as with frozen
+        # embeddings under an adapter.
         layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
 
@@ -134,6 +138,7 @@ def _config(folder: Path) -> Any:
 
 
 def _random(config: Any, network: Network, seed: int) -> PreTrainedModel:
+    # The run's own generator stays as it was; the weights are drawn on the CPU.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return AutoModelForCausalLM.from_config(
@@ -159,6 +164,7 @@ def _stored(folder: Path, config: Any, network: Network) -> PreTrainedModel:
             f"{folder}: the weights cannot be read ({cause}). Save or download the model again."
         ) from error
     model, report = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
+    # transformers gives missing weights random values and only logs it.
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if missing:
         further_keys = f" and {len(missing) - 1} more keys" if len(missing) > 1 else ""
@@ -169,14 +175,10 @@ def _stored(folder: Path, config: Any, network: Network) -> PreTrainedModel:
     return model
 
 
-def _embedded_ids(model: PreTrainedModel) -> int:
-    weight = cast(torch.Tensor, model.get_input_embeddings().weight)
-    return weight.shape[0]
-
-
 def _eos_ids(
     tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Path
 ) -> tuple[int, ...]:
+    # Chat models list further end tokens there, such as the end of a turn.
     generation = getattr(model.generation_config, "eos_token_id", None)
     listed = generation if isinstance(generation, list) else [generation]
     eos_ids = tuple(

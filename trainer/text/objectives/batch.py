@@ -23,6 +23,7 @@ def micro_batches(rows: Sequence[Row], tokens: int) -> list[list[int]]:
     """
     groups: list[list[int]] = []
     longest = 0
+    # Longest first, so that the first row of a group determines its width.
     for index in sorted(range(len(rows)), key=lambda index: -_input_length(rows[index])):
         if not groups or (len(groups[-1]) + 1) * longest > tokens:
             groups.append([])
@@ -68,6 +69,7 @@ def length_groups(lengths: Sequence[int], cost: float) -> list[Sequence[int]]:
     length, every group is a consecutive range; dynamic programming over the number of rows finds
     the best ranges, longest rows first. A single group keeps the order of the rows.
     """
+    # Stable: rows of equal length keep their order, which rounding depends on.
     order = np.argsort(-np.asarray(lengths), kind="stable")
     longest = np.asarray(lengths, dtype=np.float64)[order]
     least, first = np.zeros(len(order) + 1), np.zeros(len(order) + 1, dtype=np.int64)
@@ -94,11 +96,11 @@ def _pass_cost(language_model: LanguageModel) -> float:
     parameters = list(language_model.model.parameters())
     if any(hasattr(parameter, "placements") for parameter in parameters):
         return math.inf
-    return (
-        8 + 4e7 / sum(parameter.numel() for parameter in parameters)
-        if language_model.device.type == "cpu"
-        else 2048
-    )
+    if language_model.device.type != "cpu":
+        return 2048
+    # A pass costs what reading takes for 40 million parameter · ids; docs/performance.md has the
+    # lengths that it was measured on.
+    return 8 + 4e7 / sum(parameter.numel() for parameter in parameters)
 
 
 def _forward_padded(language_model: LanguageModel, rows: Sequence[Row]) -> Tensor:
@@ -107,6 +109,7 @@ def _forward_padded(language_model: LanguageModel, rows: Sequence[Row]) -> Tenso
     predicts_NT = torch.zeros(ids_NT.shape, dtype=torch.bool)
     for line, ((prompt, completion), length) in enumerate(zip(rows, fed, strict=True)):
         ids_NT[line, :length] = torch.tensor((*prompt, *completion[:-1]))
+        # The first token of the completion is predicted at the last one of the prompt.
         predicts_NT[line, len(prompt) - 1 : length] = True
     hidden_NTH = last_hidden(language_model.model, ids_NT.to(language_model.device))
     return hidden_NTH[predicts_NT.to(language_model.device)]

@@ -38,6 +38,7 @@ class Gradients:
     def __init__(self, hidden_TH: Tensor, head: Head, needed: Sequence[bool]) -> None:
         self.head = head
         wide = at_least_float32(hidden_TH.dtype)
+        # Each chunk fills its own rows of `hidden`, but adds to the gradients of the head.
         self.hidden = torch.empty_like(hidden_TH) if needed[0] else None
         self.weight = torch.zeros_like(head.weight, dtype=wide) if needed[1] else None
         self.bias = (

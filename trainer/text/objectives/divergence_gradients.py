@@ -77,6 +77,7 @@ def entries_and_slopes(objective: Divergence, p: Distributions) -> Slopes:
         case ReverseKL():
             return _reverse(p, nonneg)
         case JSD(beta=0 | 1):
+            # By definition and not as limits of the JSD, which are 0.
             return (_reverse if objective.beta else _forward)(p, nonneg)
         case JSD():
             return _jsd(p, objective.beta)
@@ -102,6 +103,7 @@ def _forward(p: Distributions, nonneg: bool) -> Slopes:
 
 def _reverse(p: Distributions, nonneg: bool) -> Slopes:
     entries_TV = p.s * (p.log_s - p.log_t)
+    # Not in place: the slopes of the non-negative form are the plain entries.
     return (entries_TV.add(p.t).sub_(p.s), entries_TV) if nonneg else (entries_TV, entries_TV + p.s)
 
 

@@ -231,6 +231,7 @@ def log_distributions(
 
 def log_mixture(log_a_TV: Tensor, log_b_TV: Tensor, share: float) -> Tensor:
     """Return log (share · a + (1 − share) · b), share < 1."""
+    # math.log refuses 0, for which the mixture is b alone.
     return torch.logaddexp(
         log_a_TV + (math.log(share) if share else -math.inf), log_b_TV + math.log1p(-share)
     )

@@ -140,6 +140,7 @@ def linear_divergence(
     # A divergence of bfloat16 logits would be mostly rounding error.
     with torch.autocast(hidden_TH.device.type, enabled=False):
         hidden_TH = hidden_TH.to(head.weight.dtype)
+        # Whether gradients are enabled is asked here: inside `forward` they never are.
         loss, *statistics = LinearDivergence.apply(
             hidden_TH, head.weight, head.bias, inputs, torch.is_grad_enabled()
         )
@@ -302,6 +303,7 @@ def _differentiate(
     )
     divergence_R, capped_R, gradient_RV = _over_vocabulary(objective, p)
     scale_R = inputs.coefficients[positions].to(student_RV) / objective.temperature
+    # Into the logits, which are not needed any more: a chunk has no third [C, V] buffer.
     torch.mul(gradient_RV, scale_R[:, None], out=student_RV)
     return [divergence_R, *statistics, capped_R]
 

@@ -64,6 +64,7 @@ class LinearLogprob(torch.autograd.Function):
             scaled_CV = _scaled_logits(head, hidden_TH[tokens], vocabulary, temperature)
             normaliser_C = scaled_CV.logsumexp(-1)
             log_p_CV = scaled_CV.sub_(normaliser_C[:, None])
+            # A product of matrices, because p · log p would be one more [C, V] tensor.
             entropy_C = -torch.bmm(log_p_CV.exp()[:, None], log_p_CV[:, :, None])[:, 0, 0]
             chunk_results.append(
                 (log_p_CV.gather(1, ids_T[tokens, None])[:, 0], entropy_C, normaliser_C)

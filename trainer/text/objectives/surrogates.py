@@ -19,6 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# e^20 is about 5e8. Float32 overflows above e^88, and ∞ · 0 would be NaN.
 LARGEST_LOG_RATIO = 20.0
 
 

@@ -47,5 +47,6 @@ def expand(
     """
     if tail_mode == "renormalise":
         return torch.zeros_like(logits_TV).scatter_(1, ids_TK, gradient_TK)
+    # The share of each other token in the tail.
     shares_TV = (logits_TV - restricted_TK[:, -1:]).exp_()
     return shares_TV.mul_(gradient_TK[:, -1:]).scatter_(1, ids_TK, gradient_TK[:, :-1])

@@ -39,8 +39,10 @@ def make(families: Sequence[str], levels: Sequence[int], count: int, seed: int) 
     or where a level of a family has fewer different problems than its share.
     """
     cells = [(family, level) for level in levels for family in families]
+    # The first cells have one problem more if the count cannot be divided evenly.
+    share, remainder = divmod(count, len(cells))
     columns = [
-        _distinct(family, level, _share(count, len(cells), cell_index), seed)
+        _distinct(family, level, share + (cell_index < remainder), seed)
         for cell_index, (family, level) in enumerate(cells)
     ]
     rows = [
@@ -63,11 +65,8 @@ def draw(family: str, level: int, rng: Random) -> Problem:
     )
 
 
-def _share(count: int, cells: int, cell_index: int) -> int:
-    return count // cells + (cell_index < count % cells)
-
-
 def _distinct(family: str, level: int, count: int, seed: int) -> list[Problem]:
+    # A generator of its own: the problems do not depend on which other cells were requested.
     rng, misses = Random(f"{seed}/{family}/{level}"), 0
     problem_by_question: dict[str, Problem] = {}
     while len(problem_by_question) < count:
@@ -118,6 +117,7 @@ def _add(rng: Random, level: int) -> DrawnProblem:
 
 
 def _sub(rng: Random, level: int) -> DrawnProblem:
+    # Sorted, because answers are never negative.
     b, a = sorted((_number(rng, *DIGITS[level]), _number(rng, *DIGITS[level])))
     width, borrow, steps = len(str(a)), 0, []
     for x, y in zip(_digits(a, width), _digits(b, width), strict=True):

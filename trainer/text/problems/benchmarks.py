@@ -60,8 +60,12 @@ def _letter(answer: str, texts: list[str], labels: list[str], where: str) -> str
 
 def _choices(value: Any, where: str) -> Choices:
     """Texts and labels; the labels are empty if the row has none."""
-    parsed: Any = _parsed(value) if isinstance(value, str) else value
-    grouped: dict[str, Any] = parsed if isinstance(parsed, dict) else {"text": parsed}
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (json.JSONDecodeError, RecursionError):
+            value = None
+    grouped: dict[str, Any] = value if isinstance(value, dict) else {"text": value}
     texts, labels = grouped.get("text", []), grouped.get("label", [])
     if not _is_plain(texts) or not _is_plain(labels):
         raise ProblemError(
@@ -69,13 +73,6 @@ def _choices(value: Any, where: str) -> Choices:
             "or choose another column"
         )
     return _stripped(texts), _stripped(labels)
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        return None
 
 
 def _is_plain(value: Any) -> bool:

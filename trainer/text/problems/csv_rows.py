@@ -14,22 +14,21 @@ SEPARATORS = ",;\t|"
 
 def read(path: Path) -> Iterator[Row]:
     """Rows of the file without empty lines. Raises ProblemError with the number of the line."""
-    reader = csv.reader(
-        (line.text for line in lines(path)), delimiter=_separator(path), strict=True
-    )
+    # The separator occurs most often in the header outside quotes.
+    unquoted = "".join(next((line.text for line in lines(path)), "").split('"')[::2])
+    separator = max(SEPARATORS, key=unquoted.count)
+    # Strict: otherwise a quote that is never closed takes in the rest of the file silently.
+    reader = csv.reader((line.text for line in lines(path)), delimiter=separator, strict=True)
     header: list[str] | None = None
     while (values := _next(reader, path.name)) is not None:
         if header is None:
-            header = _header(values, path.name)
+            header = [value.strip() for value in values]
+            if twice := next((value for value in header if header.count(value) > 1), None):
+                raise ProblemError(
+                    f"the header of {path.name} has two columns called “{twice}”; rename one"
+                )
         elif values:
             yield _row(reader.line_num, header, values, path.name)
-
-
-def _separator(path: Path) -> str:
-    """The separator that occurs most often in the header outside quotes."""
-    header = next((line.text for line in lines(path)), "")
-    unquoted = "".join(header.split('"')[::2])
-    return max(SEPARATORS, key=unquoted.count)
 
 
 def _next(reader: Iterator[list[str]], name: str) -> list[str] | None:
@@ -39,13 +38,6 @@ def _next(reader: Iterator[list[str]], name: str) -> list[str] | None:
         number = getattr(reader, "line_num", 0)
         reason = "a quote is opened and never closed" if "end of data" in str(error) else str(error)
         raise ProblemError(f"line {number} of {name} is not valid CSV: {reason}") from None
-
-
-def _header(values: list[str], name: str) -> list[str]:
-    header = [value.strip() for value in values]
-    if twice := next((value for value in header if header.count(value) > 1), None):
-        raise ProblemError(f"the header of {name} has two columns called “{twice}”; rename one")
-    return header
 
 
 def _row(number: int, header: list[str], values: list[str], name: str) -> Row:

@@ -23,6 +23,7 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
 SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    # Most `.json` files of data sets are JSON Lines; a single list is refused with a sentence.
     ".json": "jsonl",
     ".csv": "csv",
     ".tsv": "csv",

@@ -50,4 +50,5 @@ def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection
 
 def _cell(value: object) -> str:
     text = "" if value is None else str(value)
+    # JSON can hold half of a surrogate pair, which no page can be sent.
     return text[:LONGEST_CELL].encode("utf-8", "replace").decode()

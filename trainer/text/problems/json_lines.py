@@ -20,7 +20,8 @@ def read(path: Path) -> Iterator[Row]:
 
 def _object(line: TextLine, name: str) -> dict[str, Any]:
     try:
-        value = json.loads(line.text, parse_int=str, parse_float=str, parse_constant=_none)
+        # NaN and infinities mean a missing value: that is how tables export one.
+        value = json.loads(line.text, parse_int=str, parse_float=str, parse_constant=lambda _: None)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ProblemError(_parse_error(line, name, error)) from None
     if isinstance(value, dict):
@@ -50,7 +51,3 @@ def _parse_error(line: TextLine, name: str, error: Exception) -> str:
         else "it is nested too deeply"
     )
     return f"line {line.number} of {name} is not valid JSON: {reason}"
-
-
-def _none(constant: str) -> None:
-    """NaN and infinities mean a missing value: that is how tables export one."""

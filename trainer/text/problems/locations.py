@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainer.text.problems.records import ProblemError
 
+# Only data: no script of a data set is ever downloaded or run.
 DATA_FILES = ["*.parquet", "*.jsonl", "*.json", "*.csv", "*.tsv", "*.arrow"]
 
 

@@ -17,7 +17,8 @@ from trainer.text.problems.benchmarks import multiple_choice
 from trainer.text.problems.records import Problem, ProblemError, Row
 
 LONGEST_TEXT = 100_000  # characters
-LONGEST_NAME = 64  # characters of the name of a problem or of a group of problems
+# Characters of the name of a problem or of a group of problems.
+LONGEST_NAME = 64
 GSM8K = re.compile(
     r"(?P<solution>.*)^\s*####[ \t]*(?P<answer>[^\n]*?)\s*\Z", re.DOTALL | re.MULTILINE
 )
@@ -43,6 +44,7 @@ GUESSES = {
 
 def guess(columns: Sequence[str]) -> dict[str, str | None]:
     """A first mapping for a file with these columns: role → column, or None if no name fits."""
+    # Reversed, so that of columns that differ only in case the first one is taken.
     lower = {column.lower(): column for column in reversed(columns)}
     column_by_role = {
         role: next((lower[name] for name in names if name in lower), None)
@@ -50,6 +52,7 @@ def guess(columns: Sequence[str]) -> dict[str, str | None]:
     }
     return {
         **column_by_role,
+        # "solution" is also a guess for the answer; one column cannot be both.
         "solution": None
         if column_by_role["solution"] == column_by_role["answer"]
         else column_by_role["solution"],
@@ -70,7 +73,10 @@ def problem_of(row: Row, columns: Columns, name: str) -> Problem:
     answer, solution = _gsm8k(texts["answer"], texts.get("solution", ""))
     question = texts["question"].strip()
     if columns.choices is not None:
-        question, answer = _with_choices(row, columns.choices, question, answer, name)
+        where = f"row {row.number} of {name}"
+        choices = _value(row, columns.choices, where)
+        listed, answer = multiple_choice(question, choices, answer, where)
+        question = _checked(listed, columns.choices, where)
     names = {
         role: _short(texts.get(role, ""), role, row, name)
         for role in ("id", "domain", "difficulty")
@@ -81,12 +87,6 @@ def problem_of(row: Row, columns: Columns, name: str) -> Problem:
         solution=solution,
         **{**names, "id": names["id"] or content_id(question, answer)},
     )
-
-
-def _with_choices(row: Row, column: str, question: str, answer: str, name: str) -> tuple[str, str]:
-    where = f"row {row.number} of {name}"
-    listed, letter = multiple_choice(question, _value(row, column, where), answer, where)
-    return _checked(listed, column, where), letter
 
 
 def _short(text: str, role: str, row: Row, name: str) -> str:
@@ -109,19 +109,23 @@ def content_id(question: str, answer: str) -> str:
 def _gsm8k(answer: str, solution: str) -> tuple[str, str]:
     if not (match := GSM8K.match(answer)):
         return answer.strip(), solution.strip()
+    # Commas between thousands only: `1,234` becomes `1234`.
     short = re.sub(r"(?<=\d),(?=\d{3})", "", match["answer"].strip())
     return short, solution.strip() or match["solution"].strip()
 
 
 def _text(row: Row, column: str, name: str) -> str:
     where = f"row {row.number} of {name}"
-    value = _plain(_value(row, column, where))
-    if value is None:
+    value = _value(row, column, where)
+    if isinstance(value, dict | list | bytes):
         raise ProblemError(
             f"column “{column}” in {where} holds a list or a group of values; "
             "choose a column of text or numbers"
         )
-    return _checked(value, column, where)
+    # Tables export a missing value as NaN.
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    return _checked(str(value), column, where)
 
 
 def _value(row: Row, column: str, where: str) -> Any:
@@ -137,25 +141,13 @@ def _checked(value: str, column: str, where: str) -> str:
             f"column “{column}” in {where} has {len(value):,} characters; "
             f"at most {LONGEST_TEXT:,} are read"
         )
-    if not _is_clean(value):
+    # Postgres stores neither half of a surrogate pair nor a NUL.
+    try:
+        storable = b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        storable = False
+    if not storable:
         raise ProblemError(
             f"column “{column}” in {where} holds a broken Unicode character or a NUL; remove it"
         )
     return value
-
-
-def _plain(value: Any) -> str | None:
-    """The value as text; empty for null, None for a list, mapping or bytes."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and not math.isfinite(value):
-        return ""  # tables export a missing value as NaN
-    return None if isinstance(value, dict | list | bytes) else str(value)
-
-
-def _is_clean(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator
 
 from trainer.text.problems.records import Problem, ProblemError
 
-Numbered = tuple[int, Problem]  # a problem with the number of its row, which messages name
+# A problem with the number of its row, which messages name.
+Numbered = tuple[int, Problem]
+# The same question often differs by these signs in two data sets.
 TYPOGRAPHY = str.maketrans(
     {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-", "×": "*", "\u00a0": " "}
 )
@@ -30,6 +32,7 @@ def normalised(question: str) -> str:
 def rank(seed: int, purpose: str, question: str) -> float:
     """A number in [0, 1) that depends on (seed, purpose, question), uniformly distributed."""
     digest = hashlib.sha256(f"{seed}\0{purpose}\0{normalised(question)}".encode()).digest()
+    # 48 bits, because a float holds no more than 53 exactly.
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
@@ -37,6 +40,8 @@ def sampled(problems: Iterable[Numbered], limit: int, seed: int) -> list[Numbere
     """At most `limit` of the problems in their order, with at most `limit` of them in memory."""
     heap: list[tuple[float, int, Numbered]] = []
     for index, numbered in enumerate(problems):
+        # Negated, so that the first of the heap is the highest rank, which is dropped next. The
+        # index decides between copies of a question and is unique, so problems are never compared.
         entry = (-rank(seed, "limit", numbered[1].question), -index, numbered)
         if len(heap) < limit:
             heapq.heappush(heap, entry)
@@ -84,8 +89,9 @@ def excerpt(text: str, length: int = 60) -> str:
 
 
 def without_repeats(problems: Iterable[Numbered], has_ids: bool) -> Iterator[Numbered]:
-    """Yield each id once. If the file has an id column (`has_ids`), a repeated id raises
-    ProblemError.
+    """Yield each id once.
+
+    If the file has an id column (`has_ids`), a repeated id raises ProblemError.
     """
     row_by_id: dict[str, int] = {}
     for row, problem in problems:

@@ -29,6 +29,7 @@ from trainer.text.problems.mapping import problem_of
 from trainer.text.problems.records import Problem, ProblemError, ProblemSet
 from trainer.text.problems.selection import Numbered
 
+# A run holds its problems in memory.
 MOST = 1_000_000
 MOST_GROUPS = 100
 NAMED = 5
@@ -131,6 +132,7 @@ def problem_set(problems: Iterable[Problem], notes: Iterable[str] = ()) -> Probl
 
 
 def _line(problem: Problem) -> bytes:
+    # The order of the fields is part of every stored fingerprint: a new field would change all.
     return json.dumps(astuple(problem), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
@@ -211,13 +213,12 @@ def _complete(problems: Iterable[Numbered], name: str) -> Iterator[Numbered]:
             break
     for role, rows in missing.items():
         if rows:
-            raise ProblemError(_gaps(role, rows, name))
-
-
-def _gaps(role: str, rows: list[int], name: str) -> str:
-    row_numbers = ", ".join(map(str, rows)) + (" and perhaps more" if len(rows) == NAMED else "")
-    subject, verb = ("row", "has") if len(rows) == 1 else ("rows", "have")
-    return f"{subject} {row_numbers} of {name} {verb} no {role}; fill it in or remove the {subject}"
+            more = " and perhaps more" if len(rows) == NAMED else ""
+            subject, verb = ("row", "has") if len(rows) == 1 else ("rows", "have")
+            raise ProblemError(
+                f"{subject} {', '.join(map(str, rows))}{more} of {name} {verb} no {role}; "
+                f"fill it in or remove the {subject}"
+            )
 
 
 def _collect(problems: Iterator[Numbered], name: str) -> list[Numbered]:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from trainer.text.problems.records import ProblemError
 
-LONGEST_LINE = 8 * 1024 * 1024  # bytes; a binary file may have no line break at all
+# Bytes. A binary file may have no line break at all.
+LONGEST_LINE = 8 * 1024 * 1024
 
 
 class TextLine(NamedTuple):
@@ -33,6 +34,7 @@ def lines(path: Path) -> Iterator[TextLine]:
                     f"line {number} of {path.name} is longer than {LONGEST_LINE // 2**20} MB; "
                     "is it a text file?"
                 )
+            # The first line may begin with the byte order mark that spreadsheets write.
             text = _decoded(
                 content.removeprefix(b"\xef\xbb\xbf") if number == 1 else content, number, path.name
             )

@@ -1,5 +1,6 @@
-"""How answers are judged: exact text, numbers, multiple choice or mathematics, in a killable child
-process. Imports without torch.
+"""How answers are judged: exact text, numbers, multiple choice or mathematics, in a child process.
+
+Imports without torch.
 """
 
 from trainer.text.verifiers.records import Verdict, VerifierError

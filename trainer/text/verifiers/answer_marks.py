@@ -4,8 +4,9 @@ from __future__ import annotations
 
 
 def marked(text: str) -> tuple[str, str]:
-    """The last mark in the text and the marked part: ("####", " 42"), ("boxed", "42") or ("", text)
-    without a mark.
+    """The last mark and the text that it marks.
+
+    For example ("####", " 42") or ("boxed", "42"); ("", text) without a mark.
     """
     hashes, box = text.rfind("####"), text.rfind("\\boxed{")
     if hashes < 0 and box < 0:

@@ -16,7 +16,8 @@ from pathlib import Path
 import trainer
 from trainer.text.verifiers.records import VerifierError
 
-START_SECONDS = 120.0  # importing SymPy on a busy machine takes a while
+# Importing SymPy on a busy machine takes a while.
+START_SECONDS = 120.0
 # Seconds in which more lines accumulate, so that the processes do not alternate line by line.
 PAUSE = 0.001
 
@@ -29,24 +30,24 @@ class VerifierChild:
     """A running child. Raises VerifierError if it does not start."""
 
     def __init__(self, definition: str, seconds: float) -> None:
+        # A file and not a pipe: nobody reads it while the child runs, and a full pipe would block.
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `kill`
+        # `-P` keeps the current folder off the path, where any file may hide a module of ours; so
+        # the path must name the folder of this package.
+        home = str(Path(trainer.__file__).resolve().parent.parent)
+        path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")]))
+        module = "trainer.text.verifiers.judge_process"
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-m",
-                "trainer.text.verifiers.judge_process",
-                definition,
-                str(seconds),
-            ],
+            [sys.executable, "-P", "-m", module, definition, str(seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
-            env=_environment(),
+            env={**os.environ, "PYTHONPATH": path},
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.to_child, self.from_child = self.process.stdin.fileno(), self.process.stdout.fileno()
+        # A child that hangs does not read, and a blocking write would then wait without a limit.
         os.set_blocking(self.to_child, False)
         self.unread = b""
         self._await_start()
@@ -102,12 +103,3 @@ class VerifierChild:
             ]
             self.kill()
             raise VerifierError(f"the verifier's process does not start: {last[0]}") from None
-
-
-def _environment() -> dict[str, str]:
-    """The parent's environment with a PYTHONPATH on which the child finds this package."""
-    home = str(Path(trainer.__file__).resolve().parent.parent)
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")])),
-    }

@@ -18,6 +18,7 @@ class ChoiceJudge:
     """The letter that the completion chooses must be the reference's."""
 
     def __init__(self, spec: ChoiceVerifier) -> None:
+        # No word character or apostrophe may follow a letter: the I of `I'm` is no choice.
         letters = f"[{spec.choices}]"
         either = f"[{spec.choices}{spec.choices.lower()}]"
         self.alone = re.compile(rf"\W*(?:text|mathrm|textbf)?\W*({either})(?![\w'’])")

@@ -19,16 +19,13 @@ class ExactJudge:
         return " ".join((tail if mark else text).split())
 
     def judge(self, completion: str, reference: str) -> Verdict:
-        answer = self._answer(completion)
+        # Without the mark a completion has no answer; a reference may be the answer alone.
+        has_answer = not self.spec.after or self.spec.after in completion
+        answer = self.read_reference(completion) if has_answer else ""
         expected = self.read_reference(reference)
         return Verdict(
             self._form(answer) == self._form(expected) if expected else None, clean(answer)
         )
-
-    def _answer(self, completion: str) -> str:
-        if self.spec.after and self.spec.after not in completion:
-            return ""
-        return self.read_reference(completion)
 
     def _form(self, text: str) -> str:
         text = unicodedata.normalize("NFC", text)

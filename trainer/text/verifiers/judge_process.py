@@ -20,7 +20,8 @@ from trainer.text.verifiers.judges import judge_of
 from trainer.text.verifiers.records import Judge
 
 MEMORY = 4 * 2**30  # bytes of address space
-GRACE = 5.0  # seconds after which a verdict that the parent did not end ends the process
+# Seconds after which a verdict that the parent did not end ends the process.
+GRACE = 5.0
 
 
 def main() -> None:
@@ -30,6 +31,7 @@ def main() -> None:
     _write("ready")
     for line in sys.stdin.buffer:
         for item in json.loads(line):
+            # Nothing handles SIGALRM, so it ends the process, even inside a long call into C.
             signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
             _write(_answer(judge, item))
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -41,6 +43,7 @@ def _prepare() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     logging.disable(logging.CRITICAL)
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    # The limit may be lowered only.
     limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 

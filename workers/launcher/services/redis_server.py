@@ -48,7 +48,7 @@ class Redis:
         }
         return [
             str(self.programs.redis_server),
-            *(word for name, value in flags.items() for word in (f"--{name}", value)),
+            *(argument for name, value in flags.items() for argument in (f"--{name}", value)),
         ]
 
 

@@ -33,7 +33,8 @@ def start_postgres(folders: Folders) -> tuple[ChildProcess, str]:
         folders.sockets,
         service_environment(),
         folders.account.popen(),
-        signal.SIGINT,  # Postgres' fast shutdown; on SIGTERM it would wait for its clients
+        # Postgres' fast shutdown; on SIGTERM it would wait for its clients.
+        signal.SIGINT,
     )
     with stopped_unless_ready(child):
         postgres.wait_until_ready(server, child.start())

@@ -1,5 +1,7 @@
 """The sweep: every few seconds it looks in Postgres for work of which no message arrived.
 
+    python -m workers sweep
+
 It finds waiting runs, dead supervisors and lost machines. It needs no broker, so losing Redis
 delays a run by seconds and loses none.
 """
@@ -34,6 +36,7 @@ from workers.shards import placement
 logger = logging.getLogger(__name__)
 # At most a quarter of a lease, so that an expired lease is noticed soon after.
 PERIOD_SECONDS = min(3.0, host.LEASE_SECONDS / 4)
+# Supervisors retry uploads more often while they live; these are for attempts that have ended.
 UPLOAD_RETRY_SECONDS = 30.0
 CLEANUP_SECONDS = 3600.0
 outage_guard = OutageGuard()
@@ -74,6 +77,7 @@ def sweep() -> None:
     end_stale_attempts()
     requeue_lost_runs()
     place_queued()
+    # After the runs, which come before jobs.
     placement.sweep(may_declare_lost=outage_guard.is_calm_for(host.LEASE_SECONDS))
 
 
@@ -153,6 +157,7 @@ def requeue_lost_runs() -> None:
     if not outage_guard.is_calm_for(host.LEASE_SECONDS):
         return
     alive = [host.name(), *queue.live_nodes().values_list("name", flat=True)]
+    # Definitions are long and not needed here.
     for run in leases.expired_runs(lease).exclude(lease_holder__in=alive).defer("spec"):
         reason = (
             f"{run.lease_holder} was lost: "
