@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from trainer.estimate import ProblemCounts, max_written_tokens, planned_answers
 from trainer.spec import (
     EndpointTeacher,
-    HardFilterWeights,
     ModelTeacher,
-    PacedWeights,
     PrivilegedContext,
     RunSpec,
     SelectedTokens,
@@ -18,20 +16,8 @@ from trainer.spec import (
     Teacher,
     TextTeacher,
     Tokens,
-    Weighting,
 )
 from trainer.text.problems import RunProblems
-
-OBJECTIVES = {
-    "forward_kl": "forward KL to the teacher",
-    "reverse_kl": "reverse KL to the teacher",
-    "jsd": "Jensen–Shannon divergence to the teacher",
-    "skewed_kl": "skewed KL to the teacher",
-    "adaptive_kl": "adaptive KL to the teacher",
-    "policy_gradient": "policy gradient towards the teacher on the sampled tokens",
-    "grpo": "GRPO on the verdicts",
-    "cross_entropy": "cross-entropy",
-}
 
 
 def explain(spec: RunSpec, problems: RunProblems) -> str:
@@ -89,20 +75,7 @@ def _pool(spec: RunSpec, count: int) -> str:
         "every": f" Pass rates are estimated again every {pool.refresh_every:,} steps.",
     }[pool.refresh]
     answers = f"{pool.rollouts_per_problem} answers of the student to each of {count:,} problems"
-    return f"Stage 0, pass rates: {answers}; {_weights(pool.weighting)}.{refreshed}"
-
-
-def _weights(weighting: Weighting) -> str:
-    match weighting:
-        case PacedWeights(alpha=alpha, beta=beta, floor=floor):
-            weight = f"w(p) = p^{alpha:g} (1 − p)^{beta:g}" + (f" + {floor:g}" if floor else "")
-            return f"the weight of a problem is {weight}"
-        case HardFilterWeights(low=low, high=high):
-            return (
-                f"problems with a pass rate from {low:g} to {high:g} have the same weight, others "
-                "are dropped"
-            )
-    return "all problems have the same weight"
+    return f"Stage 0, pass rates: {answers}; {pool.weighting.describe()}.{refreshed}"
 
 
 def _stage(stage: Stage, count: int) -> str:
@@ -112,11 +85,11 @@ def _stage(stage: Stage, count: int) -> str:
         "teacher_written": "one answer of the teacher to each, at most "
         f"{min(count, planned_answers(stage)):,} written before the stage",
         "solutions": "the worked solution of each",
-        "student_rollouts": f"{_new_answers(generate.per_problem)} of the student to each, of at "
+        "student_rollouts": f"{generate.describe()} of the student to each, of at "
         f"most {longest:,} tokens",
     }[stage.source]
     steps = f"{stage.until.steps:,} steps of {stage.problems_per_step:,} problems, {answers}"
-    objective = f"{OBJECTIVES[stage.objective.kind]}{_tokens(stage.tokens)}"
+    objective = f"{stage.objective.describe()}{_tokens(stage.tokens)}"
     return f"{steps}; {objective}; AdamW with learning rate {optimiser.learning_rate:g}."
 
 
@@ -132,7 +105,3 @@ def _evaluation(spec: RunSpec, problems: RunProblems) -> str:
     during = f", {evaluation.samples} every {evaluation.every:,} steps" if evaluation.every else ""
     answers = f"{evaluation.final_samples} answers to each of {len(problems.evaluation):,}"
     return f"Evaluation: {answers} held-out problems before and after{during}."
-
-
-def _new_answers(count: int) -> str:
-    return "one new answer" if count == 1 else f"{count} new answers"

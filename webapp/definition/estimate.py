@@ -32,16 +32,6 @@ SOURCES = {
     "student_rollouts": "the student's own answers",
     "solutions": "the worked solutions",
 }
-OBJECTIVES = {
-    "forward_kl": "forward KL",
-    "reverse_kl": "reverse KL",
-    "jsd": "JSD",
-    "skewed_kl": "skewed KL",
-    "adaptive_kl": "adaptive KL",
-    "policy_gradient": "policy gradient of the reverse KL",
-    "grpo": "GRPO",
-    "cross_entropy": "cross-entropy",
-}
 
 
 @dataclass(frozen=True)
@@ -153,7 +143,7 @@ def _stage_zero(spec: RunSpec, facts: ReferenceFacts) -> str:
 
 def _stage_summary(stage: Stage) -> str:
     steps = f"{stage.until.steps:,} step{'s' if stage.until.steps > 1 else ''}"
-    objective, source = OBJECTIVES[stage.objective.kind], SOURCES[stage.source]
+    objective, source = stage.objective.describe(), SOURCES[stage.source]
     return f"{steps} of {stage.problems_per_step:,} problems: {objective} on {source}"
 
 

@@ -133,6 +133,7 @@ def _setting(
 ) -> Iterator[FieldInfo]:
     inner = item_type(field.annotation)
     values = literal_values(inner if inner is not None else field.annotation)
+    choice_help = _extra(field, "choice_help") or {}
     yield FieldInfo(
         path=position.path + name,
         title=field.title or name,
@@ -142,7 +143,7 @@ def _setting(
         required=default is ...,
         optional=is_optional(field.annotation),
         bounds=_bounds(field),
-        choices=tuple(FieldChoice(value) for value in values),
+        choices=tuple(FieldChoice(value, choice_help.get(value, "")) for value in values),
         unit=_extra(field, "unit"),
         expert=position.expert or _extra(field, "expert"),
         paper=_extra(field, "paper"),

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from trainer.text.objectives.linear_divergence import TokenScores, TokenStatistics
+from trainer.text.lm_head.linear_divergence import TokenScores, TokenStatistics
 
 Columns = TypeVar("Columns", TokenScores, TokenStatistics)
 

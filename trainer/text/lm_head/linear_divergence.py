@@ -28,15 +28,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trainer.spec.objectives import AllLogits, Divergence
+from trainer.spec import AllLogits, Divergence
 from trainer.text.language.heads import Head
-from trainer.text.objectives.chunks import Gradients, at_least_float32, chunks, tokens_per_chunk
-from trainer.text.objectives.divergence_gradients import (
+from trainer.text.lm_head.chunks import Gradients, at_least_float32, chunks, tokens_per_chunk
+from trainer.text.objectives.divergences import (
     Distributions,
     distributions_of,
     divergence_and_gradient,
+    log_softmax,
 )
-from trainer.text.objectives.divergences import log_softmax
 from trainer.text.objectives.vocabularies import expand, restrict, top_ids
 
 TeacherLogits = Callable[[slice], Tensor]

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from trainer.spec.weightings.weighting import Rates, Weighting
+
+
+class UniformWeights(Weighting):
+    """All problems have the same weight; pass rates are measured but not used."""
+
+    kind: Literal["uniform"] = "uniform"
+    uses_pass_rates = False
+
+    def describe(self) -> str:
+        return "all problems have the same weight"
+
+    def weight(self, p: Rates) -> Rates:
+        return p * 0.0 + 1.0
