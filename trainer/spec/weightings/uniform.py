@@ -15,4 +15,6 @@ class UniformWeights(Weighting):
         return "all problems have the same weight"
 
     def weight(self, p: Rates) -> Rates:
-        return p * 0.0 + 1.0
+        # x⁰ is 1 for every x, also for a rate that was not measured (NaN).
+        weight: Rates = p**0.0
+        return weight
