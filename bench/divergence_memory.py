@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from bench.memory import start_counting, status
-from trainer.spec.objectives import (
+from trainer.spec import (
     JSD,
     AdaptiveKL,
     Clip,
@@ -30,8 +30,8 @@ from trainer.spec.objectives import (
     TopLogits,
 )
 from trainer.text.language.heads import Head
+from trainer.text.lm_head.linear_divergence import linear_divergence, score_tokens
 from trainer.text.objectives.divergences import divergence_of
-from trainer.text.objectives.linear_divergence import linear_divergence, score_tokens
 
 VOCABULARY, TOKENS, HIDDEN = 151_936, 2_048, 896
 OBJECTIVES: dict[str, Divergence] = {

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from trainer.estimate import ProblemCounts, max_written_tokens, planned_answers
 from trainer.spec import (
     EndpointTeacher,
-    HardFilterWeights,
     ModelTeacher,
-    PacedWeights,
     PrivilegedContext,
     RunSpec,
     SelectedTokens,
@@ -17,20 +15,8 @@ from trainer.spec import (
     Stage,
     Teacher,
     TextTeacher,
-    Weighting,
 )
 from trainer.text.problems import RunProblems
-
-OBJECTIVES = {
-    "forward_kl": "forward KL to the teacher",
-    "reverse_kl": "reverse KL to the teacher",
-    "jsd": "Jensen–Shannon divergence to the teacher",
-    "skewed_kl": "skewed KL to the teacher",
-    "adaptive_kl": "adaptive KL to the teacher",
-    "policy_gradient": "policy gradient towards the teacher on the sampled tokens",
-    "grpo": "GRPO on the verdicts",
-    "cross_entropy": "cross-entropy",
-}
 
 
 def explain(spec: RunSpec, problems: RunProblems) -> str:
@@ -93,36 +79,20 @@ def _pool(spec: RunSpec, count: int) -> str:
         "every": f" Pass rates are estimated again every {pool.refresh_every:,} steps.",
     }[pool.refresh]
     answers = f"{pool.rollouts_per_problem} answers of the student to each of {count:,} problems"
-    return f"Stage 0, pass rates: {answers}; {_weights(pool.weighting)}.{refreshed}"
-
-
-def _weights(weighting: Weighting) -> str:
-    match weighting:
-        case PacedWeights(alpha=alpha, beta=beta, floor=floor):
-            weight = f"w(p) = p^{alpha:g} (1 − p)^{beta:g}" + (f" + {floor:g}" if floor else "")
-            return f"the weight of a problem is {weight}"
-        case HardFilterWeights(low=low, high=high):
-            return (
-                f"problems with a pass rate from {low:g} to {high:g} have the same weight, others "
-                "are dropped"
-            )
-    return "all problems have the same weight"
+    return f"Stage 0, pass rates: {answers}; {pool.weighting.describe()}.{refreshed}"
 
 
 def _stage(stage: Stage, count: int) -> str:
     generate, tokens = stage.rollouts.generate, stage.tokens
-    new_answers = "one new answer"
-    if generate.per_problem > 1:
-        new_answers = f"{generate.per_problem} new answers"
     answers = {
         "teacher_written": "one answer of the teacher to each, at most "
         f"{min(count, planned_answers(stage)):,} written before the stage",
         "solutions": "the worked solution of each",
-        "student_rollouts": f"{new_answers} of the student to each, of at most "
+        "student_rollouts": f"{generate.describe()} of the student to each, of at most "
         f"{generate.sampling.max_new_tokens:,} tokens",
     }[stage.source]
     steps = f"{stage.until.steps:,} steps of {stage.problems_per_step:,} problems, {answers}"
-    objective = OBJECTIVES[stage.objective.kind]
+    objective = stage.objective.describe()
     if isinstance(tokens, SelectedTokens):
         rule = {"top": "the highest", "sample": "drawn", "bottom": "the lowest"}[tokens.how]
         score = tokens.score.replace("_", " ")

@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, _session_of, has_sideways_scroll
 from tests.webapp.pages.test_new_run import definition_of
-from trainer.text.training.problem_weights import paced_weights
+from trainer.spec import PacedWeights
+from trainer.text.training.problem_weights import weigh
 from webapp.access.models import User
 from webapp.runs.models import Run
 
@@ -54,7 +55,10 @@ def test_the_drawn_weights_equal_those_of_the_trainer(form: Page) -> None:
             [rates.tolist(), {"kind": "paced", "alpha": alpha, "beta": beta, "floor": floor}],
         )
         np.testing.assert_allclose(
-            form_weights, paced_weights(rates, alpha, beta, floor), rtol=1e-12, atol=0
+            form_weights,
+            weigh(PacedWeights(alpha=alpha, beta=beta, floor=floor), rates),
+            rtol=1e-12,
+            atol=0,
         )
 
 

@@ -4,20 +4,20 @@ Imports without torch.
 """
 
 from trainer.spec.confidence import Confidence, NoConfidence, StatedConfidence
+from trainer.spec.controllers.fixed import FixedControl
 from trainer.spec.data import (
     ArithmeticProblems,
-    ChoiceVerifier,
     Columns,
     Data,
-    ExactVerifier,
     FileProblems,
-    MathVerifier,
-    NumericVerifier,
     SplitProblems,
-    Verifier,
 )
 from trainer.spec.errors import SpecError, SpecIssue
 from trainer.spec.fields.field_list import FieldChoice, FieldInfo, fields
+from trainer.spec.filters.calibrated import CalibratedFilter
+from trainer.spec.filters.verifier import VerifierFilter
+from trainer.spec.generators.plain import PlainGenerate
+from trainer.spec.mechanisms import Mechanism
 from trainer.spec.networks import (
     Context,
     EndpointTeacher,
@@ -34,22 +34,16 @@ from trainer.spec.networks import (
     Teacher,
     TextTeacher,
 )
-from trainer.spec.objectives import (
-    GRPO,
-    JSD,
-    AdaptiveKL,
-    AllLogits,
-    Clip,
-    CrossEntropy,
-    Divergence,
-    ForwardKL,
-    NoClip,
-    Objective,
-    PolicyGradient,
-    ReverseKL,
-    SkewedKL,
-    TopLogits,
-)
+from trainer.spec.objectives.adaptive_kl import AdaptiveKL
+from trainer.spec.objectives.cross_entropy import CrossEntropy
+from trainer.spec.objectives.divergence import AllLogits, Clip, Divergence, NoClip, TopLogits
+from trainer.spec.objectives.forward_kl import ForwardKL
+from trainer.spec.objectives.grpo import GRPO
+from trainer.spec.objectives.jsd import JSD
+from trainer.spec.objectives.objective import Need, Objective
+from trainer.spec.objectives.policy_gradient import PolicyGradient
+from trainer.spec.objectives.reverse_kl import ReverseKL
+from trainer.spec.objectives.skewed_kl import SkewedKL
 from trainer.spec.operation import (
     Checkpoints,
     Compute,
@@ -58,24 +52,29 @@ from trainer.spec.operation import (
     Record,
     VllmSampler,
 )
-from trainer.spec.pool import HardFilterWeights, PacedWeights, Pool, UniformWeights, Weighting
+from trainer.spec.pool import Pool
 from trainer.spec.reader import issues_in, load, to_dict, to_yaml
-from trainer.spec.rollouts import (
-    CalibratedFilter,
-    FixedControl,
-    NoReplay,
-    PlainGenerate,
-    Rollouts,
-    VerifierFilter,
-)
+from trainer.spec.replays.none import NoReplay
+from trainer.spec.rollouts import Rollouts
 from trainer.spec.run import RunSpec
 from trainer.spec.sampling import Sampling
 from trainer.spec.stages import Optimiser, Stage, Until
+from trainer.spec.token_scores import TOKEN_SCORES
 from trainer.spec.tokens import AllTokens, SelectedTokens, Tokens
+from trainer.spec.verifiers.choice import ChoiceVerifier
+from trainer.spec.verifiers.exact import ExactVerifier
+from trainer.spec.verifiers.math import MathVerifier
+from trainer.spec.verifiers.numeric import NumericVerifier
+from trainer.spec.verifiers.verifier import Verifier
+from trainer.spec.weightings.hard_filter import HardFilterWeights
+from trainer.spec.weightings.paced import PacedWeights
+from trainer.spec.weightings.uniform import UniformWeights
+from trainer.spec.weightings.weighting import Weighting
 
 __all__ = [
     "GRPO",
     "JSD",
+    "TOKEN_SCORES",
     "AdaptiveKL",
     "AllLogits",
     "AllTokens",
@@ -103,7 +102,9 @@ __all__ = [
     "InProcessSampler",
     "LowRankAdapter",
     "MathVerifier",
+    "Mechanism",
     "ModelTeacher",
+    "Need",
     "Network",
     "Networks",
     "NoAdapter",

@@ -57,11 +57,17 @@ def option(
     unit: str = "",
     expert: bool = False,
     paper: str = "",
+    choice_help: Mapping[str, str] | None = None,
     factory: Any = None,
     **bounds: Any,
 ) -> Any:
-    """Declare a field of a section. `bounds` are pydantic's: ge, gt, le, lt, min_length, …"""
+    """Declare a field of a section. `bounds` are pydantic's: ge, gt, le, lt, min_length, …
+
+    `choice_help` explains the values of a choice that has no sections.
+    """
     extra: dict[str, JsonValue] = {"unit": unit, "expert": expert, "paper": paper}
+    if choice_help:
+        extra["choice_help"] = dict(choice_help)
     # pydantic's types allow one of the two only.
     origin = {"default": default} if factory is None else {"default_factory": factory}
     return Field(title=title, description=help, json_schema_extra=extra, **origin, **bounds)

@@ -8,6 +8,8 @@ from pydantic import Field, field_validator
 
 from trainer.spec.base import DataURI, Section, option
 from trainer.spec.confidence import Confidence, NoConfidence
+from trainer.spec.verifiers import AnyVerifier
+from trainer.spec.verifiers.numeric import NumericVerifier
 
 Family = Literal["add", "sub", "msum", "paren", "mul", "word"]
 Level = Annotated[int, Field(ge=1, le=3)]
@@ -145,57 +147,6 @@ EvalProblems = Annotated[
 ]
 
 
-class ExactVerifier(Section):
-    """The text of the answer must equal the reference, ignoring white space."""
-
-    kind: Literal["exact"] = "exact"
-    after: str = option(
-        "",
-        title="Answer marker",
-        help="The answer is the text after the last occurrence of the marker, such as `Answer:`. "
-        "Empty: all of the text.",
-    )
-    ignore_case: bool = option(False, title="Case-insensitive comparison", help="A equals a.")
-
-
-class NumericVerifier(Section):
-    """The last number of the answer must equal the reference within a tolerance."""
-
-    kind: Literal["numeric"] = "numeric"
-    tolerance: float = option(
-        0.0, title="Relative tolerance", help="0 requires equal decimal numbers.", ge=0
-    )
-
-
-class ChoiceVerifier(Section):
-    """The letter that the answer chooses must be that of the reference."""
-
-    kind: Literal["choice"] = "choice"
-    choices: str = option(
-        "ABCD", title="Choices", help="Letters of the choices.", min_length=2, max_length=26
-    )
-
-    @field_validator("choices")
-    @classmethod
-    def _different_letters(cls, choices: str) -> str:
-        if not (choices.isascii() and choices.isalpha()) or len(set(choices.upper())) != len(
-            choices
-        ):
-            raise ValueError("must be different letters from A to Z, as in ABCD")
-        return choices.upper()
-
-
-class MathVerifier(Section):
-    """The answer must be mathematically equal to the reference, by math-verify (LaTeX or plain)."""
-
-    kind: Literal["math"] = "math"
-
-
-Verifier = Annotated[
-    ExactVerifier | NumericVerifier | ChoiceVerifier | MathVerifier, Field(discriminator="kind")
-]
-
-
 class Data(Section):
     """The data of a run: problems by role, prompt and verifier."""
 
@@ -223,7 +174,7 @@ class Data(Section):
         help="Prompt of the student; `{question}` stands for the problem's question.",
         expert=True,
     )
-    verifier: Verifier = option(
+    verifier: AnyVerifier = option(
         title="Verifier",
         help="Method that decides whether an answer is right.",
         factory=NumericVerifier,

@@ -16,11 +16,13 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from trainer.spec.base import Name, Section, check_uri, option
 from trainer.spec.confidence import Confidence, NoConfidence
-from trainer.spec.data import ArithmeticProblems, NumericVerifier, TrainProblems, Verifier
+from trainer.spec.data import ArithmeticProblems, TrainProblems
 from trainer.spec.errors import SpecError, translate
 from trainer.spec.networks import EndpointTeacher, ModelTeacher, PrivilegedContext
 from trainer.spec.reader import parse
 from trainer.spec.sampling import Sampling
+from trainer.spec.verifiers import AnyVerifier
+from trainer.spec.verifiers.numeric import NumericVerifier
 
 Samples = Annotated[int, Field(ge=1, le=1024)]
 
@@ -163,7 +165,7 @@ class JobSpec(Section):
         help="Prompt of the model; `{question}` stands for the problem's question.",
         expert=True,
     )
-    verifier: Verifier = option(
+    verifier: AnyVerifier = option(
         title="Verifier",
         help="Method that decides whether an answer is right.",
         factory=NumericVerifier,

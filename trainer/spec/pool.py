@@ -5,80 +5,14 @@ Source: PACED, arXiv 2603.11178.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field, model_validator
+from typing import Literal
 
 from trainer.spec.base import Section, option
 from trainer.spec.sampling import Sampling
+from trainer.spec.weightings import AnyWeighting
+from trainer.spec.weightings.paced import PacedWeights
 
 PACED = "PACED, arXiv 2603.11178"
-
-
-class PacedWeights(Section):
-    """w(p) = p^α (1 − p)^β: problems that the student solves sometimes have the largest weight."""
-
-    kind: Literal["paced"] = "paced"
-    # α = β = 1 is what version 3 of the paper fixes; earlier versions leave both open. The largest
-    # weight is at p = α / (α + β).
-    alpha: float = option(
-        1.0,
-        title="α",
-        help="Exponent of p. A larger α moves weight to easier problems.",
-        ge=0,
-        le=16,
-        paper=PACED,
-    )
-    beta: float = option(
-        1.0,
-        title="β",
-        help="Exponent of 1 − p. A larger β moves weight to harder problems.",
-        ge=0,
-        le=16,
-        paper=PACED,
-    )
-    # p = 0 has weight 0, so without a floor or a refresh an unsolved problem stays dropped.
-    floor: float = option(
-        0.0,
-        title="Floor",
-        help="Added to every weight, so that no problem is dropped forever.",
-        ge=0,
-        le=1,
-        expert=True,
-    )
-
-
-class UniformWeights(Section):
-    """All problems have the same weight; pass rates are measured but not used."""
-
-    kind: Literal["uniform"] = "uniform"
-
-
-class HardFilterWeights(Section):
-    """Problems with a pass rate in the interval have the same weight, all others are dropped."""
-
-    kind: Literal["hard_filter"] = "hard_filter"
-    # The paper leaves the thresholds open. At K = 8 these drop only the pass rates 0 and 1.
-    low: float = option(
-        0.125, title="Lowest pass rate", help="Problems below it are dropped.", ge=0, le=1
-    )
-    high: float = option(
-        0.875, title="Highest pass rate", help="Problems above it are dropped.", ge=0, le=1
-    )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> HardFilterWeights:
-        if self.low > self.high:
-            raise ValueError(
-                f"low ({self.low}) must not be above high ({self.high}), or every problem is "
-                f"dropped"
-            )
-        return self
-
-
-Weighting = Annotated[
-    PacedWeights | UniformWeights | HardFilterWeights, Field(discriminator="kind")
-]
 
 
 class Pool(Section):
@@ -103,7 +37,7 @@ class Pool(Section):
         help="Sampling of the answers for pass rates.",
         factory=Sampling,
     )
-    weighting: Weighting = option(
+    weighting: AnyWeighting = option(
         title="Problem weights",
         help="Weight of a problem as a function of its pass rate.",
         factory=PacedWeights,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from trainer.spec.base import Section, Slug, option
-from trainer.spec.objectives import Objective, ReverseKL
+from trainer.spec.objectives import AnyObjective
+from trainer.spec.objectives.reverse_kl import ReverseKL
 from trainer.spec.rollouts import Rollouts
 from trainer.spec.tokens import AllTokens, Tokens
 
@@ -70,7 +71,9 @@ class Stage(Section):
         help="How the student's answers are generated and judged.",
         factory=Rollouts,
     )
-    objective: Objective = option(title="Objective", help="Loss at each token.", factory=ReverseKL)
+    objective: AnyObjective = option(
+        title="Objective", help="Loss at each token.", factory=ReverseKL
+    )
     tokens: Tokens = option(
         title="Tokens", help="Tokens of an answer that are trained on.", factory=AllTokens
     )

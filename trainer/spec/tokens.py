@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from trainer.spec.base import Section, option
+from trainer.spec.token_scores import TOKEN_SCORES, ScoreName
 
 TIP = "TIP, arXiv 2604.14084"
 
@@ -22,12 +23,11 @@ class SelectedTokens(Section):
 
     kind: Literal["selected"] = "selected"
     # For Q3 the paper ranks by forward KL and trains with reverse KL.
-    score: Literal["entropy", "divergence", "soft_or", "confident_and_wrong", "random"] = option(
+    score: ScoreName = option(
         "soft_or",
         title="Score",
-        help="entropy: that of the student. divergence: reverse KL to the teacher. soft_or: high "
-        "if either is high. confident_and_wrong: "
-        "forward KL where the student's entropy is low (Q3). random: a control.",
+        help="Which tokens are selected.",
+        choice_help={name: score.help for name, score in TOKEN_SCORES.items()},
         paper=TIP,
     )
     # The paper samples by entropy and takes the top by Soft-OR; to compare two scores, use one

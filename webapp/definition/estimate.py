@@ -32,16 +32,6 @@ SOURCES = {
     "student_rollouts": "the student's own answers",
     "solutions": "the worked solutions",
 }
-OBJECTIVES = {
-    "forward_kl": "forward KL",
-    "reverse_kl": "reverse KL",
-    "jsd": "JSD",
-    "skewed_kl": "skewed KL",
-    "adaptive_kl": "adaptive KL",
-    "policy_gradient": "policy gradient of the reverse KL",
-    "grpo": "GRPO",
-    "cross_entropy": "cross-entropy",
-}
 
 
 @dataclass(frozen=True)
@@ -122,8 +112,7 @@ def stage_bars(spec: RunSpec) -> tuple[StageBar, ...]:
         bars.append(
             StageBar(
                 stage.name,
-                f"{steps} of {problems}: {OBJECTIVES[stage.objective.kind]} on "
-                f"{SOURCES[stage.source]}",
+                f"{steps} of {problems}: {stage.objective.describe()} on {SOURCES[stage.source]}",
                 round(x, 1),
                 # One unit is left free as a gap between neighbours.
                 round(max(width - 1, 1), 1),

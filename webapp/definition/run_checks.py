@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from trainer.spec import ArithmeticProblems, FileProblems, RunSpec, SpecIssue, SplitProblems
 from trainer.spec.networks import EndpointTeacher, ModelTeacher, Network, TextTeacher
-from trainer.spec.rules.stages import needs_probabilities
 from trainer.spec.sampling import Sampling
 from trainer.text.problems import ProblemError, ProblemSet, selection
 from webapp.access.models import Team
@@ -127,7 +126,7 @@ def _check_text_teacher(spec: RunSpec, team: Team) -> Iterator[SpecIssue]:
 def _check_tokenizers(spec: RunSpec, folders: Mapping[str, Folder | None]) -> Iterator[SpecIssue]:
     """Check that teachers share the student's tokens where a divergence compares token by token."""
     student = folders[STUDENT]
-    if student is None or not any(map(needs_probabilities, spec.stages)):
+    if student is None or not any(stage.objective.compares_with_teacher for stage in spec.stages):
         return
     for path, folder in folders.items():
         if path != STUDENT and folder is not None:

@@ -19,9 +19,9 @@ from trainer.spec.networks import LowRankAdapter
 from trainer.spec.sampling import Sampling
 from trainer.text.language import adapters
 from trainer.text.language.heads import head_of, last_hidden
+from trainer.text.language.hidden_states import completion_ids, response_hidden
 from trainer.text.language.model_folders import ModelError
 from trainer.text.language.models import LanguageModel, load
-from trainer.text.objectives.batch import completion_ids, response_hidden
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import sample
 from trainer.text.rollouts.records import SampleRequest

@@ -72,7 +72,7 @@ def test_a_number_has_its_bounds_unit_and_paper() -> None:
 
 def test_a_choice_between_sections_is_a_setting_with_help_for_each_alternative() -> None:
     kind = only("pool.weighting.kind")
-    assert [choice.value for choice in kind.choices] == ["paced", "uniform", "hard_filter"]
+    assert [choice.value for choice in kind.choices] == ["hard_filter", "paced", "uniform"]
     assert kind.default == "paced"
     assert kind.choices[0].help.startswith("w(p) = p^α (1 − p)^β")
 

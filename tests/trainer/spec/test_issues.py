@@ -82,12 +82,12 @@ def test_an_unknown_setting_suggests_the_nearest_known_one(
         (
             {"pool": {"weighting": {"kind": "pased"}}},
             "pool.weighting",
-            "one of paced, uniform, hard_filter; got “pased”",
+            "one of hard_filter, paced, uniform; got “pased”",
         ),
         (
             {"pool": {"weighting": {"alpha": 1}}},
             "pool.weighting",
-            "needs a `kind`: one of paced, uniform, hard_filter",
+            "needs a `kind`: one of hard_filter, paced, uniform",
         ),
         (
             {"pool": {"weighting": "paced"}},

@@ -20,7 +20,7 @@ from trainer.events import EventLog
 from trainer.spec import GRPO, PlainContext, RunSpec, Stage
 from trainer.spec.operation import Checkpoints
 from trainer.text.language.models import LanguageModel
-from trainer.text.objectives.linear_divergence import TokenStatistics
+from trainer.text.lm_head.linear_divergence import TokenStatistics
 from trainer.text.problems import Problem
 from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.engines.noise import Noise

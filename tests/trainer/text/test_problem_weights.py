@@ -6,15 +6,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
-from trainer.spec.pool import HardFilterWeights, PacedWeights, UniformWeights
+from trainer.spec import HardFilterWeights, PacedWeights, UniformWeights
 from trainer.text.training.problem_weights import (
+    Vector,
     effective_problems,
+    least_efficiency,
     normalised,
-    paced_weights,
     share_wrongly_dropped,
     weigh,
+    weighting_efficiency,
 )
+
+
+def paced_weights(p: ArrayLike, alpha: float, beta: float, floor: float = 0.0) -> Vector:
+    return weigh(PacedWeights(alpha=alpha, beta=beta, floor=floor), p)
+
 
 exponents = st.floats(0.1, 8)
 rates = st.lists(st.floats(0, 1), min_size=1, max_size=40)
@@ -30,6 +38,7 @@ def test_the_grid_at_eight_rollouts_is_that_of_the_method() -> None:
 def test_the_weight_peaks_at_alpha_over_alpha_plus_beta(
     alpha: float, beta: float, peak: float
 ) -> None:
+    assert PacedWeights(alpha=alpha, beta=beta).most_weighted_rate == pytest.approx(peak)
     grid = np.linspace(0, 1, 30001)
     assert abs(grid[np.argmax(paced_weights(grid, alpha, beta))] - peak) < 1e-4
 
@@ -55,11 +64,10 @@ def test_weights_off_by_a_bounded_factor_cost_little_efficiency() -> None:
     for _ in range(2000):
         best, variance = rng.uniform(0.1, 1, 2), rng.uniform(0.1, 10, 2)
         used = best * np.exp(rng.choice([-0.3, 0.3], 2))
-        efficiency = (used * best * variance).sum() ** 2 / (
-            (used**2 * variance).sum() * (best**2 * variance).sum()
-        )
+        efficiency = weighting_efficiency(used, best, variance)
         worst = min(worst, efficiency)
-    assert 0.915137 - 1e-6 <= worst < 0.92
+    assert least_efficiency(0.3) == pytest.approx(0.915137, abs=1e-6)
+    assert least_efficiency(0.3) - 1e-9 <= worst < 0.92
 
 
 def test_uniform_keeps_all_and_the_hard_filter_keeps_its_interval() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.spec.tokens import SelectedTokens
+from trainer.spec import SelectedTokens
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys
 from trainer.text.training.token_importance import (
     kept_counts,

@@ -141,6 +141,7 @@ def _setting(
     values = literal_values(inner if inner is not None else field.annotation)
     json_default = list(default) if isinstance(default, tuple) else default
     constraints = [*field.metadata, *item_constraints(field.annotation)]
+    choice_help = _extra(field, "choice_help") or {}
     yield FieldInfo(
         path=position.path + name,
         title=field.title or name,
@@ -152,7 +153,7 @@ def _setting(
         bounds={
             bound: getattr(mark, bound) for mark in constraints if (bound := BOUNDS.get(type(mark)))
         },
-        choices=tuple(FieldChoice(value) for value in values),
+        choices=tuple(FieldChoice(value, choice_help.get(value, "")) for value in values),
         unit=_extra(field, "unit"),
         expert=position.expert or _extra(field, "expert"),
         paper=_extra(field, "paper"),

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from trainer.spec.objectives import Divergence
-from trainer.spec.pool import HardFilterWeights, PacedWeights, Pool, UniformWeights
+from trainer.spec.objectives.divergence import Divergence
+from trainer.spec.pool import Pool
 from trainer.spec.rules.networks import Refusal, network_refusals
 from trainer.spec.rules.stages import stage_refusals
 
@@ -46,7 +46,7 @@ def _pool(pool: Pool) -> Iterator[Refusal]:
             f"set rollouts_per_problem to 1",
         )
     # With one answer a pass rate is 0 or 1, and p(1 − p) is 0 at both.
-    elif all(_weight_is_zero(pool, passed / count) for passed in range(count + 1)):
+    elif all(pool.weighting.weight(passed / count) == 0 for passed in range(count + 1)):
         yield (
             "pool.rollouts_per_problem",
             f"is {count}: every pass rate that so many answers can show has weight 0, so all "
@@ -55,7 +55,7 @@ def _pool(pool: Pool) -> Iterator[Refusal]:
 
 
 def _no_estimate(pool: Pool) -> Iterator[Refusal]:
-    if not isinstance(pool.weighting, UniformWeights):
+    if pool.weighting.uses_pass_rates:
         yield (
             "pool.estimate",
             f"is never, but {pool.weighting.kind} weights need pass rates; choose before, or "
@@ -76,15 +76,6 @@ def _snr(spec: RunSpec) -> Iterator[Refusal]:
             f"is on, but it is the gradient of a divergence that is measured, and the first stage "
             f"has {objective.kind}; turn it off",
         )
-
-
-def _weight_is_zero(pool: Pool, rate: float) -> bool:
-    match pool.weighting:
-        case PacedWeights(alpha=alpha, beta=beta, floor=floor):
-            return rate**alpha * (1 - rate) ** beta + floor == 0
-        case HardFilterWeights(low=low, high=high):
-            return not low <= rate <= high
-    return False
 
 
 def _refresh(spec: RunSpec) -> Iterator[Refusal]:

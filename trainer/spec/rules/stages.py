@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from trainer.spec.confidence import StatedConfidence
 from trainer.spec.data import FileProblems
+from trainer.spec.filters.calibrated import CalibratedFilter
 from trainer.spec.networks import EndpointTeacher, TextTeacher
-from trainer.spec.objectives import GRPO, CrossEntropy, PolicyGradient
+from trainer.spec.objectives.objective import Need
 from trainer.spec.operation import VllmSampler
-from trainer.spec.rollouts import CalibratedFilter
 from trainer.spec.rules.networks import Refusal
 from trainer.spec.stages import Stage
+from trainer.spec.token_scores import TOKEN_SCORES
 from trainer.spec.tokens import SelectedTokens
 
 if TYPE_CHECKING:
@@ -32,14 +33,6 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
             f"is {stage.optimiser.warmup_steps} but the stage has {stage.until.steps} steps: the "
             f"learning rate is never reached",
         )
-
-
-def needs_probabilities(stage: Stage) -> bool:
-    """Return whether the objective needs the teacher's distribution.
-
-    Only a network that the trainer has loaded provides it; texts and endpoints do not.
-    """
-    return not isinstance(stage.objective, GRPO | CrossEntropy)
 
 
 def _source(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
@@ -75,31 +68,32 @@ def _answers(stage: Stage) -> Iterator[Refusal]:
 
 def _objective(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     objective, teacher = stage.objective, spec.networks.teacher
-    if needs_probabilities(stage) and isinstance(teacher, TextTeacher | EndpointTeacher):
+    # Only a network that the trainer has loaded gives probabilities.
+    if objective.compares_with_teacher and isinstance(teacher, TextTeacher | EndpointTeacher):
         yield (
             "objective.kind",
             f"is {objective.kind}, which needs the teacher's probabilities, but a teacher of kind "
             f"{teacher.kind} gives texts only; "
             "choose cross_entropy on teacher_written answers, or a teacher of kind model",
         )
-    if isinstance(objective, CrossEntropy) and stage.source == "student_rollouts":
+    if objective.answers == "given" and stage.source == "student_rollouts":
         yield (
             "objective.kind",
-            "is cross_entropy, which would teach the student its own answers; choose "
+            f"is {objective.kind}, which would teach the student its own answers; choose "
             "teacher_written or solutions as source",
         )
-    if isinstance(objective, GRPO | PolicyGradient) and stage.source != "student_rollouts":
+    if objective.answers == "own" and stage.source != "student_rollouts":
         yield (
             "objective.kind",
             f"is {objective.kind}, which learns from the student's own answers; choose "
             f"student_rollouts as source",
         )
     # The advantage of a single answer is its reward minus itself: 0.
-    if isinstance(objective, GRPO) and stage.rollouts.generate.per_problem < 2:
+    if Need.GROUP_VERDICTS in objective.needs and stage.rollouts.generate.per_problem < 2:
         yield (
             "rollouts.generate.per_problem",
-            "is 1, but grpo compares the answers to a problem with each other; raise it to 4 or "
-            "more",
+            f"is 1, but {objective.kind} compares the answers to a problem with each other; raise "
+            "it to 4 or more",
         )
 
 
@@ -107,15 +101,18 @@ def _tokens(stage: Stage) -> Iterator[Refusal]:
     tokens = stage.tokens
     if not isinstance(tokens, SelectedTokens):
         return
-    # Both are computed from the student alone.
-    if tokens.score not in ("entropy", "random") and not needs_probabilities(stage):
+    score = TOKEN_SCORES[tokens.score]
+    if score.compares_with_teacher and not stage.objective.compares_with_teacher:
         yield (
             "tokens.score",
             f"is {tokens.score}, which compares with the teacher, but {stage.objective.kind} does "
             f"not; choose entropy or random",
         )
-    if tokens.score == "random" and tokens.how != "sample":
-        yield "tokens.how", f"is {tokens.how}, but random scores have no order; choose sample"
+    if not score.uses and tokens.how != "sample":
+        yield (
+            "tokens.how",
+            f"is {tokens.how}, but {tokens.score} scores have no order; choose sample",
+        )
 
 
 def _calibrated(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
@@ -127,7 +124,10 @@ def _calibrated(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
             "rollouts.filter.kind",
             "is calibrated, but answers state no confidence; set data.confidence to stated",
         )
-    if stage.source != "student_rollouts" or not needs_probabilities(stage):
+    objective = stage.objective
+    if stage.source != "student_rollouts" or not (
+        objective.compares_with_teacher and objective.edited_answers
+    ):
         yield (
             "rollouts.filter.kind",
             "is calibrated, which needs fresh student_rollouts and a divergence as objective; "

@@ -12,7 +12,7 @@ from itertools import product
 
 import torch
 
-from trainer.spec.data import NumericVerifier
+from trainer.spec import NumericVerifier
 from trainer.spec.networks import Network
 from trainer.spec.sampling import Sampling
 from trainer.text.builtin.make import PLANS

@@ -24,9 +24,9 @@ from torch import Tensor
 from trainer.text.calibration.codec import LEVELS, Codec
 from trainer.text.calibration.tokens import statement_ids, with_confidence
 from trainer.text.language.heads import head_of
+from trainer.text.language.hidden_states import Row, micro_batches, response_hidden
 from trainer.text.language.models import LanguageModel
 from trainer.text.language.tokenizers import decode
-from trainer.text.objectives.batch import Row, micro_batches, response_hidden
 
 
 def answer_confidence(logprobs_T: ArrayLike, selected_T: ArrayLike | None = None) -> float | None:

@@ -1,201 +1,94 @@
-"""Divergences between the next-token distributions of teacher and student, by their definitions.
+"""Divergences between the next-token distributions of teacher and student.
 
-With p = softmax(z / τ) of the teacher's (T) and the student's (S) logits z, in nats, no factor τ²:
+With p = softmax(z / τ) of the teacher's (T) and the student's (S) logits z, in nats and without a
+factor τ², every divergence is a sum D = Σ_v ℓ(p_T(v), p_S(v)) over the vocabulary. A divergence has
+a module of its own that gives its entries ℓ_v. Optionally it also gives the slopes
+g_v = ∂ℓ_v / ∂ log p_S(v), from which the gradient with respect to the student's logits is
 
-    forward KL    KL(p_T ‖ p_S) = Σ_v p_T (log p_T − log p_S)
-                  covers all that the teacher writes
-    reverse KL    KL(p_S ‖ p_T) = Σ_v p_S (log p_S − log p_T)
-                  avoids what the teacher does not write
-    JSD           β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m) with m = β p_T + (1 − β) p_S
-                  (GKD, arXiv 2306.13649)
-    skewed KL     KL(p_T ‖ α p_T + (1 − α) p_S), or KL(p_S ‖ α p_S + (1 − α) p_T)
-                  (DistiLLM, arXiv 2402.03898)
-    adaptive KL   (g_head forward KL + g_tail reverse KL) / (g_head + g_tail), g = Σ |p_T − p_S|
-                  over the teacher's likeliest tokens up to a mass μ (head) and over the others
-                  (tail) (AKL, arXiv 2404.02657)
+    ∂D / ∂z_u = (g_u − p_S(u) Σ_v g_v) / τ
 
-β = 0 is forward KL and β = 1 reverse KL. They are not the limits of the JSD, which are 0, but those
-of JSD / β and JSD / (1 − β).
+and a clipped entry has slope 0. Without hand-written slopes autograd computes them, slower.
 
-Every function takes logits [T, V], **teacher first**, and returns [T], one value per position, not
-reduced. The gradient flows into the student's logits only; the teacher's, the choice of top tokens
-and AKL's gaps are constants. The computation uses at least float32.
+All functions take the **teacher first**. The gradient flows into the student's logits only; the
+teacher's and the choice of top tokens are constants. The computation uses at least float32.
 
 `vocabulary` = TopLogits(k, of, rest): both distributions over the k likeliest tokens of teacher or
 student. rest="renormalise": over these only. rest="tail": over these and one entry with the mass of
 all others.
 
-`clip` = Clip(scope, limit). A divergence is Σ_v ℓ_v; for forward KL ℓ_v = p_T (log p_T − log p_S).
+`clip` = Clip(scope, limit):
 
     entry          Σ_v min(ℓ_v, limit), as published (OPSD, arXiv 2601.18734). Negative entries are
                    not clipped, so the sum can be negative and a clipped token may have no gradient.
     entry_nonneg   the same on a log(a / b) − a + b instead of a log(a / b): the same sum without a
                    clip, no entry below 0
     token          min(D, limit), by rescaling: above the limit the gradient is (limit / D) ∇D
-
-For small vocabularies, and as the reference of `linear_divergence`.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from trainer.spec.objectives import (
-    JSD,
-    AdaptiveKL,
-    AllLogits,
-    Clip,
-    Divergence,
-    ForwardKL,
-    NoClip,
-    ReverseKL,
-    SkewedKL,
-    TopLogits,
-)
+from trainer.spec import AllLogits, Clip, Divergence, NoClip, TopLogits
+from trainer.text.mechanisms import code_named, function_of
 from trainer.text.objectives.vocabularies import restrict, top_ids
 
 Clipping = NoClip | Clip
 Vocabulary = AllLogits | TopLogits
-NO_CLIP = NoClip()
 ALL_LOGITS = AllLogits()
-INITIAL_TOP_K = 64
+EntriesAndSlopes = tuple[Tensor, Tensor]
 
 
-def forward_kl(
-    teacher_logits_TV: Tensor,
-    student_logits_TV: Tensor,
-    temperature: float = 1.0,
-    clip: Clipping = NO_CLIP,
-    vocabulary: Vocabulary = ALL_LOGITS,
-) -> Tensor:
-    """Return KL(p_T ‖ p_S), [T]. Gradient without a clip: (p_S − p_T) / τ."""
-    log_t_TV, log_s_TV = log_distributions(
-        teacher_logits_TV, student_logits_TV, temperature, vocabulary
-    )
-    return sum_entries(kl_entries(log_t_TV, log_s_TV, clip), clip)
+class Distributions(NamedTuple):
+    """Distributions [T, V] of teacher (t) and student (s), and their logarithms."""
+
+    log_t: Tensor
+    log_s: Tensor
+    t: Tensor
+    s: Tensor
 
 
-def reverse_kl(
-    teacher_logits_TV: Tensor,
-    student_logits_TV: Tensor,
-    temperature: float = 1.0,
-    clip: Clipping = NO_CLIP,
-    vocabulary: Vocabulary = ALL_LOGITS,
-) -> Tensor:
-    """Return KL(p_S ‖ p_T), [T]. Gradient without a clip: p_S (log p_S − log p_T − KL) / τ."""
-    log_t_TV, log_s_TV = log_distributions(
-        teacher_logits_TV, student_logits_TV, temperature, vocabulary
-    )
-    return sum_entries(kl_entries(log_s_TV, log_t_TV, clip), clip)
-
-
-def jsd(
-    teacher_logits_TV: Tensor,
-    student_logits_TV: Tensor,
-    beta: float,
-    temperature: float = 1.0,
-    clip: Clipping = NO_CLIP,
-    vocabulary: Vocabulary = ALL_LOGITS,
-) -> Tensor:
-    """Return β KL(p_T ‖ m) + (1 − β) KL(p_S ‖ m), [T].
-
-    β = 0 gives forward KL, β = 1 reverse KL. JSD_β(T, S) = JSD_{1−β}(S, T).
-    """
-    if beta in (0, 1):
-        return (reverse_kl if beta else forward_kl)(
-            teacher_logits_TV, student_logits_TV, temperature, clip, vocabulary
-        )
-    log_t_TV, log_s_TV = log_distributions(
-        teacher_logits_TV, student_logits_TV, temperature, vocabulary
-    )
-    log_m_TV = log_mixture(log_t_TV, log_s_TV, beta)
-    return sum_entries(
-        beta * kl_entries(log_t_TV, log_m_TV, clip)
-        + (1 - beta) * kl_entries(log_s_TV, log_m_TV, clip),
-        clip,
-    )
-
-
-def skewed_kl(
-    teacher_logits_TV: Tensor,
-    student_logits_TV: Tensor,
-    alpha: float,
-    direction: str = "forward",
-    temperature: float = 1.0,
-    clip: Clipping = NO_CLIP,
-    vocabulary: Vocabulary = ALL_LOGITS,
-) -> Tensor:
-    """Return KL(p_T ‖ α p_T + (1 − α) p_S), [T], or KL(p_S ‖ α p_S + (1 − α) p_T) if "reverse".
-
-    α = 0 gives the plain KL.
-    """
-    log_t_TV, log_s_TV = log_distributions(
-        teacher_logits_TV, student_logits_TV, temperature, vocabulary
-    )
-    first_TV, second_TV = (log_t_TV, log_s_TV) if direction == "forward" else (log_s_TV, log_t_TV)
-    return sum_entries(kl_entries(first_TV, log_mixture(first_TV, second_TV, alpha), clip), clip)
-
-
-def adaptive_kl(
-    teacher_logits_TV: Tensor,
-    student_logits_TV: Tensor,
-    head_mass: float = 0.5,
-    temperature: float = 1.0,
-    clip: Clipping = NO_CLIP,
-    vocabulary: Vocabulary = ALL_LOGITS,
-) -> Tensor:
-    """Return the AKL, [T].
-
-    Forward KL is weighted by the gap between the two distributions in the teacher's head, reverse
-    KL by the gap in the tail. A clip applies to the weighted entries.
-    """
-    log_t_TV, log_s_TV = log_distributions(
-        teacher_logits_TV, student_logits_TV, temperature, vocabulary
-    )
-    share_T1 = head_gap_share(log_t_TV.exp(), log_s_TV.detach().exp(), head_mass)[:, None]
-    return sum_entries(
-        share_T1 * kl_entries(log_t_TV, log_s_TV, clip)
-        + (1 - share_T1) * kl_entries(log_s_TV, log_t_TV, clip),
-        clip,
-    )
+def distributions_of(log_t_TV: Tensor, log_s_TV: Tensor) -> Distributions:
+    return Distributions(log_t_TV, log_s_TV, log_t_TV.exp(), log_s_TV.exp())
 
 
 def divergence_of(
     objective: Divergence, teacher_logits_TV: Tensor, student_logits_TV: Tensor
 ) -> Tensor:
-    """Return the divergence that an objective of the run definition names, [T]."""
-    teacher_TV, student_TV = teacher_logits_TV, student_logits_TV
-    temperature, clip, vocabulary = objective.temperature, objective.clip, objective.vocabulary
-    match objective:
-        case ForwardKL():
-            return forward_kl(teacher_TV, student_TV, temperature, clip, vocabulary)
-        case ReverseKL():
-            return reverse_kl(teacher_TV, student_TV, temperature, clip, vocabulary)
-        case JSD():
-            return jsd(teacher_TV, student_TV, objective.beta, temperature, clip, vocabulary)
-        case SkewedKL():
-            return skewed_kl(
-                teacher_TV,
-                student_TV,
-                objective.alpha,
-                objective.direction,
-                temperature,
-                clip,
-                vocabulary,
-            )
-        case AdaptiveKL():
-            return adaptive_kl(
-                teacher_TV, student_TV, objective.head_mass, temperature, clip, vocabulary
-            )
+    """Return the divergence by its definition, [T], not reduced; autograd knows its gradient.
+
+    For small vocabularies, and as the reference of `linear_divergence`.
+    """
+    log_t_TV, log_s_TV = log_distributions(
+        teacher_logits_TV, student_logits_TV, objective.temperature, objective.vocabulary
+    )
+    entries_TV: Tensor = function_of(objective)(objective, log_t_TV, log_s_TV)
+    return sum_entries(entries_TV, objective.clip)
 
 
-def entropy(logits_TV: Tensor, temperature: float = 1.0) -> Tensor:
-    """Return −Σ_v p log p of p = softmax(z / τ), [T], in nats; divide by log V for TIP's h."""
-    log_p_TV = log_softmax(logits_TV, temperature)
-    return -(log_p_TV.exp() * log_p_TV).sum(-1)
+def divergence_and_gradient(
+    objective: Divergence, p: Distributions
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return D [T], the clipped share of its entries [T], and ∂D / ∂z_S at temperature 1 [T, V]."""
+    entries_TV, slopes_TV = entries_and_slopes(objective, p)
+    divergence_T, capped_T = _clip(objective.clip, entries_TV, slopes_TV)
+    return divergence_T, capped_T, slopes_TV.sub_(p.s * slopes_TV.sum(-1, keepdim=True))
+
+
+def entries_and_slopes(objective: Divergence, p: Distributions) -> EntriesAndSlopes:
+    """Return ℓ_v and g_v, two new tensors [T, V]."""
+    if objective.gradient:
+        computed: EntriesAndSlopes = code_named(objective.gradient)(objective, p)
+        return computed
+    with torch.enable_grad():
+        log_s_TV = p.log_s.detach().requires_grad_()
+        entries_TV: Tensor = function_of(objective)(objective, p.log_t, log_s_TV)
+        (slopes_TV,) = torch.autograd.grad(entries_TV.sum(), log_s_TV)
+    return entries_TV.detach(), slopes_TV
 
 
 def log_softmax(logits_TV: Tensor, temperature: float) -> Tensor:
@@ -262,25 +155,18 @@ def token_scale(total_T: Tensor, limit: float) -> Tensor:
     return limit / total_T.detach().clamp_min(limit)
 
 
-def head_gap_share(t_TV: Tensor, s_TV: Tensor, mass: float) -> Tensor:
-    """Return g_head / (g_head + g_tail), [T]; 0 where the two distributions are equal."""
-    gap_TV = (t_TV - s_TV).abs()
-    return (gap_TV * teacher_head(t_TV, mass)).sum(-1) / gap_TV.sum(-1).clamp_min(
-        torch.finfo(gap_TV.dtype).tiny
-    )
+def _clip(clip: NoClip | Clip, entries_TV: Tensor, slopes_TV: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the clipped sum [T] and the clipped share of the entries [T].
 
-
-def teacher_head(t_TV: Tensor, mass: float) -> Tensor:
-    """Return which tokens are the fewest likeliest ones with a total mass of `mass`, bool [T, V].
-
-    In a language model these are few, so a full sort is not needed: topk is computed with a small
-    k, which grows by a factor of eight until it is large enough.
+    The slopes are set to 0 or rescaled in place.
     """
-    width = k = t_TV.shape[-1]
-    k = min(INITIAL_TOP_K, width)
-    while True:
-        top_TK, ids_TK = t_TV.topk(k)
-        before_TK = top_TK.cumsum(-1) - top_TK
-        if k == width or bool((before_TK[:, -1] >= mass).all()):
-            return torch.zeros_like(t_TV, dtype=torch.bool).scatter(1, ids_TK, before_TK < mass)
-        k = min(8 * k, width)
+    total_T = entries_TV.sum(-1)
+    if isinstance(clip, NoClip):
+        return total_T, torch.zeros_like(total_T)
+    if clip.scope == "token":
+        scale_T = token_scale(total_T, clip.limit)
+        slopes_TV.mul_(scale_T[:, None])
+        return total_T * scale_T, (total_T > clip.limit).to(total_T)
+    clipped_TV = entries_TV > clip.limit
+    slopes_TV.masked_fill_(clipped_TV, 0)
+    return entries_TV.clamp_max(clip.limit).sum(-1), clipped_TV.to(total_T).mean(-1)

@@ -1,14 +1,11 @@
-"""Losses of single sampled tokens: ratio and policy-gradient objectives.
+"""The clipped surrogate of ratio objectives.
 
     clipped surrogate   −min(ρ A, clip(ρ, 1 − ε_low, 1 + ε_high) A),  ρ = π_S(y) / anchor(y)
                         (PPO, arXiv 1707.06347; DAPO, 2503.14476)
-    policy gradient     −A log π_S(y),  A = log π_T(y) − log π_S(y)
-                        (OPSD, arXiv 2601.18734, eq. 9)
 
 The anchor is any log-prob per token: the policy that sampled (GRPO, Uni-OPD), or a mixture with the
 teacher's (RLAD, arXiv 2602.22495: α log π_old + (1 − α) log π_T). Advantages are per token; those
-of an answer or a group are repeated over its tokens. The expectation of the policy gradient over
-tokens sampled from the student is the gradient of the reverse KL.
+of an answer or a group are repeated over its tokens.
 
 All arguments are [T], in nats. Results are [T], per token, not reduced, **losses** to be minimised.
 The gradient flows through `logprob_T` alone.
@@ -57,27 +54,6 @@ def is_clipped(
     return ((advantages_T > 0) & (ratio_T > 1 + clip_high)) | (
         (advantages_T < 0) & (ratio_T < 1 - clip_low)
     )
-
-
-def policy_gradient(logprob_T: Tensor, teacher_logprob_T: Tensor) -> Tensor:
-    """Return the reverse KL's loss estimated from the sampled token, [T].
-
-    Both log-probs are at the same temperature, and the token is sampled from the student.
-    """
-    advantages_T = (teacher_logprob_T - logprob_T).detach()
-    return -advantages_T * logprob_T
-
-
-def importance_weight(
-    trainer_logprob_T: Tensor, behaviour_logprob_T: Tensor, cap: float = 2.0
-) -> Tensor:
-    """Return min(π_trainer / μ, cap), [T], a constant.
-
-    It corrects for tokens sampled by another engine or older weights (μ). Both log-probs are of the
-    same token, at the same temperature, of distributions that are cut (top-p, top-k) in the same
-    way.
-    """
-    return (trainer_logprob_T - behaviour_logprob_T).detach().exp().clamp_max(cap)
 
 
 def _ratio(logprob_T: Tensor, anchor_logprob_T: Tensor) -> Tensor:

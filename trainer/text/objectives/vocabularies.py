@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainer.spec.objectives import AllLogits, TopLogits
+from trainer.spec import AllLogits, TopLogits
 
 Rest = Literal["renormalise", "tail"]
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from trainer.spec.data import Columns
+from trainer.spec import Columns
 from trainer.text.problems.benchmarks import multiple_choice
 from trainer.text.problems.records import Problem, ProblemError, Row
 

@@ -14,14 +14,8 @@ from dataclasses import astuple, dataclass
 from itertools import islice
 from pathlib import Path
 
-from trainer.spec.data import (
-    ArithmeticProblems,
-    Columns,
-    Data,
-    EvalProblems,
-    FileProblems,
-    SplitProblems,
-)
+from trainer.spec import ArithmeticProblems, Columns, Data, FileProblems, SplitProblems
+from trainer.spec.data import EvalProblems
 from trainer.text.problems import arithmetic, files, selection
 from trainer.text.problems.inspection import inspect
 from trainer.text.problems.locations import locate

@@ -11,7 +11,7 @@ from torch import Tensor
 from trainer.engine.loop import Runtime
 from trainer.text.language.models import LanguageModel
 from trainer.text.language.tokenizers import token_texts
-from trainer.text.objectives.linear_divergence import TokenScores, TokenStatistics
+from trainer.text.lm_head.linear_divergence import TokenScores, TokenStatistics
 from trainer.text.recording import side_files
 from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.records import TrainRow

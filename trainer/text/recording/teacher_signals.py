@@ -8,7 +8,7 @@ from dataclasses import replace
 from trainer.engine.loop import Runtime
 from trainer.text.recording.rollout_files import Signals, token_signals
 from trainer.text.rollouts.answers import Answer
-from trainer.text.rollouts.filter import plain_row
+from trainer.text.rollouts.filters.verifier import plain_row
 from trainer.text.rollouts.records import DIVERGENCE, Group, Prompt
 from trainer.text.teachers import privileged_text
 from trainer.text.training.components import RunComponents

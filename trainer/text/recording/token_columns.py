@@ -9,7 +9,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from trainer.engine.distributed.world import World
-from trainer.text.objectives.linear_divergence import TokenScores, TokenStatistics
+from trainer.text.lm_head.linear_divergence import TokenScores, TokenStatistics
 
 Columns = TypeVar("Columns", TokenScores, TokenStatistics)
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.engine.loop import Runtime
-from trainer.text.objectives.linear_divergence import TokenScores, TokenStatistics
+from trainer.text.lm_head.linear_divergence import TokenScores, TokenStatistics
 from trainer.text.training.token_importance import region_metrics, regions
 
 

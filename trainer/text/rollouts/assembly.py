@@ -7,30 +7,20 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from trainer.engine.distributed.world import World
-from trainer.spec import RunSpec, Stage
-from trainer.spec.confidence import StatedConfidence
-from trainer.spec.objectives import GRPO, CrossEntropy, PolicyGradient
+from trainer.spec import Divergence, Objective, RunSpec, Stage
 from trainer.spec.operation import VllmSampler
-from trainer.spec.rollouts import CalibratedFilter
-from trainer.text.calibration.codec import Codec
-from trainer.text.calibration.tokens import with_confidence
-from trainer.text.language.model_folders import ModelError
 from trainer.text.language.models import LanguageModel
+from trainer.text.mechanisms import function_of
 from trainer.text.rollouts.answers import Question, SamplerAndJudge
-from trainer.text.rollouts.confidence_filter import ConfidenceFilter
-from trainer.text.rollouts.control import FixedController
 from trainer.text.rollouts.engines.overlap import CopiedWeightsEngine, OverlapEngine
 from trainer.text.rollouts.engines.sampling import InProcessEngine
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
 from trainer.text.rollouts.engines.vllm.server import Launch
-from trainer.text.rollouts.filter import VerdictFilter
-from trainer.text.rollouts.generate import PlainGenerator
+from trainer.text.rollouts.filters.filter_parts import FilterParts
 from trainer.text.rollouts.importance_weights import ImportanceWeightedFilter
 from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.protocols import Engine, Filter
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO
-from trainer.text.rollouts.replay import EmptyReplay
-from trainer.text.rollouts.teacher_prompts import TeacherPrompts
 from trainer.text.teachers import Teachers
 
 
@@ -98,7 +88,7 @@ def build_pipeline(
 
     `held_out` are ids of problems that must never be trained on. Raises ModelError.
     """
-    generate, sampling = stage.rollouts.generate, stage.rollouts.generate.sampling
+    rollouts, sampling = stage.rollouts, stage.rollouts.generate.sampling
     answer_filter = build_filter(spec, stage, sampler, student, teachers)
     # Overlapped answers come from older weights, so they need importance weights like a server's.
     separate_sampler = isinstance(spec.compute.sampler, VllmSampler) or spec.compute.overlap
@@ -108,10 +98,10 @@ def build_pipeline(
         )
     return RolloutPipeline(
         engine,
-        PlainGenerator(generate.per_problem, sampling),
+        function_of(rollouts.generate)(rollouts.generate),
         answer_filter,
-        FixedController(),
-        EmptyReplay(),
+        function_of(rollouts.control)(rollouts.control),
+        function_of(rollouts.replay)(rollouts.replay),
         frozenset(held_out),
     )
 
@@ -127,32 +117,16 @@ def build_filter(
 
     Raises ModelError if a stated confidence does not fit the longest answer.
     """
-    objective, settings = stage.objective, stage.rollouts.filter
-    # What tokens are trained by, unless the filter says otherwise.
-    if isinstance(objective, GRPO | PolicyGradient):
-        kind = RATIO
-    else:
-        kind = CROSS_ENTROPY if isinstance(objective, CrossEntropy) else DIVERGENCE
-    teacher_context = (
-        # These objectives compare with no teacher, so no row gets a teacher's prompt.
-        None if isinstance(objective, GRPO | CrossEntropy) else TeacherPrompts(teachers)
+    settings = stage.rollouts.filter
+    parts = FilterParts(
+        stage, sampler, student, teachers, token_kind(stage.objective), spec.data.confidence
     )
-    standardise = objective.standardise if isinstance(objective, GRPO) else None
-    if not isinstance(settings, CalibratedFilter):
-        return VerdictFilter(sampler, student, kind, teacher_context, standardise)
-    assert isinstance(spec.data.confidence, StatedConfidence)
-    codec, longest = Codec(spec.data.confidence), stage.rollouts.generate.sampling.max_new_tokens
-    reading = TeacherPrompts(
-        teachers, codec, settings.in_privileged, settings.note if settings.in_note else ""
-    )
-    # The longest answer must hold a stated confidence and one more token.
-    needed = len(with_confidence(codec, student, (), 1.0).ids) + 1
-    if longest < needed:
-        raise ModelError(
-            f"Answers of stage {stage.name} have at most {longest} tokens, but a stated confidence "
-            f"alone takes {needed}; "
-            "raise rollouts.generate.sampling.max_new_tokens."
-        )
-    return ConfidenceFilter(
-        VerdictFilter(sampler, student, kind, reading), settings, codec, longest
-    )
+    built: Filter = function_of(settings)(settings, parts)
+    return built
+
+
+def token_kind(objective: Objective) -> int:
+    """What a stage's tokens are trained by, unless a filter says otherwise."""
+    if isinstance(objective, Divergence):
+        return DIVERGENCE
+    return CROSS_ENTROPY if objective.answers == "given" else RATIO

@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.text.language.heads import head_of
+from trainer.text.language.hidden_states import completion_ids, micro_batches, response_hidden
 from trainer.text.language.models import LanguageModel
-from trainer.text.objectives.batch import completion_ids, micro_batches, response_hidden
-from trainer.text.objectives.linear_logprob import linear_logprob
-from trainer.text.objectives.surrogates import importance_weight
+from trainer.text.lm_head.linear_logprob import linear_logprob
 from trainer.text.rollouts.protocols import Filter
 from trainer.text.rollouts.records import DroppedAnswer, Group, Prompt, TrainRow, Trajectory
 
@@ -104,3 +103,15 @@ def with_importance_weights(row: TrainRow, own_T: Numbers, anchor_T: Numbers) ->
     return replace(
         row, coefficients=row.coefficients * np.maximum(weights_T, LEAST), anchor_logprobs=anchor_T
     )
+
+
+def importance_weight(
+    trainer_logprob_T: Tensor, behaviour_logprob_T: Tensor, cap: float = 2.0
+) -> Tensor:
+    """Return min(π_trainer / μ, cap), [T], a constant.
+
+    It corrects for tokens sampled by another engine or older weights (μ). Both log-probs are of the
+    same token, at the same temperature, of distributions that are cut (top-p, top-k) in the same
+    way.
+    """
+    return (trainer_logprob_T - behaviour_logprob_T).detach().exp().clamp_max(cap)

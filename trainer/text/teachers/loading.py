@@ -16,7 +16,6 @@ from torch import Tensor
 
 from trainer.engine.distributed.tensors import is_sharded
 from trainer.spec import EndpointTeacher, ModelTeacher, RunSpec, SelfTeacher, Teacher, TextTeacher
-from trainer.spec.rules.stages import needs_probabilities
 from trainer.text.language.models import LanguageModel, ModelError, load
 from trainer.text.language.tokenizers import require_same_vocabulary
 from trainer.text.problems import Problem, ProblemError
@@ -144,10 +143,11 @@ def open_teachers(
     share the student's tokenizer where it must.
     """
     if not any(
-        needs_probabilities(stage) or stage.source == "teacher_written" for stage in spec.stages
+        stage.objective.compares_with_teacher or stage.source == "teacher_written"
+        for stage in spec.stages
     ):
         return Teachers(student.vocabulary)
-    compared = any(map(needs_probabilities, spec.stages))
+    compared = any(stage.objective.compares_with_teacher for stage in spec.stages)
     longest = max(stage.rollouts.generate.sampling.max_new_tokens for stage in spec.stages)
 
     def model(name: str, teacher: ModelTeacher, seed: int) -> TeacherView:

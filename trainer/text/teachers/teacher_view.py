@@ -16,8 +16,8 @@ from torch import Tensor
 
 from trainer.spec.networks import Context
 from trainer.text.language.heads import Head, head_of
+from trainer.text.language.hidden_states import Row, response_hidden
 from trainer.text.language.models import LanguageModel
-from trainer.text.objectives.batch import Row, response_hidden
 from trainer.text.rollouts.answers import Question
 from trainer.text.teachers.contexts import PromptFormatter, privileged_text
 from trainer.text.teachers.snapshots import Weights

@@ -25,11 +25,11 @@ from trainer.engine.checkpoints import Snapshot
 from trainer.engine.loop import EvaluationReport, MethodState, Phase, Runtime
 from trainer.engine.optimisers import rate_at
 from trainer.engine.outcome import NothingToTrain
-from trainer.spec import LowRankAdapter, PolicyGradient, RunSpec, Stage
+from trainer.spec import LowRankAdapter, Need, RunSpec, Stage
 from trainer.text.evaluation.evaluator import Evaluator
 from trainer.text.language import adapters
 from trainer.text.language.averaging import Average
-from trainer.text.objectives.linear_divergence import TokenStatistics
+from trainer.text.lm_head.linear_divergence import TokenStatistics
 from trainer.text.recording import side_files
 from trainer.text.recording.rollout_files import record_train_rows, token_signals
 from trainer.text.recording.token_regions import emit_token_regions
@@ -281,7 +281,7 @@ class Distillation:
             count_scored(rt, components.student, [row.answer for row in self._rows])
         logprobs = (
             [score.teacher_logprob for score in selection.scores or ()]
-            if isinstance(stage.objective, PolicyGradient)
+            if Need.TEACHER_LOGPROB in stage.objective.needs
             else None
         )
         self._selection = selection

@@ -12,23 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.spec.objectives import GRPO, Divergence, Objective, PolicyGradient
+from trainer.spec import CrossEntropy, Divergence, Objective
 from trainer.text.language.heads import head_of
+from trainer.text.language.hidden_states import completion_ids, response_hidden
 from trainer.text.language.models import LanguageModel
-from trainer.text.objectives.batch import completion_ids, response_hidden
-from trainer.text.objectives.linear_divergence import TokenStatistics, linear_divergence
-from trainer.text.objectives.linear_logprob import linear_logprob
-from trainer.text.objectives.surrogates import clipped_surrogate, is_clipped, policy_gradient
+from trainer.text.lm_head.linear_divergence import TokenStatistics, linear_divergence
+from trainer.text.lm_head.linear_logprob import linear_logprob
+from trainer.text.mechanisms import function_of
+from trainer.text.objectives.sampled_tokens import SampledTokens, TokenLoss
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO, TrainRow
 from trainer.text.training.teacher_states import TeacherStates
 
 # Token ids are never negative, so −1 marks a token without a computed likeliest id.
 UNKNOWN_ID = -1
+CROSS_ENTROPY_LOSS = CrossEntropy()
 
 
 @dataclass(frozen=True)
@@ -71,14 +74,18 @@ class MicroBatchLoss:
         # A zero that depends on the parameters: a rank without selected tokens must take part in
         # backward.
         loss = hidden_TH.sum() * 0.0
-        for kind, term in (
-            (DIVERGENCE, self._divergence),
-            (RATIO, self._ratio),
-            (CROSS_ENTROPY, self._cross_entropy),
-        ):
+        for kind in (DIVERGENCE, RATIO, CROSS_ENTROPY):
             selected_T = (kinds_T == kind) & (batch.coefficients != 0)
-            if selected_T.any():
-                loss = loss + term(hidden_TH, ids_T, selected_T, batch, objective, statistics)
+            if not selected_T.any():
+                continue
+            if kind == DIVERGENCE:
+                assert isinstance(objective, Divergence)
+                term = self._divergence(hidden_TH, ids_T, selected_T, batch, objective, statistics)
+            else:
+                # A filter may have tokens learn by cross-entropy whatever the stage's objective is.
+                own = objective if kind == RATIO else CROSS_ENTROPY_LOSS
+                term = self._sampled(hidden_TH, ids_T, selected_T, batch, own, statistics)
+            loss = loss + term
         return loss, statistics
 
     def _divergence(
@@ -87,10 +94,9 @@ class MicroBatchLoss:
         ids_T: Tensor,
         selected_T: Tensor,
         batch: MicroBatch,
-        objective: Objective,
+        objective: Divergence,
         statistics: TokenStatistics,
     ) -> Tensor:
-        assert isinstance(objective, Divergence)
         loss, computed = linear_divergence(
             hidden_TH[selected_T],
             head_of(self.student.model),
@@ -105,7 +111,7 @@ class MicroBatchLoss:
             column_T[selected_T] = getattr(computed, column.name).to(column_T)
         return loss
 
-    def _ratio(
+    def _sampled(
         self,
         hidden_TH: Tensor,
         ids_T: Tensor,
@@ -114,39 +120,14 @@ class MicroBatchLoss:
         objective: Objective,
         statistics: TokenStatistics,
     ) -> Tensor:
-        assert isinstance(objective, GRPO | PolicyGradient)
-        temperature = objective.temperature if isinstance(objective, PolicyGradient) else 1.0
-        logprob_K = self._logprob(hidden_TH, ids_T, selected_T, batch, statistics, temperature)
-        if isinstance(objective, GRPO):
-            advantages_K, anchor_K = (
-                _column(batch, name, selected_T) for name in ("advantages", "anchor_logprobs")
-            )
-            # For the metric alone; `clipped_surrogate` clips by itself.
-            clipped_K = is_clipped(
-                logprob_K, anchor_K, advantages_K, objective.clip_low, objective.clip_high
-            )
-            statistics.capped[selected_T] = clipped_K.to(statistics.capped)
-            terms_K = clipped_surrogate(
-                logprob_K, anchor_K, advantages_K, objective.clip_low, objective.clip_high
-            )
-        else:
-            assert batch.teacher_logprobs is not None
-            terms_K = policy_gradient(logprob_K, batch.teacher_logprobs[selected_T])
-        return (batch.coefficients[selected_T] * terms_K).sum()
-
-    def _cross_entropy(
-        self,
-        hidden_TH: Tensor,
-        ids_T: Tensor,
-        selected_T: Tensor,
-        batch: MicroBatch,
-        _: Objective,
-        statistics: TokenStatistics,
-    ) -> Tensor:
-        return -(
-            batch.coefficients[selected_T]
-            * self._logprob(hidden_TH, ids_T, selected_T, batch, statistics, 1.0)
-        ).sum()
+        logprob_K = self._logprob(
+            hidden_TH, ids_T, selected_T, batch, statistics, objective.logit_temperature
+        )
+        tokens = SampledTokens(logprob_K, partial(_column, batch, selected_T=selected_T))
+        computed: TokenLoss = function_of(objective)(objective, tokens)
+        if computed.clipped is not None:
+            statistics.capped[selected_T] = computed.clipped.to(statistics.capped)
+        return (batch.coefficients[selected_T] * computed.loss).sum()
 
     def _logprob(
         self,
@@ -189,6 +170,10 @@ def _column(batch: MicroBatch, name: str, selected_T: Tensor) -> Tensor:
 
     Raises ValueError if a row with selected tokens lacks the array.
     """
+    if name == "teacher_logprobs":
+        if batch.teacher_logprobs is None:
+            raise ValueError("the objective needs the teacher's log-probs but does not declare it")
+        return batch.teacher_logprobs[selected_T]
     columns = []
     for row, row_selected in zip(batch.rows, selected_T.split(batch.lengths), strict=True):
         column = getattr(row, name)

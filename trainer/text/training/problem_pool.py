@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.spec.pool import Weighting
+from trainer.spec import Weighting
 from trainer.text.evaluation.intervals import Counts
 from trainer.text.training.problem_weights import (
     Vector,

@@ -1,4 +1,4 @@
-"""Problem weights from pass rates: w(p) = p^α (1 − p)^β and the baselines.
+"""Problem weights from pass rates; each weighting of `trainer.spec.weightings` has its w(p).
 
 Source: PACED, arXiv 2603.11178. `w̃ = w / mean of w over the kept pool` has mean 1, so that the
 size of a step does not depend on α, β or K. A problem of weight 0 is dropped. The web preview uses
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trainer.spec.pool import HardFilterWeights, PacedWeights, Weighting
+from trainer.spec import Weighting
 
 Vector = NDArray[np.float64]
 
@@ -23,20 +23,9 @@ GRID = np.linspace(0.0, 1.0, 101)
 EM_STEPS = 200
 
 
-def paced_weights(p: ArrayLike, alpha: float, beta: float, floor: float = 0.0) -> Vector:
-    """w(p) = p^α (1 − p)^β + floor, with 0⁰ = 1; maximum at p* = α / (α + β)."""
-    rates = np.asarray(p, dtype=np.float64)
-    return np.asarray(rates**alpha * (1.0 - rates) ** beta + floor, dtype=np.float64)
-
-
 def weigh(weighting: Weighting, p: ArrayLike) -> Vector:
     """Unnormalised weight of each pass rate under any weighting of a run definition."""
-    rates = np.asarray(p, dtype=np.float64)
-    if isinstance(weighting, PacedWeights):
-        return paced_weights(rates, weighting.alpha, weighting.beta, weighting.floor)
-    if isinstance(weighting, HardFilterWeights):
-        return ((rates >= weighting.low) & (rates <= weighting.high)).astype(np.float64)
-    return np.ones_like(rates)
+    return np.asarray(weighting.weight(np.asarray(p, dtype=np.float64)), dtype=np.float64)
 
 
 def normalised(weights: ArrayLike) -> Vector:
@@ -54,6 +43,23 @@ def effective_problems(weights: ArrayLike) -> float:
     values = np.asarray(weights, dtype=np.float64)
     squares = float((values**2).sum())
     return float(values.sum()) ** 2 / squares if squares else 0.0
+
+
+def weighting_efficiency(used: ArrayLike, best: ArrayLike, variance: ArrayLike) -> float:
+    """Signal-to-noise ratio with the `used` weights relative to that with the `best` ones, squared.
+
+    (Σ w w* v)² / (Σ w² v · Σ w*² v), with v the gradient variance of each problem; 1 for w ∝ w*.
+    """
+    w, w_best, v = (np.asarray(values, dtype=np.float64) for values in (used, best, variance))
+    return float((w * w_best * v).sum() ** 2 / ((w**2 * v).sum() * (w_best**2 * v).sum()))
+
+
+def least_efficiency(delta: float) -> float:
+    """Lower bound sech²(δ) of the efficiency of weights that are off by factors e^±δ at most.
+
+    Kantorovich's inequality; 1 − δ² + O(δ⁴), the robustness that PACED claims (theorem 6 of v1).
+    """
+    return float(1 / np.cosh(delta) ** 2)
 
 
 def share_wrongly_dropped(weighting: Weighting, passed: ArrayLike, verdicts: ArrayLike) -> float:

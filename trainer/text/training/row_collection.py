@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.engine.loop import Runtime
-from trainer.spec import GRPO, RunSpec, Stage
+from trainer.spec import Need, RunSpec, Stage
 from trainer.text.rollouts.answers import Answer, truncated_share
 from trainer.text.rollouts.assembly import build_filter, build_pipeline
 from trainer.text.rollouts.engines.noise import Noise
@@ -42,7 +42,7 @@ class RowCollector:
             **_lengths(round.answers),
             "staleness/mean": round.telemetry.staleness,
         }
-        if isinstance(stage.objective, GRPO):
+        if Need.GROUP_VERDICTS in stage.objective.needs:
             zero_variance = [
                 not row.advantages.any() for row in round.rows if row.advantages is not None
             ]

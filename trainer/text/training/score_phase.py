@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.engine.distributed.world import World
-from trainer.spec import PolicyGradient, SelectedTokens, Stage
+from trainer.spec import TOKEN_SCORES, Need, SelectedTokens, Stage
 from trainer.text.language.heads import head_of
+from trainer.text.language.hidden_states import completion_ids, micro_batches, response_hidden
 from trainer.text.language.models import LanguageModel
-from trainer.text.objectives.batch import completion_ids, micro_batches, response_hidden
-from trainer.text.objectives.linear_divergence import TokenScores, score_tokens
+from trainer.text.lm_head.linear_divergence import TokenScores, score_tokens
 from trainer.text.recording.token_columns import gather_rows, split
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys
 from trainer.text.rollouts.records import DIVERGENCE, RATIO, TrainRow
@@ -58,9 +58,8 @@ def score_and_select(
     can_be_recorded = isinstance(stage.tokens, SelectedTokens) and all(row.teacher for row in rows)
     if not (needed or (record_scores and can_be_recorded)):
         return Selection(_with_selection(rows, stage, noise, None))
-    temperature = (
-        stage.objective.temperature if isinstance(stage.objective, PolicyGradient) else 1.0
-    )
+    # A divergence is measured at temperature 1, whatever temperature it is trained at.
+    temperature = stage.objective.logit_temperature if _learns_from_logprob(stage) else 1.0
     own_scores = score_rows(student, rows, states, tokens, own_rows, temperature)
     scores = gather_rows(dict(zip(own_rows, own_scores, strict=True)), world)
     # Scores for recording alone are withheld from the selection: they differ by rounding from the
@@ -105,15 +104,25 @@ def score_rows(
 
 
 def _needs_scores(rows: Sequence[TrainRow], stage: Stage) -> bool:
-    if isinstance(stage.objective, PolicyGradient):
+    if _learns_from_logprob(stage):
         return True
-    if not isinstance(stage.tokens, SelectedTokens) or stage.tokens.score == "random":
+    if not isinstance(stage.tokens, SelectedTokens):
         return False
+    score = TOKEN_SCORES[stage.tokens.score]
     # The sampler's entropies belong to the ids that the student wrote; edited and teacher answers
     # have none.
-    return stage.tokens.score != "entropy" or any(
-        row.edited or row.answer.entropies is None or row.answer.source != "student" for row in rows
+    return score.compares_with_teacher or (
+        "entropy" in score.uses
+        and any(
+            row.edited or row.answer.entropies is None or row.answer.source != "student"
+            for row in rows
+        )
     )
+
+
+def _learns_from_logprob(stage: Stage) -> bool:
+    """Whether the objective needs the teacher's log-prob of each sampled token."""
+    return Need.TEACHER_LOGPROB in stage.objective.needs
 
 
 def _with_selection(

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from trainer.text.language.heads import Head
-from trainer.text.objectives.batch import micro_batches
-from trainer.text.objectives.linear_divergence import TeacherLogits
+from trainer.text.language.hidden_states import micro_batches
+from trainer.text.lm_head.linear_divergence import TeacherLogits
 from trainer.text.rollouts.records import TrainRow
 from trainer.text.teachers import Teachers
 

@@ -6,10 +6,9 @@ interpolation) are set to it, then both are scaled to 0 … 1:
 
     ĥ = (h − min h) / (max h − min h),   δ̂ likewise,   0 where max = min.
 
-Scores: soft_or = ĥ + δ̂ − ĥ δ̂ (Eq. 7). confident_and_wrong = KL(teacher ‖ student) · (1 − ĥ).
-entropy = h and divergence = δ are limited but not shifted, because sampling draws in proportion to
-them. Of an answer of m tokens max(1, ⌊ρ m⌋) are kept (Eq. 8). Normalising h by ln V cancels in all
-scores. A reverse KL below 0 through rounding counts as 0.
+The scores are in `token_scores`. Entropy and divergence alone are limited but not shifted, because
+sampling draws in proportion to them. Of an answer of m tokens max(1, ⌊ρ m⌋) are kept (Eq. 8).
+Normalising h by ln V cancels in all scores. A reverse KL below 0 through rounding counts as 0.
 
 Regions: q1 both high, q2 entropy high, q3 divergence high (confident and wrong), q4 both low. The
 paper gives no thresholds; here high means above the median of the given tokens, unless thresholds
@@ -22,13 +21,14 @@ Shapes: T tokens of all answers concatenated; `lengths` [answers] counts the tok
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trainer.spec.tokens import SelectedTokens
+from trainer.spec import TOKEN_SCORES, SelectedTokens
+from trainer.text.mechanisms import function_of
 from trainer.text.rollouts.engines.noise import uniforms
 
 Array = NDArray[np.float64]
@@ -86,18 +86,17 @@ def score(
     forward_kl_T: ArrayLike,
     lengths: Sequence[int],
 ) -> Array:
-    """Score of each token [T], scaled over all tokens or within each answer; 0 for "random"."""
-    if tokens.score == "random":
-        return np.zeros(int(np.sum(lengths)))
+    """Score of each token [T], scaled over all tokens or within each answer."""
+    function = function_of(TOKEN_SCORES[tokens.score])
     columns = [
         np.maximum(np.asarray(column, np.float64), 0.0)
         for column in (entropy_T, reverse_kl_T, forward_kl_T)
     ]
     if tokens.scope == "batch":
-        return SCORES[tokens.score](tokens, *columns)
+        return np.asarray(function(tokens, *columns))
     ends = np.cumsum(lengths)[:-1]
     answers = zip(*(np.split(column, ends) for column in columns), strict=True)
-    return np.concatenate([SCORES[tokens.score](tokens, *answer) for answer in answers])
+    return np.concatenate([function(tokens, *answer) for answer in answers])
 
 
 def cut(values: Array, quantile: float) -> Array:
@@ -113,38 +112,6 @@ def unit(values: Array) -> Array:
     """Scale to 0 … 1 by minimum and maximum; 0 where these are equal."""
     span = float(np.ptp(values)) if values.size else 0.0
     return (values - values.min()) / span if span > 0 else np.zeros_like(values)
-
-
-def _entropy(tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array) -> Array:
-    return cut(entropy, tokens.entropy_quantile)
-
-
-def _divergence(tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array) -> Array:
-    return cut(reverse, tokens.divergence_quantile)
-
-
-def _soft_or(tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array) -> Array:
-    unit_entropy, unit_divergence = (
-        unit(cut(entropy, tokens.entropy_quantile)),
-        unit(cut(reverse, tokens.divergence_quantile)),
-    )
-    return unit_entropy + unit_divergence - unit_entropy * unit_divergence
-
-
-def _confident_and_wrong(
-    tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array
-) -> Array:
-    return cut(forward, tokens.divergence_quantile) * (
-        1 - unit(cut(entropy, tokens.entropy_quantile))
-    )
-
-
-SCORES: Mapping[str, Callable[[SelectedTokens, Array, Array, Array], Array]] = {
-    "entropy": _entropy,
-    "divergence": _divergence,
-    "soft_or": _soft_or,
-    "confident_and_wrong": _confident_and_wrong,
-}
 
 
 def _ranks(scores_T: Array, draws_T: Array, how: str) -> Array:

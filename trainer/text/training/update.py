@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from trainer.engine.loop import Runtime
-from trainer.spec import GRPO, Clip, RunSpec, SelectedTokens, Stage
-from trainer.text.objectives.batch import micro_batches
-from trainer.text.objectives.linear_divergence import TokenStatistics
+from trainer.spec import Clip, Need, RunSpec, SelectedTokens, Stage
+from trainer.text.language.hidden_states import micro_batches
+from trainer.text.lm_head.linear_divergence import TokenStatistics
 from trainer.text.objectives.reductions import normaliser, token_coefficients
 from trainer.text.recording.token_columns import gather_rows, split
 from trainer.text.rollouts.records import RATIO, TrainRow
@@ -168,7 +168,7 @@ def token_metrics(round: TrainRound, statistics: Sequence[TokenStatistics]) -> d
             "divergence/mean": float(divergences.mean()),
             "divergence/p99": float(np.quantile(divergences, 0.99)),
         }
-    if isinstance(round.stage.objective, GRPO) and len(capped):
+    if Need.OLD_LOGPROB in round.stage.objective.needs and len(capped):
         values["ratio/clipped_share"] = float(capped.mean())
     if isinstance(getattr(round.stage.objective, "clip", None), Clip) and len(capped):
         values["tokens/capped_share"] = float(capped.mean())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from trainer.spec.data import ChoiceVerifier
+from trainer.spec import ChoiceVerifier
 from trainer.text.verifiers.answer_marks import marked
 from trainer.text.verifiers.records import Verdict
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from trainer.spec.data import ExactVerifier
+from trainer.spec import ExactVerifier
 from trainer.text.verifiers.records import Verdict, clean
 
 

@@ -6,13 +6,14 @@ input.
 
 from __future__ import annotations
 
+from trainer.spec import MathVerifier
 from trainer.text.verifiers.records import Verdict, clean
 
 
 class MathJudge:
     """The last expression of the completion must equal the reference."""
 
-    def __init__(self) -> None:
+    def __init__(self, _: MathVerifier) -> None:
         import math_verify
 
         self.parse, self.verify = math_verify.parse, math_verify.verify

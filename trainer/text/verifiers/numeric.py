@@ -11,7 +11,7 @@ import re
 from decimal import Decimal
 from fractions import Fraction
 
-from trainer.spec.data import NumericVerifier
+from trainer.spec import NumericVerifier
 from trainer.text.verifiers.answer_marks import marked
 from trainer.text.verifiers.records import Verdict, clean
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
-from trainer.spec.data import Verifier as Definition
+from trainer.spec import Verifier as Definition
 from trainer.text.verifiers.child_process import ChildLost, VerifierChild
 from trainer.text.verifiers.records import Verdict
 

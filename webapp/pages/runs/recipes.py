@@ -16,14 +16,13 @@ from trainer import experiments
 from trainer import recipes as published
 from trainer.experiments import definition
 from trainer.spec import (
-    PacedWeights,
     PrivilegedContext,
     RunSpec,
     SelectedTokens,
     Stage,
     StatedConfidence,
 )
-from webapp.definition.estimate import OBJECTIVES, SOURCES
+from webapp.definition.estimate import SOURCES
 from webapp.pages.site import manual
 from webapp.runs import naming
 
@@ -82,8 +81,8 @@ def _facts(spec: RunSpec) -> Iterator[tuple[str, str]]:
         yield "Confidence", f"stated as “{spec.data.confidence.wording}”"
     if pool.estimate == "before":
         yield "Pass rates", f"K = {pool.rollouts_per_problem} answers to each problem"
-    if isinstance(pool.weighting, PacedWeights):
-        yield "Weights", f"w(p) with α = {pool.weighting.alpha:g}, β = {pool.weighting.beta:g}"
+    if pool.weighting.uses_pass_rates:
+        yield "Weights", pool.weighting.describe()
     for stage in spec.stages:
         yield f"Stage {stage.name}", _stage(stage)
 
@@ -95,6 +94,6 @@ def _stage(stage: Stage) -> str:
     )
     per_problem = f", {count} to each problem" if count > 1 else ""
     return (
-        f"{stage.until.steps:,} steps, {OBJECTIVES[stage.objective.kind]} on "
+        f"{stage.until.steps:,} steps, {stage.objective.describe()} on "
         f"{SOURCES[stage.source]}{per_problem}{token_share}"
     )

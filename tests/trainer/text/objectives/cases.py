@@ -8,10 +8,10 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainer.spec.objectives import Divergence
+from trainer.spec import Divergence
 from trainer.text.language.heads import Head
+from trainer.text.lm_head.linear_divergence import TokenStatistics, linear_divergence
 from trainer.text.objectives.divergences import divergence_of
-from trainer.text.objectives.linear_divergence import TokenStatistics, linear_divergence
 
 
 @dataclass

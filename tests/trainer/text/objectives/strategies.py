@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainer.spec.objectives import (
+from trainer.spec import (
     JSD,
     AdaptiveKL,
     AllLogits,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.text.tiny import VOCABULARY, language_model
-from trainer.text.objectives.batch import Row, length_groups, response_hidden
+from trainer.text.language.hidden_states import Row, length_groups, response_hidden
 
 SHAPES = [(4, 7), (1, 1), (9, 3), (2, 12), (30, 40), (1, 2), (28, 37)]
 
@@ -34,7 +34,7 @@ def test_states_are_those_of_each_row_alone_however_rows_are_grouped(
     cost: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = language_model("qwen2", "float64")
-    monkeypatch.setattr("trainer.text.objectives.batch._pass_cost", lambda _: cost)
+    monkeypatch.setattr("trainer.text.language.hidden_states._pass_cost", lambda _: cost)
     separate = torch.cat([response_hidden(model, [row]) for row in rows()])
     torch.testing.assert_close(response_hidden(model, rows()), separate)
 

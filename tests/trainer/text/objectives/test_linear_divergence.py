@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.trainer.text.objectives.cases import Case, case, cases
+from tests.trainer.text.objectives.named import forward_kl, reverse_kl
 from tests.trainer.text.objectives.strategies import cuts, objectives, temperatures, vocabularies
-from trainer.spec.objectives import (
+from trainer.spec import (
     JSD,
     AdaptiveKL,
     AllLogits,
@@ -25,15 +26,9 @@ from trainer.spec.objectives import (
     TopLogits,
 )
 from trainer.text.language.heads import Head
-from trainer.text.objectives.chunks import tokens_per_chunk
-from trainer.text.objectives.divergences import (
-    divergence_of,
-    forward_kl,
-    kl_entries,
-    log_distributions,
-    reverse_kl,
-)
-from trainer.text.objectives.linear_divergence import score_tokens
+from trainer.text.lm_head.chunks import tokens_per_chunk
+from trainer.text.lm_head.linear_divergence import score_tokens
+from trainer.text.objectives.divergences import divergence_of, kl_entries, log_distributions
 
 KINDS: list[Divergence] = [
     ForwardKL(),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.text.objectives.cases import Case, case, cases
 from tests.trainer.text.objectives.strategies import temperatures
-from trainer.text.objectives.linear_logprob import linear_logprob
+from trainer.text.lm_head.linear_logprob import linear_logprob
 
 
 @settings(deadline=None, max_examples=50)

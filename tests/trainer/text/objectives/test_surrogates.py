@@ -9,15 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.trainer.text.objectives.named import reverse_kl
 from tests.trainer.text.objectives.strategies import logit_tables
 from tests.trainer.text.objectives.vectors import close
-from trainer.text.objectives.divergences import reverse_kl
-from trainer.text.objectives.surrogates import (
-    clipped_surrogate,
-    importance_weight,
-    is_clipped,
-    policy_gradient,
-)
+from trainer.text.objectives.policy_gradient import policy_gradient
+from trainer.text.objectives.surrogates import clipped_surrogate, is_clipped
+from trainer.text.rollouts.importance_weights import importance_weight
 
 STUDENT, OLD = (
     torch.tensor([-1, -0.5, -2, -3, -0.2, -1.5]),

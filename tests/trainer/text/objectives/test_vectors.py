@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.trainer.text.objectives.named import entropy, forward_kl, jsd, reverse_kl
 from tests.trainer.text.objectives.vectors import (
     A_STUDENT,
     A_TEACHER,
@@ -19,8 +20,7 @@ from tests.trainer.text.objectives.vectors import (
     C_TEACHER,
     close,
 )
-from trainer.spec.objectives import Clip, TopLogits
-from trainer.text.objectives.divergences import entropy, forward_kl, jsd, reverse_kl
+from trainer.spec import Clip, TopLogits
 
 ENTRY, NONNEG = Clip(scope="entry", limit=0.05), Clip(scope="entry_nonneg", limit=0.05)
 TEACHER_2 = TopLogits(k=2, of="teacher", rest="renormalise")
@@ -74,9 +74,12 @@ def test_five_tokens() -> None:
 def test_the_teachers_top_two_renormalised(
     beta: float, full: float, hotter: float, top: float, top_hotter: float
 ) -> None:
-    means = [jsd(B_TEACHER, B_STUDENT, beta, temperature).mean() for temperature in (1.0, 1.1)]
+    means = [
+        jsd(B_TEACHER, B_STUDENT, beta, temperature=temperature).mean()
+        for temperature in (1.0, 1.1)
+    ]
     means += [
-        jsd(B_TEACHER, B_STUDENT, beta, temperature, vocabulary=TEACHER_2).mean()
+        jsd(B_TEACHER, B_STUDENT, beta, temperature=temperature, vocabulary=TEACHER_2).mean()
         for temperature in (1.0, 1.1)
     ]
     close(torch.stack(means), [full, hotter, top, top_hotter])

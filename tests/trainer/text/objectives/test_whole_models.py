@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.trainer.text.tiny import VOCABULARY, language_model
-from trainer.spec.objectives import JSD, AdaptiveKL, Divergence, ForwardKL, ReverseKL
+from trainer.spec import JSD, AdaptiveKL, Divergence, ForwardKL, ReverseKL
 from trainer.spec.sampling import Sampling
 from trainer.text.language.heads import check_head, head_of
+from trainer.text.language.hidden_states import Row, completion_ids, micro_batches, response_hidden
 from trainer.text.language.model_folders import ModelError
 from trainer.text.language.models import LanguageModel
-from trainer.text.objectives.batch import Row, completion_ids, micro_batches, response_hidden
-from trainer.text.objectives.divergences import divergence_of
-from trainer.text.objectives.linear_divergence import (
+from trainer.text.lm_head.linear_divergence import (
     TeacherLogits,
     TokenStatistics,
     linear_divergence,
     score_tokens,
 )
+from trainer.text.objectives.divergences import divergence_of
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import sample
 from trainer.text.rollouts.records import SampleRequest

@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 
 from tests.trainer.text.tiny import character_tokenizer, save_folder
+from trainer.spec import PlainGenerate
 from trainer.spec.networks import Network, PrivilegedContext
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel, load
 from trainer.text.problems import Problem
 from trainer.text.rollouts.answers import Answer, Question
-from trainer.text.rollouts.control import FixedController
+from trainer.text.rollouts.controllers.fixed import FixedController
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys, uniforms
-from trainer.text.rollouts.filter import plain_row, with_advantages
-from trainer.text.rollouts.generate import PlainGenerator
+from trainer.text.rollouts.filters.verifier import plain_row, with_advantages
+from trainer.text.rollouts.generators.plain import PlainGenerator
 from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.records import (
     DIVERGENCE,
@@ -37,7 +38,7 @@ from trainer.text.rollouts.records import (
     TrainRow,
     Trajectory,
 )
-from trainer.text.rollouts.replay import EmptyReplay
+from trainer.text.rollouts.replays.none import EmptyReplay
 from trainer.text.teachers import TeacherView
 from trainer.text.teachers.snapshots import UnchangedWeights
 
@@ -141,7 +142,9 @@ class ToyFilter:
 def pipeline(per_problem: int = 3, longest: int = 12, **stages: Any) -> RolloutPipeline:
     plain = RolloutPipeline(
         ToyEngine(),
-        PlainGenerator(per_problem, Sampling(max_new_tokens=longest)),
+        PlainGenerator(
+            PlainGenerate(per_problem=per_problem, sampling=Sampling(max_new_tokens=longest))
+        ),
         ToyFilter(),
         FixedController(),
         EmptyReplay(),

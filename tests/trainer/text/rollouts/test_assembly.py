@@ -13,8 +13,7 @@ from tests.trainer.text.rollouts.rounds import ToyEngine, student, view
 from tests.trainer.text.tiny import language_model
 from tests.trainer.text.tiny_run import spec
 from trainer.engine.distributed.world import World
-from trainer.spec import RunSpec
-from trainer.spec.data import NumericVerifier
+from trainer.spec import NumericVerifier, RunSpec
 from trainer.spec.operation import VllmSampler
 from trainer.text.language.models import ModelError
 from trainer.text.problems import Problem

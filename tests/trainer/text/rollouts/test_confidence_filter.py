@@ -15,20 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.text.rollouts.rounds import ToyEngine, prompts, student, view
+from trainer.spec import CalibratedFilter, NumericVerifier, PlainGenerate
 from trainer.spec.confidence import StatedConfidence
-from trainer.spec.data import NumericVerifier
-from trainer.spec.rollouts import CalibratedFilter
 from trainer.spec.sampling import Sampling
 from trainer.text.calibration.codec import Codec
 from trainer.text.language.chat import text_ids
 from trainer.text.language.tokenizers import decode
 from trainer.text.problems import Problem
 from trainer.text.rollouts.answers import Answer, Question, SamplerAndJudge
-from trainer.text.rollouts.confidence_filter import ConfidenceFilter
-from trainer.text.rollouts.control import FixedController
+from trainer.text.rollouts.controllers.fixed import FixedController
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.filter import VerdictFilter
-from trainer.text.rollouts.generate import PlainGenerator
+from trainer.text.rollouts.filters.calibrated import ConfidenceFilter
+from trainer.text.rollouts.filters.verifier import VerdictFilter
+from trainer.text.rollouts.generators.plain import PlainGenerator
 from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.records import (
     CROSS_ENTROPY,
@@ -39,7 +38,7 @@ from trainer.text.rollouts.records import (
     TrainRow,
     Trajectory,
 )
-from trainer.text.rollouts.replay import EmptyReplay
+from trainer.text.rollouts.replays.none import EmptyReplay
 from trainer.text.rollouts.teacher_prompts import TeacherPrompts
 from trainer.text.teachers import Teachers
 from trainer.text.verifiers import Verifier
@@ -212,7 +211,9 @@ def test_a_rewritten_answer_is_no_longer_than_the_longest(sampler: SamplerAndJud
 def test_replaced_tokens_are_accounted_for(
     sampler: SamplerAndJudge, names: list[str], count: int, seed: int
 ) -> None:
-    generate = PlainGenerator(count, Sampling(max_new_tokens=16))
+    generate = PlainGenerator(
+        PlainGenerate(per_problem=count, sampling=Sampling(max_new_tokens=16))
+    )
     rounds = RolloutPipeline(
         ToyEngine(), generate, rewriting(sampler, 30), FixedController(), EmptyReplay()
     )

@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 
 from tests.trainer.text.rollouts.rounds import ToyEngine, ToyFilter, pipeline, prompts
 from tests.trainer.text.tiny import language_model
-from trainer.spec.data import NumericVerifier
+from trainer.spec import NumericVerifier, PlainGenerate
 from trainer.spec.sampling import Sampling
 from trainer.text.problems import Problem
 from trainer.text.rollouts.answers import Answer, SamplerAndJudge
 from trainer.text.rollouts.budget import Budget, BudgetExceeded
-from trainer.text.rollouts.control import FixedController
+from trainer.text.rollouts.controllers.fixed import FixedController
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import InProcessEngine
-from trainer.text.rollouts.filter import VerdictFilter
-from trainer.text.rollouts.generate import PlainGenerator
+from trainer.text.rollouts.filters.verifier import VerdictFilter
+from trainer.text.rollouts.generators.plain import PlainGenerator
 from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.records import DIVERGENCE, Decision, Group, Prompt, SampleRequest
-from trainer.text.rollouts.replay import EmptyReplay
+from trainer.text.rollouts.replays.none import EmptyReplay
 from trainer.text.rollouts.telemetry import ConservationError
 from trainer.text.verifiers import Verifier
 
@@ -200,7 +200,9 @@ def test_an_answer_learnt_after_another_prompt_than_it_was_sampled_with_has_no_l
                 for request in super().propose(prompts, counts)
             ]
 
-    rounds = pipeline(generate=Hinting(2, Sampling(max_new_tokens=5)))
+    rounds = pipeline(
+        generate=Hinting(PlainGenerate(per_problem=2, sampling=Sampling(max_new_tokens=5)))
+    )
     for row in rounds.run_round(prompts("a", "b"), Noise(0, 0), 0).rows:
         assert row.answer.prompt == (7, 8, 3 + row.owner)
         assert (
@@ -261,7 +263,7 @@ def test_with_the_plainest_plug_ins_a_round_is_plain_sampling_bit_for_bit(
     )
     rounds = RolloutPipeline(
         InProcessEngine(model, rows=5),
-        PlainGenerator(count, sampling),
+        PlainGenerator(PlainGenerate(per_problem=count, sampling=sampling)),
         VerdictFilter(sampler, model, DIVERGENCE),
         FixedController(),
         EmptyReplay(),

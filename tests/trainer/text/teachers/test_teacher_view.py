@@ -24,9 +24,9 @@ from trainer.engine.distributed.sharding import Sharded
 from trainer.engine.distributed.world import World
 from trainer.spec import LowRankAdapter, Network, Sampling
 from trainer.text.language import adapters
+from trainer.text.language.hidden_states import response_hidden
 from trainer.text.language.models import LanguageModel, ModelError, load
 from trainer.text.language.tokenizers import decode
-from trainer.text.objectives.batch import response_hidden
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import sample
 from trainer.text.rollouts.records import SampleRequest

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.spec.sampling import Sampling
+from trainer.spec import PlainGenerate, Sampling
 from trainer.text.rollouts.records import Prompt, SampleRequest
 
 
@@ -17,8 +17,15 @@ class PlainGenerator:
     A problem that occurs twice in a round gets the next rollout indices, hence different answers.
     """
 
-    per_problem: int
-    sampling: Sampling
+    settings: PlainGenerate
+
+    @property
+    def per_problem(self) -> int:
+        return self.settings.per_problem
+
+    @property
+    def sampling(self) -> Sampling:
+        return self.settings.sampling
 
     def propose(self, prompts: Sequence[Prompt], counts: Sequence[int]) -> list[SampleRequest]:
         used: Counter[str] = Counter()

@@ -3,7 +3,7 @@
 No [tokens × vocabulary] tensor of a whole batch exists. The loss is Σ_t c_t · D_t with coefficients
 c that are known before the forward pass. So the gradient with respect to hidden states and head can
 be computed in the forward pass, while the logits of a chunk exist; the backward pass only
-multiplies by the incoming scalar. `divergence_gradients` computes the gradients with respect to the
+multiplies by the incoming scalar. `divergences` computes the gradients with respect to the
 logits.
 
 Only the given tokens are computed: to leave tokens out, index hidden states, coefficients and ids
@@ -28,15 +28,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trainer.spec.objectives import AllLogits, Divergence
+from trainer.spec import AllLogits, Divergence
 from trainer.text.language.heads import Head
-from trainer.text.objectives.chunks import Gradients, at_least_float32, chunks, tokens_per_chunk
-from trainer.text.objectives.divergence_gradients import (
+from trainer.text.lm_head.chunks import Gradients, at_least_float32, chunks, tokens_per_chunk
+from trainer.text.objectives.divergences import (
     Distributions,
     distributions_of,
     divergence_and_gradient,
+    log_softmax,
 )
-from trainer.text.objectives.divergences import log_softmax
 from trainer.text.objectives.vocabularies import expand, restrict, top_ids
 
 TeacherLogits = Callable[[slice], Tensor]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from trainer.spec import FixedControl
 from trainer.text.rollouts.budget import Budget
 from trainer.text.rollouts.protocols import Generator
 from trainer.text.rollouts.records import Decision, Group, Prompt
@@ -12,6 +13,8 @@ from trainer.text.rollouts.records import Decision, Group, Prompt
 
 @dataclass(frozen=True)
 class FixedController:
+    settings: FixedControl = field(default_factory=FixedControl)
+
     def plan(self, prompts: Sequence[Prompt], generator: Generator, budget: Budget) -> list[int]:
         # The most that can be written is reserved; `Budget.spend` releases what is not used.
         answers = len(prompts) * generator.per_problem

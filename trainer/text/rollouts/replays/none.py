@@ -1,15 +1,18 @@
-"""The replay stage: groups stored for a later round. So far none are."""
+"""The replay stage: groups stored for a later round."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from trainer.spec import NoReplay
 from trainer.text.rollouts.records import Group
 
 
 @dataclass(frozen=True)
 class EmptyReplay:
+    settings: NoReplay = field(default_factory=NoReplay)
+
     def take(self) -> list[Group]:
         return []
 

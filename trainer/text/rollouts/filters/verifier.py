@@ -11,11 +11,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trainer.spec import Need, VerifierFilter
 from trainer.text.language.models import LanguageModel
 from trainer.text.objectives.advantages import group_advantages
 from trainer.text.rollouts.answers import Answer, SamplerAndJudge
+from trainer.text.rollouts.filters.filter_parts import FilterParts
 from trainer.text.rollouts.protocols import TeacherContext
 from trainer.text.rollouts.records import DroppedAnswer, Group, Prompt, TrainRow, Trajectory
+from trainer.text.rollouts.teacher_prompts import TeacherPrompts
+
+
+def build(_: VerifierFilter, parts: FilterParts) -> VerdictFilter:
+    objective = parts.stage.objective
+    standardise = (
+        objective.standardises_advantages if Need.GROUP_VERDICTS in objective.needs else None
+    )
+    context = TeacherPrompts(parts.teachers) if objective.compares_with_teacher else None
+    return VerdictFilter(parts.sampler, parts.student, parts.kind, context, standardise)
 
 
 @dataclass(frozen=True)

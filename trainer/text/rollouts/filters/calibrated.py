@@ -24,12 +24,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.spec.rollouts import CalibratedFilter
+from trainer.spec import CalibratedFilter, StatedConfidence
 from trainer.text.calibration.codec import Codec
 from trainer.text.calibration.tokens import confidence_tokens, with_confidence
+from trainer.text.language.model_folders import ModelError
+from trainer.text.language.models import LanguageModel
 from trainer.text.language.tokenizers import decode
 from trainer.text.rollouts.answers import Answer
-from trainer.text.rollouts.filter import VerdictFilter, plain_row
+from trainer.text.rollouts.filters.filter_parts import FilterParts
+from trainer.text.rollouts.filters.verifier import VerdictFilter, plain_row
 from trainer.text.rollouts.records import (
     CROSS_ENTROPY,
     DIVERGENCE,
@@ -39,8 +42,22 @@ from trainer.text.rollouts.records import (
     TrainRow,
     Trajectory,
 )
+from trainer.text.rollouts.teacher_prompts import TeacherPrompts
 
 NO_VERDICT = "no verdict"
+
+
+def build(settings: CalibratedFilter, parts: FilterParts) -> ConfidenceFilter:
+    """Raises ModelError if a stated confidence does not fit the longest answer."""
+    assert isinstance(parts.confidence, StatedConfidence)
+    codec = Codec(parts.confidence)
+    longest = parts.stage.rollouts.generate.sampling.max_new_tokens
+    prompts = TeacherPrompts(
+        parts.teachers, codec, settings.in_privileged, settings.note if settings.in_note else ""
+    )
+    _require_space(codec, parts.student, longest, parts.stage.name)
+    verifier = VerdictFilter(parts.sampler, parts.student, parts.kind, prompts)
+    return ConfidenceFilter(verifier, settings, codec, longest)
 
 
 @dataclass(frozen=True)
@@ -75,7 +92,7 @@ class ConfidenceFilter:
         ]
 
     def _row(self, owner: int, group: Group, answer: Answer) -> TrainRow:
-        target = sum(group.verdicts) / len(group.verdicts)
+        target = measured_confidence(group.verdicts)
         row = plain_row(owner, group, answer, DIVERGENCE, self.verifier.context, target)
         row = replace(row, confidence=self.codec.read(answer.text).value, target_confidence=target)
         if answer.truncated:
@@ -117,6 +134,14 @@ class ConfidenceFilter:
         )
 
 
+def measured_confidence(verdicts: Sequence[bool]) -> float:
+    """Return μ̂ = (1/K) Σ_k R_k, the share of a problem's K judged answers that are right.
+
+    Source: CaOPD, arXiv 2604.16830, eq. 6.
+    """
+    return sum(verdicts) / len(verdicts)
+
+
 def _kinds_and_coefficients(
     statement_T: NDArray[np.bool_], statement_kind: int, weight: float
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -126,3 +151,14 @@ def _kinds_and_coefficients(
         # A divergence here would make the student forget how to end; see the module's docstring.
         kinds[np.flatnonzero(statement_T)[-1] + 1 :] = CROSS_ENTROPY
     return kinds, np.where(statement_T, weight, 1.0).astype(np.float32)
+
+
+def _require_space(codec: Codec, student: LanguageModel, longest: int, stage: str) -> None:
+    """Raise ModelError if the longest answer cannot hold a stated confidence and one more token."""
+    needed = len(with_confidence(codec, student, (), 1.0).ids) + 1
+    if longest < needed:
+        raise ModelError(
+            f"Answers of stage {stage} have at most {longest} tokens, but a stated confidence "
+            f"alone takes {needed}; "
+            "raise rollouts.generate.sampling.max_new_tokens."
+        )

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trainer.text.language.heads import Head
-from trainer.text.objectives.chunks import Gradients, at_least_float32, chunks, tokens_per_chunk
+from trainer.text.lm_head.chunks import Gradients, at_least_float32, chunks, tokens_per_chunk
 
 
 def linear_logprob(

@@ -1,0 +1,18 @@
+"""What every filter declares."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from trainer.spec.mechanisms import Mechanism
+
+
+class Filter(Mechanism):
+    """How answers are judged, and which rows are made of them.
+
+    `function` makes a `Filter` (`trainer.text.rollouts.protocols`) from these settings and a
+    `FilterParts` (`trainer.text.rollouts.assembly`). `edits_answers` says whether it changes
+    answers.
+    """
+
+    edits_answers: ClassVar[bool] = False

@@ -1,0 +1,13 @@
+"""How answers of the student are sampled. One file declares one generator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainer.spec.generators.generator import Generator
+from trainer.spec.mechanisms import choices
+
+if TYPE_CHECKING:
+    AnyGenerator = Generator
+else:
+    AnyGenerator = choices(__name__, Generator)

@@ -1,0 +1,24 @@
+"""What every generator declares."""
+
+from __future__ import annotations
+
+from trainer.spec.base import option
+from trainer.spec.mechanisms import Mechanism
+from trainer.spec.sampling import Sampling
+
+
+class Generator(Mechanism):
+    """How a problem is put to the student and how its answers are sampled.
+
+    `function` makes a `Generator` (`trainer.text.rollouts.protocols`) from these settings.
+    """
+
+    # One answer, as in OPSD; GRPO and CaOPD compare several answers to a problem.
+    per_problem: int = option(
+        1,
+        title="Answers per problem",
+        help="Answers of the student to each problem of a step.",
+        ge=1,
+        le=1024,
+    )
+    sampling: Sampling = option(title="Sampling", help="Sampling of answers.", factory=Sampling)

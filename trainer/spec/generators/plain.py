@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from trainer.spec.generators.generator import Generator
+
+
+class PlainGenerate(Generator):
+    """N independent answers to each problem."""
+
+    kind: Literal["plain"] = "plain"
+    function = "trainer.text.rollouts.generators.plain:PlainGenerator"
+
+    def describe(self) -> str:
+        count = self.per_problem
+        return "one new answer" if count == 1 else f"{count} new answers"

@@ -1,0 +1,47 @@
+"""What every objective declares, so that rules, texts and the trainer need not know which it is."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from trainer.spec.mechanisms import Mechanism
+
+
+class Need(StrEnum):
+    """What an objective computes the loss of a token from."""
+
+    STUDENT_LOGITS = "the student's distribution over the vocabulary"
+    TEACHER_LOGITS = "the teacher's distribution over the vocabulary"
+    TEACHER_LOGPROB = "the teacher's log-prob of the sampled token"
+    OLD_LOGPROB = "the log-prob of the sampled token under the weights that sampled it"
+    GROUP_VERDICTS = "the verdicts on all answers to the problem"
+
+
+class Objective(Mechanism):
+    """The loss at each token.
+
+    `function` is a `TokenLoss` (`trainer.text.objectives.sampled_tokens`); a divergence declares
+    its entries instead (`Divergence`). `answers` says whose answers it learns from: any, the
+    student's own, or given ones. `edited_answers` says whether an answer may be changed after it
+    was sampled, as CaOPD does: the log-probs of its tokens are then unknown.
+    """
+
+    needs: ClassVar[frozenset[Need]]
+    answers: ClassVar[Literal["any", "own", "given"]] = "any"
+    edited_answers: ClassVar[bool] = False
+
+    @property
+    def compares_with_teacher(self) -> bool:
+        """Whether it needs probabilities of a teacher that the trainer has loaded."""
+        return bool(self.needs & {Need.TEACHER_LOGITS, Need.TEACHER_LOGPROB})
+
+    @property
+    def standardises_advantages(self) -> bool:
+        """Whether advantages are divided by the standard deviation of their group."""
+        return bool(getattr(self, "standardise", False))
+
+    @property
+    def logit_temperature(self) -> float:
+        """The temperature that divides the logits of both models."""
+        return float(getattr(self, "temperature", 1.0))

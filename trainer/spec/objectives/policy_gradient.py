@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from trainer.spec.base import option
+from trainer.spec.objectives.objective import Need, Objective
+
+
+class PolicyGradient(Objective):
+    """−A log p_S(token) with A = log p_T(token) − log p_S(token).
+
+    Reverse KL, estimated from the sampled token alone.
+    """
+
+    kind: Literal["policy_gradient"] = "policy_gradient"
+    function = "trainer.text.objectives.policy_gradient:loss"
+    needs = frozenset({Need.TEACHER_LOGPROB})
+    answers = "own"
+    temperature: float = option(
+        1.0,
+        title="Temperature",
+        help="Divides the logits of both models.",
+        gt=0,
+        le=10,
+        expert=True,
+    )
+
+    def describe(self) -> str:
+        return "policy gradient towards the teacher on the sampled tokens"

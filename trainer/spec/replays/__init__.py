@@ -1,0 +1,13 @@
+"""Which rollouts are kept for a later round. One file declares one replay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainer.spec.mechanisms import choices
+from trainer.spec.replays.replay import Replay
+
+if TYPE_CHECKING:
+    AnyReplay = Replay
+else:
+    AnyReplay = choices(__name__, Replay)

@@ -1,0 +1,10 @@
+"""divergence = δ, cut at its quantile."""
+
+from __future__ import annotations
+
+from trainer.spec import SelectedTokens
+from trainer.text.training.token_importance import Array, cut
+
+
+def score(tokens: SelectedTokens, entropy: Array, reverse: Array, forward: Array) -> Array:
+    return cut(reverse, tokens.divergence_quantile)
