@@ -11,7 +11,7 @@ run: python
 	@exec .venv/bin/python -m workers.launcher
 
 test: install
-	@.venv/bin/python -m tests
+	@.venv/bin/python -m tests $(if $(FILE),'$(FILE)')
 
 # Breaks processes, database, Redis and network at random while runs are active, then compares what
 # was recorded with the logs: `make chaos SEED=7 MINUTES=5`.

@@ -1,183 +1,92 @@
-"""`python -m tests [lint]`: every check and every test, then one summary.
+"""`python -m tests [lint | FILE]`: every check and every test, or some, then one summary.
 
-All steps run, even if an earlier one fails.
+FILE is a file or folder of tests, or one test as `file::test`; no check runs beside it. All steps
+run, even if an earlier one fails.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import sys
-import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from workers.launcher.child_process import describe_exit
+from tests.steps import (
+    CLONE,
+    StepResult,
+    checks,
+    run_checks,
+    script_tests,
+    tests,
+    tests_alone,
+)
 from workers.launcher.nodejs import find_nodejs
 
-CLONE = Path(__file__).resolve().parent.parent
-RESULTS = CLONE / "var" / "test-results"  # not `test-results`, which Playwright empties
+TESTS = CLONE / "tests"
 BROWSER = "tests/browser"
 VLLM = "tests/vllm"  # needs an environment of its own: `make test-vllm`
-MOST_AT_ONCE = 4  # tests in parallel; a trainer needs about a gigabyte of memory
-MOST_REPEATED = 5
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """The counts of one check or test session."""
-
-    name: str
-    seconds: float
-    passed: int
-    failed: int
-    skipped: int = 0
-    unsteady: int = 0
-
-    def counts(self) -> str:
-        counts_by_label = {"skipped": self.skipped, "only when repeated": self.unsteady}
-        return f"{self.passed} passed, {self.failed} failed" + "".join(
-            f", {count} {label}" for label, count in counts_by_label.items() if count
-        )
-
-    def line(self) -> str:
-        return f"{self.name:<18} {self.counts():<34} {self.seconds:6.1f} s"
 
 
 def main(arguments: Sequence[str]) -> int:
     node = find_nodejs(Path(sys.executable))
     if node is None:
         sys.exit("Node.js is missing. Type `make install`.")
-    results = [check(name, command) for name, command in checks(node.node).items()]
-    if "lint" not in arguments:
-        results.append(script_tests(node.node))
+    if arguments == ["lint"]:
+        return summary(show(run_checks(checks(node.node))))
+    if arguments:
+        return summary([result for file in arguments for result in selected(file, node.node)])
+    # The checks run beside the tests: mypy uses one processor, and many tests wait.
+    with ThreadPoolExecutor(1) as beside:
+        pending = beside.submit(run_checks, checks(node.node))
+        test_results = all_tests(node.node)
+        return summary([*show(pending.result()), *test_results])
+
+
+def all_tests(node: str) -> list[StepResult]:
+    return [
+        script_tests(node),
         # Two sessions: Playwright keeps an event loop running in the main thread, which tests of
         # coroutines cannot share.
-        results.append(tests("tests", "tests", f"--ignore={BROWSER}", f"--ignore={VLLM}"))
-        results.append(tests("browser tests", BROWSER))
-    return summary(results)
-
-
-def checks(node: str) -> dict[str, list[str]]:
-    """Return the commands by name; each succeeds or prints what is wrong."""
-    python = [sys.executable, "-m"]
-    prettier = "node_modules/prettier/bin/prettier.cjs"
-    return {
-        "lint": [*python, "ruff", "check", "--quiet", "."],
-        "format": [*python, "ruff", "format", "--check", "--quiet", "."],
-        "types": [*python, "mypy"],
-        "import contracts": [
-            sys.executable,
-            "-c",
-            "from importlinter.cli import lint_imports_command; lint_imports_command()",
-        ],
-        "JavaScript types": [node, "node_modules/typescript/bin/tsc", "--project", "jsconfig.json"],
-        "JavaScript lint": [node, "node_modules/eslint/bin/eslint.js", "static", "tests/js"],
-        "JavaScript format": [node, prettier, "--check", "static/js", "tests/js/*.js"],
-    }
-
-
-def check(name: str, command: Sequence[str]) -> StepResult:
-    print(f"== {name}", flush=True)
-    started = time.monotonic()
-    process = subprocess.run(
-        command, cwd=CLONE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    if process.returncode:
-        print(process.stdout, flush=True)
-    return StepResult(
-        name, time.monotonic() - started, int(process.returncode == 0), int(process.returncode != 0)
-    )
-
-
-def script_tests(node: str) -> StepResult:
-    """Run the tests of the JavaScript modules with Node's own test runner.
-
-    The last lines of its output, `# pass 41`, `# fail 0` …, are the counts.
-    """
-    print("== JavaScript tests", flush=True)
-    started = time.monotonic()
-    files = sorted(
-        str(file.relative_to(CLONE)) for file in (CLONE / "tests" / "js").glob("*.test.js")
-    )
-    process = subprocess.run(
-        [node, "--test", "--test-reporter=tap", *files], cwd=CLONE, capture_output=True, text=True
-    )
-    counts = {
-        name: int(number)
-        for name, number in re.findall(
-            r"^# (pass|fail|cancelled|skipped) (\d+)$", process.stdout, re.M
-        )
-    }
-    if process.returncode:
-        print(process.stdout, process.stderr, flush=True)
-    failed = counts.get("fail", 0) + counts.get("cancelled", 0)
-    seconds = time.monotonic() - started
-    return StepResult(
-        "JavaScript tests",
-        seconds,
-        counts.get("pass", 0),
-        max(failed, int(process.returncode != 0)),
-        counts.get("skipped", 0),
-    )
-
-
-def tests(name: str, *arguments: str) -> StepResult:
-    """Run one pytest session in parallel; repeat the few tests that fail, one at a time.
-
-    A test that fails beside others on a busy machine and passes alone needs to be made more robust,
-    but does not block a change. The summary counts it.
-    """
-    print(f"== {name}", flush=True)
-    started = time.monotonic()
-    at_once = min(MOST_AT_ONCE, os.cpu_count() or 1)
-    passed, failed, skipped = session(name, "-n", str(at_once), "--dist", "worksteal", *arguments)
-    unsteady = 0
-    if 0 < failed <= MOST_REPEATED and passed:
-        print(f"== {name} that failed, again and alone", flush=True)
-        unsteady, still, _ = session(
-            f"{name} again", "--last-failed", "--last-failed-no-failures", "none", *arguments
-        )
-        passed, failed = passed + unsteady, max(still, failed - unsteady)
-    return StepResult(name, time.monotonic() - started, passed, failed, skipped, unsteady)
-
-
-def session(name: str, *arguments: str) -> tuple[int, int, int]:
-    """Return how many tests passed, failed and were skipped; a missing report is a failure."""
-    report = RESULTS / f"{name.replace(' ', '-')}.xml"
-    report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
-    code = subprocess.run(command, cwd=CLONE, env={"OMP_NUM_THREADS": "1", **os.environ}).returncode
-    if not report.exists():
-        print(f"pytest {describe_exit(code)} and left no report.", flush=True)
-    passed, failed, skipped = _counts(report)
-    return passed, max(failed, int(code != 0)), skipped
-
-
-def _counts(report: Path) -> tuple[int, int, int]:
-    if not report.exists():
-        return 0, 1, 0
-    suites = ElementTree.parse(report).getroot().iter("testsuite")
-    totals = [
-        [int(suite.get(key, "0")) for key in ("tests", "failures", "errors", "skipped")]
-        for suite in suites
+        tests("tests", "tests", f"--ignore={BROWSER}", f"--ignore={VLLM}"),
+        tests("browser tests", BROWSER),
     ]
-    run, failures, errors, skipped = (sum(column) for column in zip(*totals, strict=True))
-    return run - failures - errors - skipped, failures + errors, skipped
+
+
+def selected(selection: str, node: str) -> list[StepResult]:
+    """Run the tests of a file or folder, or one test; exit if there is no such file."""
+    name, separator, test = selection.partition("::")
+    path = (CLONE / name).resolve()
+    if not path.exists() or not path.is_relative_to(TESTS):
+        sys.exit(f"{name} is not in tests/. Name a file, a folder or file::test in there.")
+    if path == TESTS:
+        return all_tests(node)
+    if path.suffix == ".js" or path == TESTS / "js":
+        return [script_tests(node, path)]
+    if path.is_dir():
+        return [tests("tests", str(path.relative_to(CLONE)))]
+    return [tests_alone(f"{path.relative_to(CLONE)}{separator}{test}")]
+
+
+def show(results: Sequence[StepResult]) -> Sequence[StepResult]:
+    """Print the output of the checks that failed, and return all results."""
+    for result in results:
+        if result.failed:
+            print(f"== {result.name}\n{result.output}", flush=True)
+    return results
 
 
 def summary(results: Sequence[StepResult]) -> int:
+    """Print the counts of each step, the unsteady tests and the totals; return the exit code."""
     print("", *(result.line() for result in results), sep="\n")
-    passed, failed, skipped, unsteady = (
+    unsteady = [test for result in results for test in result.unsteady]
+    if unsteady:
+        print("\nUnsteady: these failed beside others and passed alone. Each is a bug; fix it.")
+        print(*(f"  {test}" for test in unsteady), sep="\n")
+    passed, failed, skipped = (
         sum(column)
-        for column in zip(
-            *((o.passed, o.failed, o.skipped, o.unsteady) for o in results), strict=True
-        )
+        for column in zip(*((o.passed, o.failed, o.skipped) for o in results), strict=True)
     )
-    print(f"\n{StepResult('', 0, passed, failed, skipped, unsteady).counts()}")
+    print(f"\n{StepResult('', 0, passed, failed, skipped, tuple(unsteady)).counts()}")
     return int(failed > 0)
 
 

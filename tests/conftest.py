@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import OperationalError, connection, transaction
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
@@ -64,6 +65,16 @@ def quick_clients() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(django_settings, "WHITENOISE_AUTOREFRESH", True)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Hash passwords as always, but with a thousandth of the rounds, which are there to take time:
+    a second per password on a slow machine.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PBKDF2PasswordHasher, "iterations", 1000)
         yield
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,133 @@ def test_a_failed_installation_shows_its_last_lines_and_how_to_repeat_it() -> No
         install.quietly(
             ["sh", "-c", "echo no such thing; exit 1"], "pip", {"PATH": "/bin:/usr/bin"}
         )
+
+
+class Machine:
+    """A clone with lock files whose installation is recorded instead of executed.
+
+    `commands` are the programs that were called since the last call of `install`; `failing` is the
+    program that fails.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.commands: list[str] = []
+        self.failing = ""
+
+    def run(self, command: Sequence[str], program: str, variables: Mapping[str, str]) -> None:
+        self.commands.append(program)
+        if program == self.failing:
+            raise LauncherError(f"{program} was interrupted")
+        if program == "npm":
+            (self.folder / "node_modules").mkdir(exist_ok=True)
+
+    def make_environment(self) -> None:
+        if not install.PYTHON.exists():
+            self.commands.append("venv")
+            install.PYTHON.parent.mkdir(parents=True)
+            install.PYTHON.symlink_to(sys.executable)
+
+    def install(self, purpose: str = "test") -> list[str]:
+        """Install and return the programs that were called for it."""
+        self.commands.clear()
+        install.main(purpose)
+        return self.commands.copy()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    machine = Machine(tmp_path)
+    for name in (*install.LOCKS.values(), "package.json", "package-lock.json"):
+        (tmp_path / name).write_text(f"the first {name}")
+    monkeypatch.setattr(install, "CLONE", tmp_path)
+    monkeypatch.setattr(install, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(install, "PYTHON", tmp_path / ".venv" / "bin" / "python")
+    monkeypatch.setattr(install, "quietly", machine.run)
+    monkeypatch.setattr(install, "environment", machine.make_environment)
+    monkeypatch.setattr(install, "browser", lambda: None)
+    return machine
+
+
+def test_what_is_installed_is_not_installed_again(machine: Machine) -> None:
+    assert machine.install() == ["venv", "pip", "npm"]
+    assert machine.install() == []
+    assert machine.install("run") == [], "tests need all that running needs"
+
+
+def test_an_installation_to_run_is_completed_for_tests(machine: Machine) -> None:
+    machine.install("run")
+    assert machine.install() == ["pip", "npm"]
+    assert machine.install("run") == []
+
+
+@pytest.mark.parametrize(
+    ("file", "programs"),
+    [
+        ("requirements.lock", ["pip"]),
+        ("requirements-dev.lock", ["pip"]),
+        ("package.json", ["npm"]),
+        ("package-lock.json", ["npm"]),
+    ],
+)
+def test_a_changed_lock_file_is_installed(machine: Machine, file: str, programs: list[str]) -> None:
+    machine.install()
+    (machine.folder / file).write_text("changed")
+    assert machine.install() == programs
+    assert machine.install() == []
+
+
+def test_another_python_gets_its_packages(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.install()
+    monkeypatch.setattr(sys, "version", "3.99.0")
+    assert machine.install() == ["pip"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "programs"), [(".venv", ["venv", "pip"]), ("node_modules", ["npm"])]
+)
+def test_a_removed_folder_is_installed_again(
+    machine: Machine, folder: str, programs: list[str]
+) -> None:
+    machine.install()
+    shutil.rmtree(machine.folder / folder)
+    assert machine.install() == programs
+
+
+@pytest.mark.parametrize(
+    ("program", "file"), [("pip", "requirements-dev.lock"), ("npm", "package-lock.json")]
+)
+def test_an_interrupted_installation_is_repeated_even_with_the_earlier_lock_file(
+    machine: Machine, program: str, file: str
+) -> None:
+    machine.install()
+    lock = machine.folder / file
+    earlier = lock.read_text()
+    lock.write_text("changed")
+    machine.failing = program
+    with pytest.raises(LauncherError, match="interrupted"):
+        machine.install()
+
+    lock.write_text(earlier)
+    machine.failing = ""
+    assert machine.install() == [program]
+
+
+def test_an_environment_whose_creation_was_interrupted_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python is there before pip is."""
+    monkeypatch.setattr(install, "VENV", tmp_path / "venv")
+    monkeypatch.setattr(install, "PYTHON", tmp_path / "venv" / "bin" / "python")
+    command = [sys.executable, "-m", "venv", "--without-pip", str(install.VENV)]
+    subprocess.run(command, check=True)
+    (install.VENV / "of the first").touch()
+    install.environment()
+
+    assert not (install.VENV / "of the first").exists()
+    subprocess.run([str(install.PYTHON), "-m", "pip", "--version"], check=True)
+    (install.VENV / "of the second").touch()
+    install.environment()
+    assert (install.VENV / "of the second").exists(), "a whole environment stays"

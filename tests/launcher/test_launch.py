@@ -174,23 +174,24 @@ def test_a_killed_child_is_started_again(running: Clone, argument: str, label: s
 
 
 def test_children_of_a_killed_launcher_are_stopped_and_ctrl_c_stops_everything(
-    clone: Clone,
+    running: Clone,
 ) -> None:
-    first = clone.start()
-    clone.wait_for(STARTED)
-    earlier = clone.children()
+    """The last test with this clone, because it ends with everything stopped."""
+    first = running.launcher
+    assert first is not None
+    earlier = running.children()
     first.kill()
     first.wait()
-    second = clone.start()
-    clone.wait_for(STARTED)
+    second = running.start()
+    running.wait_for(STARTED)
 
-    assert "An earlier start was killed; its" in clone.output()
+    assert "An earlier start was killed; its" in running.output()
     assert not any(process.is_running() for process in earlier)
 
-    later = clone.children()
+    later = running.children()
     second.send_signal(signal.SIGINT)
     assert second.wait(WAIT_SECONDS) == 0
-    assert clone.output().endswith("Stopped.\n")
+    assert running.output().endswith("Stopped.\n")
     assert not any(process.is_running() for process in later)
 
 

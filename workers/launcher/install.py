@@ -1,8 +1,9 @@
 """`python -m workers.launcher.install run|test`: install `.venv` and `node_modules`.
 
 `run` installs what running needs, `test` also what tests need. Runs under the system's Python
-before anything is installed, so it uses the standard library only. A stamp file holds the hash of
-what was installed, so that the next start has nothing to do.
+before anything is installed, so it uses the standard library only. A stamp file in each folder
+holds the hash of what was installed, so that the next start has nothing to do. It is removed before
+an installation and written after it, so that an interrupted one is repeated.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ def main(purpose: str) -> None:
 
 def environment() -> None:
     """Create `.venv` if it is missing. Raises LauncherError if Python lacks venv."""
-    if PYTHON.exists():
+    if PYTHON.exists() and (any(_stamps(VENV)) or _has_pip()):
         return
+    shutil.rmtree(VENV, ignore_errors=True)
     print("Making the Python environment .venv …", flush=True)
     for module in ("venv", "virtualenv"):
         command = [sys.executable, "-m", module, str(VENV)]
@@ -52,12 +54,19 @@ def environment() -> None:
     )
 
 
+def _has_pip() -> bool:
+    """Return whether `.venv` is whole: pip is the last part that its creation adds."""
+    command = [str(PYTHON), "-m", "pip", "--version"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
 def _python_packages(purpose: str) -> None:
     # The version counts, because compiled packages fit one Python only.
     digest = _digest(LOCKS.values(), sys.version)
     if _is_installed(VENV, purpose, digest):
         return
     print("Installing the Python packages (about 1.5 GB, once) …", flush=True)
+    _remove_stamps(VENV)
     _pip("--requirement", LOCKS[purpose])
     # Last, so that an interrupted installation is repeated. The same holds for npm below, where
     # `npm ci` deletes the folder, old stamps included, before it installs.
@@ -100,6 +109,7 @@ def _npm_packages(purpose: str) -> None:
     node = _nodejs()
     command = [*node.npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"]
     command += ["--omit=dev"] if purpose == "run" else []
+    _remove_stamps(folder)
     quietly(command, "npm", node.environment())
     (folder / f"installed-{purpose}").write_text(digest)
 
@@ -151,6 +161,15 @@ def _digest(files: Iterable[str], *more: str) -> str:
     for name in files:
         digest.update((CLONE / name).read_bytes())
     return digest.hexdigest()
+
+
+def _stamps(folder: Path) -> list[Path]:
+    return list(folder.glob("installed-*"))
+
+
+def _remove_stamps(folder: Path) -> None:
+    for stamp in _stamps(folder):
+        stamp.unlink()
 
 
 def _is_installed(folder: Path, purpose: str, digest: str) -> bool:
