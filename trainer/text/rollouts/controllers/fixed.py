@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trainer.spec import FixedControl
+from trainer.spec.controllers.controller import Controller
+from trainer.spec.controllers.fixed import FixedControl
 from trainer.text.rollouts.budget import Budget
 from trainer.text.rollouts.protocols import Generator
 from trainer.text.rollouts.records import Decision, Group, Prompt
@@ -13,7 +14,9 @@ from trainer.text.rollouts.records import Decision, Group, Prompt
 
 @dataclass(frozen=True)
 class FixedController:
-    settings: FixedControl = field(default_factory=FixedControl)
+    """Controllers with other decisions inherit its plan; their settings are their own."""
+
+    settings: Controller = field(default_factory=FixedControl)
 
     def plan(self, prompts: Sequence[Prompt], generator: Generator, budget: Budget) -> list[int]:
         # The most that can be written is reserved; `Budget.spend` releases what is not used.
