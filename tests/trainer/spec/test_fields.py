@@ -74,7 +74,7 @@ def test_a_choice_between_sections_is_a_setting_with_help_for_each_alternative()
     kind = only("pool.weighting.kind")
     assert [choice.value for choice in kind.choices] == ["hard_filter", "paced", "uniform"]
     assert kind.default == "paced"
-    assert kind.choices[0].help.startswith("w(p) = p^α (1 − p)^β")
+    assert kind.choices[1].help.startswith("w(p) = p^α (1 − p)^β")
 
 
 def test_lists_have_the_bounds_of_their_items() -> None:
