@@ -102,6 +102,7 @@ class Pool(Section):
         title="Sampling",
         help="Sampling of the answers for pass rates.",
         factory=Sampling,
+        subheading=True,
     )
     weighting: Weighting = option(
         title="Problem weights",
@@ -116,6 +117,7 @@ class Pool(Section):
         help="pool: weights have mean 1 over the pool without dropped problems. batch_self_norm: "
         "divided by their sum in each batch (ablation).",
         expert=True,
+        when={"estimate": ("before",)},
     )
     # The paper estimates pass rates once; every further estimate costs K answers to each problem.
     refresh: Literal["never", "each_stage", "every"] = option(
@@ -123,6 +125,7 @@ class Pool(Section):
         title="Pass-rate refresh",
         help="When pass rates are estimated again, those of dropped problems too.",
         paper=PACED,
+        when={"estimate": ("before",)},
     )
     refresh_every: int = option(
         100,
@@ -131,6 +134,7 @@ class Pool(Section):
         unit="steps",
         ge=1,
         expert=True,
+        when={"refresh": ("every",)},
     )
     track_problems: int = option(
         128,
@@ -148,4 +152,5 @@ class Pool(Section):
         help="Measure the signal-to-noise ratio of the gradient by pass rate, on other rollouts "
         "than those that estimate p.",
         expert=True,
+        when={"estimate": ("before",)},
     )

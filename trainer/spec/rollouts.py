@@ -21,6 +21,7 @@ class PlainGenerate(Section):
         help="Answers of the student to each problem of a step.",
         ge=1,
         le=1024,
+        when={"source": ("student_rollouts",)},
     )
     sampling: Sampling = option(title="Sampling", help="Sampling of answers.", factory=Sampling)
 
@@ -114,7 +115,11 @@ class Rollouts(Section):
         title="Generate", help="How answers are generated.", factory=PlainGenerate
     )
     filter: Annotated[VerifierFilter | CalibratedFilter, Field(discriminator="kind")] = option(
-        title="Filter", help="How answers are judged.", factory=VerifierFilter, expert=True
+        title="Filter",
+        help="How answers are judged.",
+        factory=VerifierFilter,
+        expert=True,
+        when={"source": ("student_rollouts",)},
     )
     control: FixedControl = option(
         title="Control",
