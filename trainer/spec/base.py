@@ -1,14 +1,16 @@
 """Base classes and types of a run definition: strict models, field metadata, URIs and names.
 
 A field has all that the form, the REST schema, the YAML files, the command line and the docs say
-about it: title, help, unit, bounds and whether it is for experts. `option` declares a field.
+about it: title, help, unit, bounds, whether it is for experts and how the form shows it. `option`
+declares a field.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
 
@@ -59,15 +61,35 @@ def option(
     paper: str = "",
     choice_help: Mapping[str, str] | None = None,
     factory: Any = None,
+    when: Mapping[str, tuple[str, ...]] | None = None,
+    multiline: bool = False,
+    provenance: bool = False,
+    heading: bool | tuple[str, str] = False,
+    subheading: bool = False,
     **bounds: Any,
 ) -> Any:
     """Declare a field of a section. `bounds` are pydantic's: ge, gt, le, lt, min_length, …
 
-    `choice_help` explains the values of a choice that has no sections.
+    `choice_help` explains the values of a choice that has no sections. The form reads the others:
+    `when` has the values of other fields under which this one is used; each is looked up in the
+    nearest section around it that has a field of that name.
+    `multiline`: a text of several lines.
+    `provenance`: where a definition comes from, which is not a setting to tune.
+    `heading`: a group of the page, under the title and help of the field (True) or under a title
+    and help that several fields share. A field belongs to the nearest heading around it.
+    `subheading`: the fields of this section are shown under its title.
     """
     extra: dict[str, JsonValue] = {"unit": unit, "expert": expert, "paper": paper}
-    if choice_help:
-        extra["choice_help"] = dict(choice_help)
+    shown: dict[str, JsonValue] = {
+        "choice_help": dict(choice_help or {}),
+        "when": {name: [*values] for name, values in (when or {}).items()},
+        "multiline": multiline,
+        "provenance": provenance,
+        "heading": heading if isinstance(heading, bool) else [*heading],
+        "subheading": subheading,
+    }
+    # Most fields have none of these, and the JSON schema need not say so at each of them.
+    extra |= {key: value for key, value in shown.items() if value}
     # pydantic's types allow one of the two only.
     origin = {"default": default} if factory is None else {"default_factory": factory}
     return Field(title=title, description=help, json_schema_extra=extra, **origin, **bounds)
@@ -104,10 +126,24 @@ def encodable(text: str) -> str:
     return text.replace("\0", "?").encode("utf-8", "replace").decode()
 
 
-DataURI = Annotated[str, AfterValidator(lambda value: check_uri(value, "dataset", "file", "hub"))]
-ModelURI = Annotated[
-    str, AfterValidator(lambda value: check_uri(value, "builtin", "model", "file", "hub"))
+@dataclass(frozen=True)
+class Location:
+    """Marks a type whose values say where something is; the form offers what a team has."""
+
+    of: Literal["model", "data", "endpoint"]
+
+
+DataURI = Annotated[
+    str,
+    AfterValidator(lambda value: check_uri(value, "dataset", "file", "hub")),
+    Location("data"),
 ]
+ModelURI = Annotated[
+    str,
+    AfterValidator(lambda value: check_uri(value, "builtin", "model", "file", "hub")),
+    Location("model"),
+]
+EndpointURL = Annotated[str, Location("endpoint")]
 
 
 def _visible(text: str) -> str:

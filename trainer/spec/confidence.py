@@ -46,6 +46,7 @@ class StatedConfidence(Section):
         help="Appended to the prompt; empty for a model that states its confidence without it.",
         expert=True,
         max_length=2000,
+        multiline=True,
     )
 
     @field_validator("wording")

@@ -14,6 +14,12 @@ from trainer.spec.verifiers.numeric import NumericVerifier
 Family = Literal["add", "sub", "msum", "paren", "mul", "word"]
 Level = Annotated[int, Field(ge=1, le=3)]
 
+# A heading of the form for fields of runs and of jobs.
+PROMPT_AND_VERIFIER = (
+    "Prompt and verifier",
+    "How a question is put and how an answer is judged.",
+)
+
 
 class Columns(Section):
     """The columns of a data file."""
@@ -111,7 +117,9 @@ class FileProblems(Section):
         "AIME or MMLU.",
         expert=True,
     )
-    columns: Columns = option(title="Columns", help="Columns of the data file.", factory=Columns)
+    columns: Columns = option(
+        title="Columns", help="Columns of the data file.", factory=Columns, subheading=True
+    )
     limit: int | None = option(
         None,
         title="Problem limit",
@@ -152,20 +160,22 @@ class Data(Section):
 
     train: TrainProblems = option(
         title="Training problems",
-        help="Problem pool that the student is trained on.",
+        help="The pool that is distilled on.",
         factory=ArithmeticProblems,
+        heading=True,
     )
     evaluation: EvalProblems = option(
         title="Held-out problems",
-        help="Problems of the evaluations; never trained on.",
+        help="Measured during the run, never trained on.",
         factory=SplitProblems,
+        heading=True,
     )
     retained: Annotated[ArithmeticProblems | FileProblems, Field(discriminator="kind")] | None = (
         option(
             None,
             title="Retained skill",
-            help="Problems of another skill, evaluated before and after the run, to measure "
-            "forgetting.",
+            help="A skill outside the pool, measured before and after: how much is forgotten.",
+            heading=True,
         )
     )
     prompt: str = option(
@@ -173,14 +183,20 @@ class Data(Section):
         title="Prompt",
         help="Prompt of the student; `{question}` stands for the problem's question.",
         expert=True,
+        multiline=True,
+        heading=PROMPT_AND_VERIFIER,
     )
     verifier: AnyVerifier = option(
         title="Verifier",
         help="Method that decides whether an answer is right.",
         factory=NumericVerifier,
+        heading=PROMPT_AND_VERIFIER,
     )
     confidence: Confidence = option(
-        title="Confidence", help="Whether answers state a confidence.", factory=NoConfidence
+        title="Stated confidence",
+        help="Whether answers state their confidence, so that it can be measured and trained.",
+        factory=NoConfidence,
+        heading=True,
     )
     # An expression that a model made up can take SymPy any amount of time.
     verifier_seconds: float = option(
@@ -191,6 +207,7 @@ class Data(Section):
         gt=0,
         le=60,
         expert=True,
+        heading=PROMPT_AND_VERIFIER,
     )
 
     @field_validator("prompt")

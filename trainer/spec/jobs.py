@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from trainer.spec.base import Name, Section, check_uri, option
+from trainer.spec.base import OPSD, Name, Section, check_uri, option
 from trainer.spec.confidence import Confidence, NoConfidence
-from trainer.spec.data import ArithmeticProblems, TrainProblems
+from trainer.spec.data import PROMPT_AND_VERIFIER, ArithmeticProblems, TrainProblems
 from trainer.spec.errors import SpecError, translate
-from trainer.spec.networks import EndpointTeacher, ModelTeacher, PrivilegedContext
+from trainer.spec.networks import EndpointTeacher, ModelTeacher, PlainContext, PrivilegedContext
 from trainer.spec.reader import parse
 from trainer.spec.sampling import Sampling
 from trainer.spec.verifiers import AnyVerifier
@@ -86,6 +86,51 @@ class Benchmark(Section):
 Work = Annotated[PassRates | TeacherAnswers | Benchmark, Field(discriminator="kind")]
 
 
+class QuestionContext(PlainContext):
+    """It reads the question alone."""
+
+
+class ReferenceContext(PrivilegedContext):
+    """It reads the solution or the answer beside the question."""
+
+    # A job has no student, whose answers the other texts of a run are made of.
+    shows: Literal["solution", "answer"] = option(
+        "solution",
+        title="Privileged text",
+        help="solution: the worked solution. answer: the short reference answer.",
+        paper=OPSD,
+    )
+    template: str = option(
+        PrivilegedContext.model_fields["template"].default,
+        title="Prompt",
+        help="`{question}` stands for the question, `{privileged}` for what is shown beside it.",
+        expert=True,
+        multiline=True,
+    )
+
+
+JobContext = Annotated[QuestionContext | ReferenceContext, Field(discriminator="kind")]
+
+
+def _context() -> JobContext:
+    field: JobContext = option(
+        title="Context", help="What the model reads.", factory=QuestionContext
+    )
+    return field
+
+
+class LoadedModel(ModelTeacher):
+    """A model of the team, of the hub, or built in."""
+
+    context: JobContext = _context()
+
+
+class EndpointModel(EndpointTeacher):
+    """A model behind an OpenAI-compatible endpoint, which returns texts."""
+
+    context: JobContext = _context()
+
+
 class CheckpointModel(Section):
     """The student of a run at one of its checkpoints."""
 
@@ -105,7 +150,7 @@ class CheckpointModel(Section):
         return checkpoint
 
 
-JobModel = Annotated[ModelTeacher | CheckpointModel | EndpointTeacher, Field(discriminator="kind")]
+JobModel = Annotated[LoadedModel | CheckpointModel | EndpointModel, Field(discriminator="kind")]
 
 
 class JobCompute(Section):
@@ -150,25 +195,34 @@ class JobSpec(Section):
     seed: int = option(
         0, title="Seed", help="Seed of the answers.", ge=0, le=2**31 - 1, expert=True
     )
-    work: Work = option(title="Work", help="What the job computes.", factory=PassRates)
+    work: Work = option(
+        title="Work", help="What the job measures or writes.", factory=PassRates, heading=True
+    )
     model: JobModel = option(
         title="Model",
-        help="Model that answers.",
-        factory=lambda: ModelTeacher(model="builtin:student"),
+        help="The model that answers.",
+        factory=lambda: LoadedModel(model="builtin:student"),
+        heading=True,
     )
     problems: TrainProblems = option(
-        title="Problems", help="Problems that are answered.", factory=ArithmeticProblems
+        title="Problems",
+        help="Every one of them is answered.",
+        factory=ArithmeticProblems,
+        heading=True,
     )
     prompt: str = option(
         "{question}",
         title="Prompt",
         help="Prompt of the model; `{question}` stands for the problem's question.",
         expert=True,
+        multiline=True,
+        heading=PROMPT_AND_VERIFIER,
     )
     verifier: AnyVerifier = option(
         title="Verifier",
         help="Method that decides whether an answer is right.",
         factory=NumericVerifier,
+        heading=PROMPT_AND_VERIFIER,
     )
     verifier_seconds: float = option(
         5.0,
@@ -178,13 +232,19 @@ class JobSpec(Section):
         gt=0,
         le=60,
         expert=True,
+        heading=PROMPT_AND_VERIFIER,
     )
     confidence: Confidence = option(
-        title="Confidence", help="Whether answers state a confidence.", factory=NoConfidence
+        title="Stated confidence",
+        help="Whether answers state their confidence, so that it can be measured.",
+        factory=NoConfidence,
+        heading=True,
     )
-    sampling: Sampling = option(title="Sampling", help="Sampling of answers.", factory=Sampling)
+    sampling: Sampling = option(
+        title="Sampling", help="How answers are sampled.", factory=Sampling, heading=True
+    )
     compute: JobCompute = option(
-        title="Compute", help="Devices and batch sizes.", factory=JobCompute
+        title="Compute", help="Devices and batch sizes.", factory=JobCompute, heading=True
     )
 
     @property
@@ -200,12 +260,6 @@ class JobSpec(Section):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> JobSpec:
-        context = getattr(self.model, "context", None)
-        if isinstance(context, PrivilegedContext) and context.shows not in ("solution", "answer"):
-            raise ValueError(
-                f"model.context.shows is {context.shows}, which only a run has; choose solution "
-                f"or answer"
-            )
         if isinstance(self.model, EndpointTeacher) and self.samples > 1:
             raise ValueError(
                 "asks an endpoint for several answers to a problem, which it is asked once; set "

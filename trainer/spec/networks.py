@@ -7,7 +7,17 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from trainer.spec.base import CAOPD, OPSD, DataURI, ModelURI, Section, check_uri, option, quoted
+from trainer.spec.base import (
+    CAOPD,
+    OPSD,
+    DataURI,
+    EndpointURL,
+    ModelURI,
+    Section,
+    check_uri,
+    option,
+    quoted,
+)
 
 LONGEST_DOMAIN = 200
 Thinking = Literal["as_the_template", "on", "off"]
@@ -118,6 +128,7 @@ class PrivilegedContext(Section):
         help="`{question}` stands for the student's prompt, `{privileged}` for the privileged "
         "text.",
         expert=True,
+        multiline=True,
     )
     most_tokens: int = option(
         2048,
@@ -176,6 +187,7 @@ class SelfTeacher(Section):
         gt=0,
         le=1,
         paper=CAOPD,
+        when={"weights": ("ema",)},
     )
     thinking: Thinking = _thinking()
     context: Context = _context()
@@ -204,7 +216,7 @@ class EndpointTeacher(Section):
     """A model behind an OpenAI-compatible endpoint; only its texts are known, not probabilities."""
 
     kind: Literal["endpoint"] = "endpoint"
-    url: str = option(
+    url: EndpointURL = option(
         title="URL",
         help="URL up to and including `/v1`. A server allows only URLs that its operator lists.",
         min_length=1,
@@ -312,11 +324,13 @@ class Networks(Section):
         title="Student",
         help="The model that is trained.",
         factory=lambda: Student(model="builtin:student"),
+        heading=True,
     )
     teacher: Teacher = option(
         title="Teacher",
-        help="Network, texts or endpoint that the student learns from.",
+        help="What the student learns from.",
         factory=lambda: ModelTeacher(model="builtin:teacher"),
+        heading=True,
     )
     specialists: tuple[Specialist, ...] = option(
         (),

@@ -187,7 +187,10 @@ class Evaluation(Section):
         expert=True,
     )
     sampling: Sampling = option(
-        title="Sampling", help="Sampling of the answers to held-out problems.", factory=Sampling
+        title="Sampling",
+        help="Sampling of the answers to held-out problems.",
+        factory=Sampling,
+        subheading=True,
     )
     # The average is only evaluated, so it can be on without changing the training.
     ema_decay: float = option(

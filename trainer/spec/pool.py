@@ -36,6 +36,7 @@ class Pool(Section):
         title="Sampling",
         help="Sampling of the answers for pass rates.",
         factory=Sampling,
+        subheading=True,
     )
     weighting: AnyWeighting = option(
         title="Problem weights",
@@ -50,6 +51,7 @@ class Pool(Section):
         help="pool: weights have mean 1 over the pool without dropped problems. batch_self_norm: "
         "divided by their sum in each batch (ablation).",
         expert=True,
+        when={"estimate": ("before",)},
     )
     # The paper estimates pass rates once; every further estimate costs K answers to each problem.
     refresh: Literal["never", "each_stage", "every"] = option(
@@ -57,6 +59,7 @@ class Pool(Section):
         title="Pass-rate refresh",
         help="When pass rates are estimated again, those of dropped problems too.",
         paper=PACED,
+        when={"estimate": ("before",)},
     )
     refresh_every: int = option(
         100,
@@ -65,6 +68,7 @@ class Pool(Section):
         unit="steps",
         ge=1,
         expert=True,
+        when={"refresh": ("every",)},
     )
     track_problems: int = option(
         128,
@@ -82,4 +86,5 @@ class Pool(Section):
         help="Measure the signal-to-noise ratio of the gradient by pass rate, on other rollouts "
         "than those that estimate p.",
         expert=True,
+        when={"estimate": ("before",)},
     )

@@ -20,7 +20,11 @@ class Rollouts(Section):
         title="Generate", help="How answers are generated.", factory=PlainGenerate
     )
     filter: AnyFilter = option(
-        title="Filter", help="How answers are judged.", factory=VerifierFilter, expert=True
+        title="Filter",
+        help="How answers are judged.",
+        factory=VerifierFilter,
+        expert=True,
+        when={"source": ("student_rollouts",)},
     )
     control: AnyController = option(
         title="Control",

@@ -32,6 +32,7 @@ class RunSpec(Section):
         title="Recipe",
         help="Published system that the definition is based on.",
         expert=True,
+        provenance=True,
     )
     name: Name = option(
         "untitled",
@@ -45,21 +46,36 @@ class RunSpec(Section):
     )
     networks: Networks = option(title="Networks", help="Student and teachers.", factory=Networks)
     data: Data = option(title="Data", help="Problems and verifier.", factory=Data)
-    pool: Pool = option(title="Problem pool", help="Pass rates and problem weights.", factory=Pool)
+    pool: Pool = option(
+        title="Problem pool",
+        help="Stage 0: the student's pass rate on every problem, and the weight that follows from "
+        "it.",
+        factory=Pool,
+        heading=True,
+    )
     stages: tuple[Stage, ...] = option(
         title="Stages", help="Stages of training, in order.", min_length=1, max_length=16
     )
     compute: Compute = option(
-        title="Compute", help="Devices, memory and processes.", factory=Compute
+        title="Compute", help="Devices, memory and processes.", factory=Compute, heading=True
     )
     evaluation: Evaluation = option(
-        title="Evaluation", help="Evaluations on held-out problems.", factory=Evaluation
+        title="Evaluation",
+        help="What is measured on held-out problems.",
+        factory=Evaluation,
+        heading=True,
     )
     checkpoints: Checkpoints = option(
-        title="Checkpoints", help="Checkpoints to resume from.", factory=Checkpoints
+        title="Checkpoints",
+        help="What is kept to resume from.",
+        factory=Checkpoints,
+        heading=True,
     )
     record: Record = option(
-        title="Recorded rollouts", help="Rollouts that are recorded to be read.", factory=Record
+        title="Recorded rollouts",
+        help="Rollouts that are recorded to be read.",
+        factory=Record,
+        heading=True,
     )
 
     @property

@@ -70,6 +70,7 @@ class Stage(Section):
         title="Rollouts",
         help="How the student's answers are generated and judged.",
         factory=Rollouts,
+        subheading=True,
     )
     objective: AnyObjective = option(
         title="Objective", help="Loss at each token.", factory=ReverseKL
@@ -89,5 +90,7 @@ class Stage(Section):
         "fixed: the sum over tokens is divided by the number of tokens of answers of full length.",
         expert=True,
     )
-    optimiser: Optimiser = option(title="Optimiser", help="Settings of AdamW.", factory=Optimiser)
+    optimiser: Optimiser = option(
+        title="Optimiser", help="Settings of AdamW.", factory=Optimiser, subheading=True
+    )
     until: Until = option(title="Length", help="Length of the stage.", factory=Until)

@@ -18,20 +18,6 @@ from trainer.spec.fields.field_list import FieldInfo, fields
 
 Conditions = Mapping[str, tuple[str, ...]]
 
-STUDENT_ROLLOUTS = {"stages.*.source": ("student_rollouts",)}
-POOL_MEASURED = {"pool.estimate": ("before",)}
-# Settings that depend on another setting although they do not belong to one of its alternatives:
-# the definition's own tree cannot say this, so it is listed by hand.
-EXTRA_CONDITIONS: Mapping[str, Conditions] = {
-    "networks.teacher.ema_rate": {"networks.teacher.weights": ("ema",)},
-    "pool.refresh": POOL_MEASURED,
-    "pool.refresh_every": {"pool.refresh": ("every",)},
-    "pool.measure_snr": POOL_MEASURED,
-    "pool.normalisation": POOL_MEASURED,
-    "stages.*.rollouts.generate.per_problem": STUDENT_ROLLOUTS,
-    "stages.*.rollouts.filter.kind": STUDENT_ROLLOUTS,
-}
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -62,7 +48,8 @@ def settings(root: type[Section] = RunSpec) -> tuple[Setting, ...]:
             }
         merged[key] = Setting(merged[key].info if key in merged else info, conditions)
     return tuple(
-        replace(setting, conditions=_with_inherited(setting)) for setting in merged.values()
+        replace(setting, conditions=dict(setting.info.conditions) | dict(setting.conditions))
+        for setting in merged.values()
     )
 
 
@@ -87,11 +74,3 @@ def list_path(path: str) -> str:
 def with_index(path: str, index: int | str) -> str:
     """Return the name of a setting in one item of its list."""
     return path.replace("*", str(index), 1)
-
-
-def _with_inherited(setting: Setting) -> Conditions:
-    """Return the setting's conditions and those of the settings that it depends on."""
-    conditions = dict(EXTRA_CONDITIONS.get(setting.path, {})) | dict(setting.conditions)
-    for path in list(conditions):
-        conditions = {**EXTRA_CONDITIONS.get(path, {}), **conditions}
-    return conditions

@@ -14,8 +14,7 @@ from typing import Any
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from trainer.spec import FieldInfo
-from webapp.definition import location_fields
+from trainer.spec.fields.field_list import FieldInfo, Heading
 from webapp.definition import run_form as forms
 from webapp.definition.fields_from_spec import Setting
 from webapp.definition.run_form import FormData
@@ -23,18 +22,6 @@ from webapp.definition.run_form import FormData
 CODE = re.compile(r"`([^`]+)`")
 # Bounds from here on only keep absurd values out, so the help text does not mention them.
 LARGEST_SHOWN_BOUND = 1_000_000
-SUBHEADINGS = ("Columns", "Rollouts", "Sampling", "Optimiser")
-LONG_TEXTS = re.compile(
-    r"(data\.)?(prompt|confidence\.instruction)|(networks\..*|model\.)context\.template"
-)
-# Choices that decide which fields their whole group has.
-GROUP_KIND = re.compile(
-    r"(data\.(train|evaluation|retained|confidence)|networks\.teacher"
-    r"|work|model|problems|confidence)\.kind"
-)
-ENDPOINTS = ("networks.teacher.url", "model.url")
-# Provenance of a definition: not a setting to tune, even if it differs from its default.
-ALWAYS_EXPERT = ("recipe", "version")
 
 
 @dataclass(frozen=True)
@@ -68,12 +55,10 @@ class LocationChoices:
     endpoint_note: str = ""
 
     def for_field(self, info: FieldInfo) -> tuple[LocationChoice, ...]:
-        if not location_fields.is_location(info):
-            return ()
-        return self.models if location_fields.is_model(info) else self.data
+        return {"model": self.models, "data": self.data}.get(info.location, ())
 
     def note_on(self, info: FieldInfo) -> str:
-        return self.endpoint_note if info.path in ENDPOINTS else ""
+        return self.endpoint_note if info.location == "endpoint" else ""
 
 
 @dataclass(frozen=True)
@@ -106,16 +91,12 @@ class FormField:
         # Numbers and short texts share one template: types without their own fall through to it.
         kind = "location" if self.is_location else "fixed" if self.fixed else self.info.type
         if kind not in ("boolean", "choice", "choices", "fixed", "location"):
-            kind = "long_text" if self.is_long else "text"
+            kind = "long_text" if self.info.multiline else "text"
         return f"new_run/fields/{kind}.html"
 
     @property
     def is_location(self) -> bool:
-        return location_fields.is_location(self.info)
-
-    @property
-    def is_long(self) -> bool:
-        return LONG_TEXTS.fullmatch(self.info.path) is not None
+        return forms.is_location(self.info)
 
     @property
     def value(self) -> str:
@@ -136,7 +117,7 @@ class FormField:
 
     @property
     def open_location(self) -> bool:
-        return self.value in location_fields.OPEN_SCHEMES
+        return self.value in forms.OPEN_SCHEMES
 
     @property
     def foreign_location(self) -> bool:
@@ -187,7 +168,7 @@ class FormField:
     def expert(self) -> bool:
         """Whether only the expert mode shows it; never if its value differs from the default."""
         is_default = self.values == forms.default_values(self.info, self.name)
-        return self.fixed or (self.info.expert and (is_default or self.name in ALWAYS_EXPERT))
+        return self.fixed or (self.info.expert and (is_default or self.info.provenance))
 
     @property
     def hidden_at(self) -> str:
@@ -195,13 +176,15 @@ class FormField:
 
         Empty if its values do not decide that.
         """
-        value_decides = self.info.expert and not self.fixed and self.name not in ALWAYS_EXPERT
+        value_decides = self.info.expert and not self.fixed and not self.info.provenance
         return json.dumps(forms.default_values(self.info, self.name)) if value_decides else ""
 
     @property
     def is_group_kind(self) -> bool:
-        """Whether this choice decides all of its group; the group's help then replaces its own."""
-        return GROUP_KIND.fullmatch(self.name) is not None
+        """Whether this choice decides all of its group, whose heading has its title and help."""
+        # Headings are equal if their texts are.
+        own = Heading(self.info.path, self.info.title, self.info.help)
+        return self.info.type == "choice" and self.info.heading == own
 
     @property
     def help(self) -> SafeString:
@@ -229,16 +212,16 @@ class FormField:
             return "on" if default else "off"
         if isinstance(default, list):
             return ", ".join(map(str, default))
-        text = "" if default is None or self.is_location or self.is_long else str(default)
+        text = "" if default is None or self.is_location or self.info.multiline else str(default)
         return text.replace("_", " ") if self.info.type == "choice" else text
 
     @property
     def wide(self) -> bool:
-        return self.is_location or self.info.type == "choices" or self.is_long
+        return self.is_location or self.info.type == "choices" or self.info.multiline
 
     @property
     def subheading(self) -> str:
-        return next((title for title in self.info.group if title in SUBHEADINGS), "")
+        return self.info.subheading
 
 
 def bind(name: str, setting: Setting, form: FormData, locations: LocationChoices) -> FormField:

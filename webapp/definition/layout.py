@@ -4,54 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
-from trainer.spec import SpecIssue
+from trainer.spec import Pool, SpecIssue, Weighting
+from trainer.spec.fields.field_list import Heading
+from trainer.spec.fields.section_tree import sections
 from webapp.definition import run_form as forms
-from webapp.definition.fields_from_spec import item_prefix, list_path, list_paths, settings
+from webapp.definition.fields_from_spec import item_prefix, list_paths
 from webapp.definition.form_field import FormField, LocationChoices, bind, conditions_json
 from webapp.definition.run_form import FormData
 
-BASICS = "run"
-# Choices under which problems count by their pass rates, so that there is a curve w(p) to draw.
-WEIGHTED = {"pool.estimate": ("before",), "pool.weighting.kind": ("paced", "hard_filter")}
+# The group of the settings under no heading of the definition.
+BASICS = Heading("run", "Run")
 
 
-@dataclass(frozen=True)
-class Heading:
-    """A group of the page: it takes the fields whose names begin with its key."""
-
-    key: str
-    title: str
-    help: str = ""
-
-
-HEADINGS = (
-    Heading(BASICS, "Run"),
-    Heading("networks.student", "Student", "The model that is trained."),
-    Heading("networks.teacher", "Teacher", "What the student learns from."),
-    Heading("data.train", "Training problems", "The pool that is distilled on."),
-    Heading("data.evaluation", "Held-out problems", "Measured during the run, never trained on."),
-    Heading(
-        "data.retained",
-        "Retained skill",
-        "A skill outside the pool, measured before and after: how much is forgotten.",
-    ),
-    Heading("data", "Prompt and verifier", "How a question is put and how an answer is judged."),
-    Heading(
-        "data.confidence",
-        "Stated confidence",
-        "Whether answers state their confidence, so that it can be measured and trained.",
-    ),
-    Heading(
-        "pool",
-        "Problem pool",
-        "Stage 0: the student's pass rate on every problem, and the weight that follows from it.",
-    ),
-    Heading("compute", "Compute", "Devices, memory and processes."),
-    Heading("evaluation", "Evaluation", "What is measured on held-out problems."),
-    Heading("checkpoints", "Checkpoints", "What is kept to resume from."),
-)
+def weighted_choices() -> Mapping[str, tuple[str, ...]]:
+    """Return the choices under which there is a curve w(p): problems count by their pass rates."""
+    weightings = sections(Pool.model_fields["weighting"].annotation)
+    return {
+        "pool.estimate": ("before",),
+        "pool.weighting.kind": tuple(
+            kind
+            for kind, section in weightings.items()
+            if issubclass(section, Weighting) and section.uses_pass_rates
+        ),
+    }
 
 
 @dataclass(frozen=True)
@@ -167,7 +143,7 @@ class RunLayout:
 
     @property
     def basics(self) -> FieldGroup:
-        return self.groups[BASICS]
+        return self.groups[BASICS.key]
 
     @property
     def pool(self) -> FieldGroup:
@@ -175,7 +151,7 @@ class RunLayout:
 
     @property
     def curve_when(self) -> str:
-        return conditions_json(WEIGHTED)
+        return conditions_json(weighted_choices())
 
     @property
     def networks(self) -> list[FieldGroup]:
@@ -191,7 +167,7 @@ class RunLayout:
         return [
             group
             for key, group in self.groups.items()
-            if key.split(".")[0] not in (BASICS, "pool", "networks", "data")
+            if key.split(".")[0] not in (BASICS.key, "pool", "networks", "data")
         ]
 
     def _in_section(self, section: str) -> list[FieldGroup]:
@@ -208,18 +184,7 @@ def build_layout(
     errors = errors_by_target(placed)
     fields = [replace(field, error=errors.get(field.id, "")) for field in fields]
     return RunLayout(
-        groups={
-            heading.key: FieldGroup(
-                heading,
-                tuple(
-                    field
-                    for field in fields
-                    if not item_prefix().match(field.name) and group_key(field.name) == heading.key
-                ),
-                errors.get(group_id(heading.key), ""),
-            )
-            for heading in headings()
-        },
+        groups={group.heading.key: group for group in field_groups(fields, errors, BASICS)},
         lists={
             path: SectionList(
                 path,
@@ -230,22 +195,24 @@ def build_layout(
             for path in list_paths()
         },
         issues=placed,
-        has_curve=forms.conditions_hold(WEIGHTED, form),
+        has_curve=forms.conditions_hold(weighted_choices(), form),
     )
 
 
 def place_issues(
-    issues: Sequence[SpecIssue], fields: Sequence[FormField]
+    issues: Sequence[SpecIssue], fields: Sequence[FormField], basics: Heading = BASICS
 ) -> tuple[PlacedIssue, ...]:
     """Return each issue with the element beside which it is shown."""
+    groups = field_groups(fields, {}, basics)
     labels = (
         {field.id: field_label(field) for field in fields}
-        | {group_id(heading.key): heading.title for heading in headings()}
+        | {group.id: group.heading.title for group in groups if group.heading != basics}
         | {group_id(path): item_title(path) + "s" for path in list_paths()}
     )
-    targets = [_target(issue.path, fields) for issue in issues]
+    targets = [_target(issue.path, fields, groups, basics) for issue in issues]
     return tuple(
-        PlacedIssue(issue.message, target, labels.get(target, issue.path))
+        # Beside `basics` are issues of the whole definition, and of names that no field has.
+        PlacedIssue(issue.message, target, labels.get(target, issue.path or basics.title))
         for issue, target in zip(issues, targets, strict=True)
     )
 
@@ -258,22 +225,18 @@ def errors_by_target(issues: Iterable[PlacedIssue]) -> dict[str, str]:
     return errors
 
 
-@cache
-def headings() -> tuple[Heading, ...]:
-    """Return HEADINGS, then one for each section of the definition that they do not cover."""
-    heading_by_key = {heading.key: heading for heading in HEADINGS}
-    for setting in settings():
-        key = group_key(setting.path)
-        if not list_path(setting.path) and key not in heading_by_key:
-            heading_by_key[key] = Heading(key, setting.info.group[0])
-    return tuple(heading_by_key.values())
-
-
-def group_key(name: str) -> str:
-    """Return the key of a field's heading: the longest one that its name begins with."""
-    keys = [heading.key for heading in HEADINGS if name.startswith(heading.key + ".")]
-    section, _, setting = name.partition(".")
-    return max(keys, key=len, default=section if setting else BASICS)
+def field_groups(
+    fields: Iterable[FormField], errors: Mapping[str, str], basics: Heading
+) -> tuple[FieldGroup, ...]:
+    """Return the fields outside lists under their headings; those under none are in `basics`."""
+    fields_by_heading: dict[Heading, list[FormField]] = {}
+    for field in fields:
+        if not item_prefix().match(field.name):
+            fields_by_heading.setdefault(field.info.heading or basics, []).append(field)
+    return tuple(
+        FieldGroup(heading, tuple(members), errors.get(group_id(heading.key), ""))
+        for heading, members in fields_by_heading.items()
+    )
 
 
 def group_id(key: str) -> str:
@@ -291,10 +254,12 @@ def field_label(field: FormField) -> str:
     return f"{item_title(item[1])} {int(item[2]) + 1}, {field.title}" if item else field.title
 
 
-def _target(path: str, fields: Iterable[FormField]) -> str:
+def _target(
+    path: str, fields: Iterable[FormField], groups: Sequence[FieldGroup], basics: Heading
+) -> str:
     """Return the id of the element at this path or above it.
 
-    It is a field, the choice that opens a section, or the group around it.
+    It is a field, the choice that opens a section, or the group of a section's fields.
     """
     # A field that does not apply is hidden, so an issue beside it would not be seen.
     id_by_name = {field.name: field.id for field in fields if field.applies}
@@ -304,8 +269,12 @@ def _target(path: str, fields: Iterable[FormField]) -> str:
             return field_id
         if ancestor in list_paths() or item_prefix().fullmatch(f"{ancestor}."):
             return group_id(ancestor)
+        for group in groups:
+            names = [field.name for field in group.fields if field.applies]
+            if any(name.rpartition(".")[0] == ancestor for name in names):
+                return group.id
         ancestor = ancestor.rpartition(".")[0]
-    return group_id(group_key(f"{path}."))
+    return group_id(basics.key)
 
 
 def _item(

@@ -17,7 +17,6 @@ from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 
 from trainer.spec.fields.field_list import FieldInfo
-from webapp.definition import location_fields
 from webapp.definition.fields_from_spec import (
     Setting,
     item_prefix,
@@ -33,6 +32,8 @@ Counts = Mapping[str, int]
 # Twice the 16 items that a definition may hold in any list: enough for its validation to report
 # the excess, too few to make the page slow.
 MOST_ITEMS = 32
+# Prefixes that the user completes by hand; any other location is chosen as a complete name.
+OPEN_SCHEMES = ("hub:", "file:")
 # Suffix of the second half of a location; the first half is a choice ("hub:", "file:", or a
 # complete name).
 COMPLETION = ".rest"
@@ -151,6 +152,11 @@ def _default_of(name: str) -> str:
     return str(next(defaults, "") or "")
 
 
+def is_location(info: FieldInfo) -> bool:
+    """Whether the field is a choice among the models or data files of the team."""
+    return info.location in ("model", "data")
+
+
 def last_value(form: FormData, name: str) -> str:
     """Return the last value sent under a name: a check box follows its hidden empty companion."""
     return (form.getlist(name) or [""])[-1]
@@ -171,8 +177,8 @@ def read_field(info: FieldInfo, name: str, form: FormData) -> Any:
         return [value for value in form.getlist(name) if value]
     # HTML forms send every line break of a text area as CR LF.
     text = last_value(form, name).replace("\r\n", "\n")
-    if location_fields.is_location(info):
-        if text in location_fields.OPEN_SCHEMES:
+    if is_location(info):
+        if text in OPEN_SCHEMES:
             return text + last_value(form, name + COMPLETION).strip()
         return text.strip()
     if info.optional and not text.strip():
@@ -203,7 +209,7 @@ def write_field(info: FieldInfo, name: str, value: Any, form: FormData) -> None:
         form.setlist(name, ["", *map(str, value if isinstance(value, list | tuple) else [])])
     elif info.type in ("integers", "texts"):
         form[name] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else text
-    elif location_fields.is_location(info) and text.startswith(location_fields.OPEN_SCHEMES):
+    elif is_location(info) and text.startswith(OPEN_SCHEMES):
         scheme, _, completion = text.partition(":")
         form[name], form[name + COMPLETION] = f"{scheme}:", completion
     else:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from trainer.spec import FieldInfo, fields, load, to_dict
+from trainer.spec.base import Section, option
+from trainer.spec.fields.field_list import Heading
+from trainer.spec.jobs import JobSpec
 
 ALL = {(info.path, info.when): info for info in fields()}
 
@@ -111,3 +116,54 @@ def test_the_listed_defaults_are_valid() -> None:
                 <= info.default
                 <= info.bounds.get("le", info.default)
             ), info.path
+
+
+def test_a_setting_has_the_conditions_of_the_settings_it_depends_on() -> None:
+    assert only("pool.refresh_every").conditions == (
+        ("pool.estimate", ("before",)),
+        ("pool.refresh", ("every",)),
+    )
+    assert only("pool.rollouts_per_problem").conditions == ()
+
+
+def test_a_condition_of_a_section_is_one_of_its_settings_too() -> None:
+    for setting in ("kind", "target"):
+        info = only(f"stages.*.rollouts.filter.{setting}")
+        assert info.conditions == (("stages.*.source", ("student_rollouts",)),)
+
+
+def test_a_condition_on_an_unknown_setting_is_an_error() -> None:
+    class Misspelt(Section):
+        depends: int = option(1, title="Depends", help="", when={"sauce": ("all",)})
+
+    with pytest.raises(LookupError, match="sauce"):
+        fields(Misspelt)
+
+
+def test_the_type_of_a_setting_says_that_it_is_a_location() -> None:
+    locations = {(info.path, info.location) for info in (*fields(), *fields(JobSpec))}
+    assert {pair for pair in locations if pair[1]} == {
+        ("networks.student.model", "model"),
+        ("networks.teacher.model", "model"),
+        ("networks.specialists.*.teacher.model", "model"),
+        ("networks.teacher.path", "data"),
+        ("networks.teacher.url", "endpoint"),
+        ("data.train.path", "data"),
+        ("data.evaluation.path", "data"),
+        ("data.retained.path", "data"),
+        ("model.model", "model"),
+        ("model.url", "endpoint"),
+        ("problems.path", "data"),
+    }
+    # The name of a model at an endpoint is no location, though its path is that of one.
+    assert ("networks.teacher.model", "") in locations
+
+
+def test_a_setting_is_under_the_nearest_heading() -> None:
+    assert only("seed").heading is None
+    pool = only("pool.sampling.top_p")
+    assert (pool.heading, pool.subheading) == (only("pool.estimate").heading, "Sampling")
+    shared = Heading(
+        "data", *("Prompt and verifier", "How a question is put and how an answer is judged.")
+    )
+    assert only("data.prompt").heading == only("data.verifier.kind").heading == shared

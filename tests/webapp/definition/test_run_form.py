@@ -11,7 +11,6 @@ from django.utils.datastructures import MultiValueDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.spec.fields.field_list import fields
 from trainer.spec.reader import issues_in, load, to_dict
 from webapp.definition import layout
 from webapp.definition import run_form as forms
@@ -84,27 +83,6 @@ def test_a_definition_survives_the_form() -> None:
 def test_settings_that_a_definition_omits_show_their_defaults() -> None:
     spec = {"stages": [{"name": "only"}]}
     assert to_dict(load(through_the_form(spec))) == to_dict(load(spec))
-
-
-def test_every_field_of_the_definition_is_reachable_in_the_form() -> None:
-    page = layout.build_layout(forms.form_from(ALICE_RUN), [], LocationChoices())
-    first_items = [listing.items[0] for listing in page.lists.values()]
-    form_fields = [
-        field
-        for group in (*page.groups.values(), *first_items)
-        for subgroup in group.subgroups
-        for field in subgroup.fields
-    ]
-    for info in fields():
-        name = info.path.replace("*", "0")
-        when = {path.replace("*", "0"): value for path, value in info.when}
-        matches = [
-            field
-            for field in form_fields
-            if field.name == name
-            and all(value in field.conditions[path] for path, value in when.items())
-        ]
-        assert len(matches) == 1, (name, when)
 
 
 def test_two_fields_with_one_name_never_apply_together() -> None:

@@ -1,7 +1,8 @@
 """All settings of a definition as a flat list, from which forms and tables are built.
 
 A list of sections is `*` in the path ("stages.*.until.steps"). A choice between sections is a
-setting of its own ("pool.weighting.kind"); `when` of a setting says which choice it belongs to.
+setting of its own ("pool.weighting.kind"); `when` of a setting says which choice it belongs to,
+`conditions` which other settings it depends on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic.fields import FieldInfo as PydanticField
 
-from trainer.spec.base import Section
+from trainer.spec.base import Location, Section
 from trainer.spec.fields.section_tree import (
     is_optional,
     item_constraints,
@@ -36,6 +37,16 @@ class FieldChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Heading:
+    """A group of the form's page. `key` is the path of its section or of its first field."""
+
+    # Fields that share a heading declare it one by one, each at its own path.
+    key: str = field(compare=False)
+    title: str
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FieldInfo:
     """One setting.
 
@@ -43,7 +54,9 @@ class FieldInfo:
     values). `default` is a JSON value; a `required` setting has none. `optional` settings may be
     null. `bounds` has those of ge, gt, le, lt, min_length and max_length that apply (for a list of
     numbers: ge … of each item). `group` has the titles of the sections around the setting. `when`
-    has the (path, value) pairs of the choices under which the setting is used.
+    has the (path, value) pairs of the choices under which the setting is used. `conditions` has
+    (path, values) of the other settings on which it depends. `location` is model, data, endpoint or
+    empty. `heading` and `subheading` are those under which the form shows it, if any.
     """
 
     path: str
@@ -60,6 +73,12 @@ class FieldInfo:
     paper: str = ""
     group: tuple[str, ...] = ()
     when: tuple[tuple[str, str], ...] = ()
+    conditions: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    location: str = ""
+    multiline: bool = False
+    provenance: bool = False
+    heading: Heading | None = None
+    subheading: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +89,30 @@ class _Position:
     group: tuple[str, ...] = ()
     expert: bool = False
     when: tuple[tuple[str, str], ...] = ()
+    conditions: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    heading: Heading | None = None
+    subheading: str = ""
+    # (path, section) of the sections around, the outermost first.
+    sections: tuple[tuple[str, type[Section]], ...] = ()
+
+    def at(self, name: str, field: PydanticField) -> _Position:
+        """Return the position with what the declaration of this field says of the form."""
+        heading = _extra(field, "heading")
+        texts = (field.title or name, field.description or "") if heading is True else heading
+        own_conditions = tuple(_conditions(field, self.sections).items())
+        return replace(
+            self,
+            expert=self.expert or _extra(field, "expert"),
+            conditions=(*self.conditions, *own_conditions),
+            heading=Heading(f"{self.path}{name}", *texts) if texts else self.heading,
+            subheading=field.title or name if _extra(field, "subheading") else self.subheading,
+        )
 
     def below(self, name: str, field: PydanticField, listed: bool) -> _Position:
         return replace(
-            self,
+            self.at(name, field),
             path=f"{self.path}{name}." + ("*." if listed else ""),
             group=(*self.group, field.title or name),
-            expert=self.expert or _extra(field, "expert"),
         )
 
 
@@ -86,6 +122,7 @@ def fields(root: type[Section] = RunSpec) -> list[FieldInfo]:
 
 
 def _walk(section: type[Section], example: Any, position: _Position) -> Iterator[FieldInfo]:
+    position = replace(position, sections=(*position.sections, (position.path, section)))
     for name, declared in section.model_fields.items():
         # `...` stands for no default. A section that is itself a default sets those of its fields.
         default: Any = ...
@@ -96,7 +133,7 @@ def _walk(section: type[Section], example: Any, position: _Position) -> Iterator
         inner = item_type(declared.annotation)
         kinds = sections(inner if inner is not None else declared.annotation)
         if not kinds:
-            yield from _setting(name, declared, default, position)
+            yield _setting(name, declared, default, position.at(name, declared))
         elif "" in kinds:
             yield from _walk(kinds[""], default, position.below(name, declared, inner is not None))
         else:
@@ -127,6 +164,9 @@ def _alternatives(
         # The choice is the section's own setting, so it is listed beside the section and not in it.
         group=position.group[:-1],
         when=position.when,
+        conditions=position.conditions,
+        heading=position.heading,
+        subheading=position.subheading,
     )
     for kind, section in kinds.items():
         alternative = replace(position, when=(*position.when, (path, kind)))
@@ -134,15 +174,13 @@ def _alternatives(
         yield from (info for info in _walk(section, default, alternative) if info.path != path)
 
 
-def _setting(
-    name: str, field: PydanticField, default: Any, position: _Position
-) -> Iterator[FieldInfo]:
+def _setting(name: str, field: PydanticField, default: Any, position: _Position) -> FieldInfo:
     inner = item_type(field.annotation)
     values = literal_values(inner if inner is not None else field.annotation)
     json_default = list(default) if isinstance(default, tuple) else default
     constraints = [*field.metadata, *item_constraints(field.annotation)]
     choice_help = _extra(field, "choice_help") or {}
-    yield FieldInfo(
+    return FieldInfo(
         path=position.path + name,
         title=field.title or name,
         help=field.description or "",
@@ -155,11 +193,37 @@ def _setting(
         },
         choices=tuple(FieldChoice(value, choice_help.get(value, "")) for value in values),
         unit=_extra(field, "unit"),
-        expert=position.expert or _extra(field, "expert"),
+        expert=position.expert,
         paper=_extra(field, "paper"),
         group=position.group,
         when=position.when,
+        conditions=position.conditions,
+        location=next((mark.of for mark in field.metadata if isinstance(mark, Location)), ""),
+        multiline=bool(_extra(field, "multiline")),
+        provenance=bool(_extra(field, "provenance")),
+        heading=position.heading,
+        subheading=position.subheading,
     )
+
+
+def _conditions(
+    field: PydanticField, around: tuple[tuple[str, type[Section]], ...]
+) -> dict[str, tuple[str, ...]]:
+    """Return `when` of a field by path, with the conditions of the settings that it names.
+
+    `around` has the sections around it. Raises LookupError if none has a setting of a name.
+    """
+    conditions: dict[str, tuple[str, ...]] = {}
+    for name, values in dict(_extra(field, "when")).items():
+        depth = len(around)
+        while depth and name not in around[depth - 1][1].model_fields:
+            depth -= 1
+        if not depth:
+            raise LookupError(f"`when` names {name}, which no section around the field has")
+        path, section = around[depth - 1]
+        conditions |= _conditions(section.model_fields[name], around[:depth])
+        conditions[path + name] = tuple(values)
+    return conditions
 
 
 def _extra(field: PydanticField, key: str) -> Any:

@@ -20,5 +20,6 @@ class Generator(Mechanism):
         help="Answers of the student to each problem of a step.",
         ge=1,
         le=1024,
+        when={"source": ("student_rollouts",)},
     )
     sampling: Sampling = option(title="Sampling", help="Sampling of answers.", factory=Sampling)
