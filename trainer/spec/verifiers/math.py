@@ -9,7 +9,7 @@ class MathVerifier(Verifier):
     """The answer must be mathematically equal to the reference, by math-verify (LaTeX or plain)."""
 
     kind: Literal["math"] = "math"
-    function = "trainer.text.verifiers.mathematical:MathJudge"
+    function = "trainer.text.verifiers.math:MathJudge"
 
     def describe(self) -> str:
         return "mathematical equality"
