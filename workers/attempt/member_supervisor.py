@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from trainer.exit_codes import REFUSED
+from trainer.exit_codes import ExitCode
 from webapp.nodes.allocation_keys import attempt_key
 from webapp.runs.models import ACTIVE, Attempt, Member, Run
 from workers.attempt.exit_text import member_reason
@@ -81,7 +81,7 @@ class MemberSupervisor:
         try:
             arguments = retry_on_outage(lambda: prepare(self.run, self.attempt, self.member.number))
         except PreparationError as error:
-            self._end({"code": REFUSED, "signal": None}, f"{error} {error.remedy}")
+            self._end({"code": ExitCode.REFUSED, "signal": None}, f"{error} {error.remedy}")
             return False
         self.process.start(arguments, trainer_environment(self.run, self.attempt))
         return True

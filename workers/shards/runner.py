@@ -14,7 +14,7 @@ import logging
 import time
 from pathlib import Path
 
-from trainer import exit_codes
+from trainer.exit_codes import ExitCode
 from trainer.text.jobs.tallies import tally
 from webapp.base import celery_client
 from webapp.jobs import lifecycle
@@ -32,7 +32,7 @@ from workers.shards.preparation import prepare
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 # With these codes the trainer's last line of output is the reason.
-EXPLAINED_CODES = (exit_codes.REFUSED, exit_codes.FAILED, exit_codes.DISK_FULL)
+EXPLAINED_CODES = (ExitCode.REFUSED, ExitCode.FAILED, ExitCode.DISK_FULL)
 RESULT, PARTIAL_RESULT = "result.jsonl", "result.jsonl.part"
 
 
@@ -95,7 +95,7 @@ def _end_unneeded(copy: Copy) -> None:
 def _conclude(copy: Copy, process: TrainerProcess) -> None:
     exit = process.exit()
     code = exit["code"] if exit else None
-    if code == exit_codes.COMPLETED:
+    if code == ExitCode.COMPLETED:
         retry_on_outage(lambda: store_result(copy, process.folder / RESULT))
         return
     output = process.output()
@@ -105,7 +105,7 @@ def _conclude(copy: Copy, process: TrainerProcess) -> None:
     else:
         reason = exit_text.explain(exit, None, output, stop_requested=False).reason
     # Another copy would be refused for the same reason, so the job fails at once.
-    retry_on_outage(lambda: lifecycle.fail(copy, reason, for_good=code == exit_codes.REFUSED))
+    retry_on_outage(lambda: lifecycle.fail(copy, reason, for_good=code == ExitCode.REFUSED))
 
 
 def store_result(copy: Copy, result: Path) -> bool:
