@@ -5,7 +5,7 @@
     RUN_DIR/attempts/<n>/side/             tables that events refer to
     RUN_DIR/attempts/<n>/checkpoints/      what to resume from (`checkpoints`)
 
-Both return the exit code of the trainer (`exit_codes`). A run ends with an `end` event unless a
+Both return the exit code of the trainer (`ExitCode`). A run ends with an `end` event unless a
 second stop signal kills it. Of several processes the leading one writes here; the others write into
 a temporary folder that is deleted.
 """

@@ -10,9 +10,9 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
-from webapp.access.permissions import Action
 from webapp.access.actors import actor_of
 from webapp.access.models import User
+from webapp.access.permissions import Action
 from webapp.pages.runs.run_page import requested_run
 from webapp.runs import lifecycle, transitions
 from webapp.runs.models import Run
