@@ -146,7 +146,5 @@ def exit_of(attempt: Attempt) -> str:
     code = exit.get("code")
     if code is None:
         return ""
-    try:
-        return ExitCode(code).sentence
-    except ValueError:
-        return f"It ended with the unknown exit code {code}."
+    sentences = (known.sentence for known in ExitCode if known == code)
+    return next(sentences, f"It ended with the unknown exit code {code}.")
