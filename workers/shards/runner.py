@@ -25,7 +25,8 @@ from workers.attempt import exit_text
 from workers.attempt.preparation import PreparationError
 from workers.attempt.trainer_process import TrainerProcess
 from workers.database import retry_on_outage
-from workers.machine import allocation, host
+from workers.lease import Lease, LeaseLost
+from workers.machine import allocation
 from workers.shards import placement
 from workers.shards.preparation import prepare
 
@@ -70,20 +71,19 @@ def _start(copy: Copy, process: TrainerProcess) -> bool:
 
 def _follow(copy: Copy, process: TrainerProcess) -> None:
     """Renew the copy's lease until the trainer has ended, or its result is not needed any more."""
-    heartbeat_at = 0.0
-    while not process.ended():
-        if time.monotonic() - heartbeat_at >= host.HEARTBEAT_SECONDS:
-            heartbeat_at = time.monotonic()
-            if not retry_on_outage(
-                lambda: lifecycle.heartbeat(copy, _count_lines(process.folder / PARTIAL_RESULT))
-            ):
-                process.kill()
-                # Only then is the device free.
-                while process.pid() is not None:
-                    time.sleep(POLL_SECONDS)
-                retry_on_outage(lambda: _end_unneeded(copy))
-                return
-        time.sleep(POLL_SECONDS)
+    partial_result = process.folder / PARTIAL_RESULT
+    lease = Lease(lambda: lifecycle.heartbeat(copy, _count_lines(partial_result)))
+    try:
+        while not process.ended():
+            lease.renew_if_due()
+            time.sleep(POLL_SECONDS)
+    except LeaseLost:
+        process.kill()
+        # Only then is the device free.
+        while process.pid() is not None:
+            time.sleep(POLL_SECONDS)
+        retry_on_outage(lambda: _end_unneeded(copy))
+        return
     _conclude(copy, process)
 
 
