@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from trainer.exit_codes import ExitCode
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # The files that the reader of docs/add-a-method.md makes.
@@ -43,3 +45,10 @@ def test_every_module_in_a_document_exists(document: Path) -> None:
     ]
 
     assert missing == []
+
+
+def test_the_guide_to_the_engine_lists_every_exit_code_with_its_sentence() -> None:
+    text = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (.+?\.)[ |]", text, re.MULTILINE)
+
+    assert rows == [(str(code.value), code.name, code.sentence) for code in ExitCode]

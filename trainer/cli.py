@@ -17,7 +17,7 @@ from trainer import recipes
 from trainer.engine.attempts import next_attempt
 from trainer.engine.distributed import processes
 from trainer.engine.distributed.ranks import MachineRank, rank_of_this_process
-from trainer.exit_codes import COMPLETED, REFUSED
+from trainer.exit_codes import ExitCode
 from trainer.explain import explain
 from trainer.spec import RunSpec, SpecError, load, to_yaml
 from trainer.spec.fields.field_table import markdown
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sep="\n",
             file=sys.stderr,
         )
-    return REFUSED
+    return ExitCode.REFUSED
 
 
 def validate(options: argparse.Namespace) -> int:
@@ -52,13 +52,13 @@ def validate(options: argparse.Namespace) -> int:
     if options.data:
         load_all(spec.data)
     print(f"{options.spec} can run: {spec.name}, {spec.total_steps:,} steps.")
-    return COMPLETED
+    return ExitCode.COMPLETED
 
 
 def explain_spec(options: argparse.Namespace) -> int:
     spec = load(_text_of(options.spec))
     print(explain(spec, load_all(spec.data)), end="")
-    return COMPLETED
+    return ExitCode.COMPLETED
 
 
 def run(options: argparse.Namespace) -> int:
@@ -158,7 +158,7 @@ def shard(options: argparse.Namespace) -> int:
         print(failure.reason, file=sys.stderr)
         return failure.code
     print(f"{options.out} holds part {options.part} of {options.of}: {done:,} problems.")
-    return COMPLETED
+    return ExitCode.COMPLETED
 
 
 def _machines(options: argparse.Namespace, count: int) -> MachineRank:
@@ -181,7 +181,7 @@ def show_recipes(options: argparse.Namespace) -> int:
     except KeyError as error:
         # str() of a KeyError puts its message in quotes.
         raise Unusable(error.args[0]) from None
-    return COMPLETED
+    return ExitCode.COMPLETED
 
 
 def schema(options: argparse.Namespace) -> int:
@@ -191,7 +191,7 @@ def schema(options: argparse.Namespace) -> int:
         else json.dumps(RunSpec.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
     )
     print(text, end="")
-    return COMPLETED
+    return ExitCode.COMPLETED
 
 
 def _recipe_text(name: str | None, preset: str | None) -> str:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import math
 import os
 import threading
 import time
@@ -28,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_json
+
+from trainer import json_numbers
 
 VERSION = 1
 SEGMENT_BYTES = 64 << 20
@@ -332,7 +333,9 @@ def encode_line(event: dict[str, Any]) -> bytes:
     If nothing else helps, the line has only the head and the name of the error (`unwritable`).
     """
     try:
-        return to_json(event, inf_nan_mode="strings", fallback=to_json_value) + b"\n"
+        return (
+            to_json(event, inf_nan_mode=json_numbers.PYDANTIC_MODE, fallback=to_json_value) + b"\n"
+        )
     # Any exception: a field may be an object of the caller whose `__str__` fails in its own way.
     except Exception:
         return _encode_slowly(event)
@@ -355,15 +358,7 @@ def _encode_slowly(event: dict[str, Any]) -> bytes:
 def to_json_value(value: Any) -> Any:
     """Return `value` as JSON values: non-finite floats and unknown objects become strings."""
     if isinstance(value, float):
-        return (
-            value
-            if math.isfinite(value)
-            else "NaN"
-            if math.isnan(value)
-            else "Infinity"
-            if value > 0
-            else "-Infinity"
-        )
+        return json_numbers.encode(value)
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, dict):

@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.engine.distributed.ranks import ProcessRank
-from trainer.exit_codes import (
-    DISK_FULL,
-    FAILED,
-    NOT_A_NUMBER,
-    PEER_LOST,
-    PROCESS_DIED,
-    REFUSED,
-)
+from trainer.exit_codes import ExitCode
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,7 @@ class RunExit:
 class Failure(Exception):
     """The run cannot continue. `reason` says what happened and where, `remedy` what to do."""
 
-    code = FAILED
+    code = ExitCode.FAILED
 
     def __init__(self, reason: str, remedy: str = "") -> None:
         super().__init__(reason)
@@ -51,13 +44,13 @@ class Failure(Exception):
 class RunRefused(Failure):
     """The definition, the data or a model cannot be used as they are."""
 
-    code = REFUSED
+    code = ExitCode.REFUSED
 
 
 class NotANumber(Failure):
     """The loss or its gradient is not finite."""
 
-    code = NOT_A_NUMBER
+    code = ExitCode.NOT_A_NUMBER
 
 
 class OutOfMemory(Failure):
@@ -79,7 +72,7 @@ class OutOfMemory(Failure):
 class DiskFull(Failure):
     """Events or checkpoints can no longer be written."""
 
-    code = DISK_FULL
+    code = ExitCode.DISK_FULL
 
 
 class RendezvousFailed(Failure):
@@ -90,7 +83,7 @@ class RendezvousFailed(Failure):
             f"The machines of the run could not meet at {rank.address}: {cause}.",
             "Resume the run at another port.",
         )
-        self.code = PROCESS_DIED if rank.is_leader else PEER_LOST
+        self.code = ExitCode.PROCESS_DIED if rank.is_leader else ExitCode.PEER_LOST
 
 
 class Stopped(Exception):

@@ -5,7 +5,7 @@
     RUN_DIR/attempts/<n>/side/             tables that events refer to
     RUN_DIR/attempts/<n>/checkpoints/      what to resume from (`checkpoints`)
 
-Both return the exit code of the trainer (`exit_codes`). A run ends with an `end` event unless a
+Both return the exit code of the trainer (`ExitCode`). A run ends with an `end` event unless a
 second stop signal kills it. Of several processes the leading one writes here; the others write into
 a temporary folder that is deleted.
 """
@@ -25,7 +25,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from trainer import exit_codes
 from trainer.engine import checkpoints, devices, environment, memory
 from trainer.engine.attempts import attempts, next_attempt
 from trainer.engine.checkpoints import DamagedCheckpoint, Snapshot
@@ -36,6 +35,7 @@ from trainer.engine.distributed.world import World, is_lost_peer
 from trainer.engine.loop import Method, Runtime, train
 from trainer.engine.outcome import DiskFull, Failure, OutOfMemory, RunExit, RunRefused, Stopped
 from trainer.events import DISK_FULL_ERRNOS, EventLog, segments
+from trainer.exit_codes import ExitCode
 from trainer.spec import RunSpec, SpecError, load, to_dict
 
 # Reads the definition and, for a resumed run, the checkpoint; writes the first events of the log.
@@ -158,7 +158,7 @@ def _run_attempt(modality: Modality, run_dir: Path, attempt: int, open_run: Open
                 "Free some space or choose another folder.",
                 file=sys.stderr,
             )
-            return exit_codes.DISK_FULL
+            return ExitCode.DISK_FULL
         run_exit = _caught(modality, log, rank, lambda: _run(modality, folder, log, open_run, rank))
         # The process that started the ranks writes one `end` event for all of them.
         if rank.exit_file is not None:
@@ -242,10 +242,10 @@ def _caught(
 ) -> RunExit:
     """Call `run` and return how it ended, whatever it raised."""
     try:
-        return RunExit(exit_codes.COMPLETED, "completed", *run())
+        return RunExit(ExitCode.COMPLETED, "completed", *run())
     except Stopped as stopped:
         return RunExit(
-            exit_codes.STOPPED,
+            ExitCode.STOPPED,
             "stopped",
             str(stopped),
             "Resume the run to continue from the checkpoint.",

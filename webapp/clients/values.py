@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
+from trainer import json_numbers
 from webapp.clients.client_batch import key
-
-NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def numbers(metrics: dict[str, Any], prefix: str = "") -> tuple[dict[str, float], list[str]]:
@@ -28,7 +26,7 @@ def numbers(metrics: dict[str, Any], prefix: str = "") -> tuple[dict[str, float]
 
 def _number(value: Any) -> float | None:
     if isinstance(value, str):
-        return NOT_FINITE.get(value)
+        return json_numbers.decode(value)
     # `bool` is a subclass of `int`, so that True and False become 1 and 0.
     try:
         return float(value) if isinstance(value, int | float) else None

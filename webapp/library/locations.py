@@ -1,8 +1,9 @@
 """Models and data sets that a team can choose, and the files that a location in a definition means.
 
 A location is a URI such as `model:<name>@<hash>`, `dataset:<name>@<fingerprint>`, `file:<path>`,
-`builtin:<name>` or `hub:<name>`. What only a worker can read (the hub) gives None; what cannot be
-used raises LocationError with what to do.
+`builtin:<name>` or `hub:<name>`. What only a trainer can read (the hub) gives None; what cannot be
+used raises LocationError with what to do. Pages and workers both look locations up here; the value
+of `secret:<name>` is known to the trainer alone.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ BUILTIN_LABELS = {
     for folder in sorted(BUILTIN.iterdir())
     if (folder / "config.json").is_file()
 }
+
+
+NOT_READABLE = (
+    "is nothing that this server may read (the operator allows folders by STILLROOM_FILE_ROOTS); "
+    "upload it instead"
+)
 
 
 class LocationError(ValueError):
@@ -50,17 +57,7 @@ def model_folder(uri: str, team: Team) -> Folder | None:
     scheme, _, target = uri.partition(":")
     if scheme == "builtin":
         return builtin_folder(target)
-    if scheme == "model":
-        name, _, hash = target.partition("@")
-        model = (
-            StoredModel.objects.filter(team=team, name=name, hash=hash)
-            .select_related("team")
-            .first()
-        )
-        if model is None:
-            raise LocationError(
-                "names a model that the team does not have; choose another one or upload it"
-            )
+    if model := stored_model(uri, team):
         return stored_models.folder_of(model)
     if scheme != "file":
         return None
@@ -68,6 +65,24 @@ def model_folder(uri: str, team: Team) -> Folder | None:
     if not folder.is_dir():
         raise LocationError("is a file, not a model folder; name the folder that holds config.json")
     return model_files.folder_at(folder)
+
+
+def stored_model(uri: str, team: Team) -> StoredModel | None:
+    """Return the row of a `model:` location; None for any other location.
+
+    Raises LocationError if the team has no such model.
+    """
+    scheme, _, target = uri.partition(":")
+    if scheme != "model":
+        return None
+    name, _, hash = target.partition("@")
+    rows = StoredModel.objects.filter(team=team, name=name, hash=hash).select_related("team")
+    row = rows.first()
+    if row is None:
+        raise LocationError(
+            "names a model that the team does not have; choose another one or upload it"
+        )
+    return row
 
 
 def data_set(uri: str, team: Team) -> DataSet | None:
@@ -100,26 +115,35 @@ def data_path(uri: str, team: Team) -> Path | None:
 
 
 def allowed_path(path: str) -> Path:
-    """Return the real path if it is below one of the operator's roots.
+    """Return the real path if it exists below one of the operator's roots.
 
     Raises the same LocationError for a forbidden and a missing path, so that nobody can find out
     which files exist.
     """
+    real = path_below_root(path)
+    try:
+        if real.exists():
+            return real
+    except OSError:
+        # The name is too long.
+        pass
+    raise LocationError(NOT_READABLE)
+
+
+def path_below_root(path: str) -> Path:
+    """Return the real path, which need not exist.
+
+    Raises LocationError if it is not below one of the operator's roots.
+    """
     try:
         # Resolved before it is compared: a link below a root, or `..`, may lead out of it.
         real = Path(path).resolve()
-        if (
-            any(real.is_relative_to(root.resolve()) for root in settings.STILLROOM_FILE_ROOTS)
-            and real.exists()
-        ):
+        if any(real.is_relative_to(root.resolve()) for root in settings.STILLROOM_FILE_ROOTS):
             return real
-    except (OSError, ValueError):
-        # A loop of links, a name that is too long, or a NUL character in it.
+    except (OSError, ValueError, RuntimeError):
+        # A loop of links, or a NUL character in the name.
         pass
-    raise LocationError(
-        "is nothing that this server may read (the operator allows folders by "
-        "STILLROOM_FILE_ROOTS); upload it instead"
-    )
+    raise LocationError(NOT_READABLE)
 
 
 def builtin_folder(name: str) -> Folder:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 
+from trainer import json_numbers
+
 # Bytes of a client's message: a subscription of MOST_KEYS names of 120 characters fits.
 LARGEST = 64 * 1024
 # Bytes of a server's frame. Python's `websockets`, for example, refuses larger ones by default.
@@ -26,7 +28,7 @@ Key = Annotated[str, Field(max_length=120, pattern=r"^[^\x00]*$")]
 Cursor = Annotated[int, Field(ge=0, lt=2**63)]
 Value = Annotated[
     float,
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"enum": list(json_numbers.NUMBER_BY_NAME)}]}),
 ]
 
 
@@ -37,7 +39,7 @@ class BadMessage(ValueError):
 class Message(BaseModel):
     """A message without unknown fields; NaN, Infinity and -Infinity are written as strings."""
 
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan=json_numbers.PYDANTIC_MODE)
 
 
 # What a client says

@@ -6,7 +6,6 @@ storable or reported, and one bad event never blocks the rest.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from trainer import json_numbers
 from webapp.runs import event_types
 from webapp.runs.models import Event, RolloutRow
 
@@ -36,11 +36,7 @@ def storable(value: Any) -> Any:
         # Neither a text column nor jsonb takes NUL, and half of a surrogate pair is not UTF-8.
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, float):
-        return (
-            value
-            if math.isfinite(value)
-            else str(value).replace("inf", "Infinity").replace("nan", "NaN")
-        )
+        return json_numbers.encode(value)
     if isinstance(value, dict):
         return {storable(key): storable(item) for key, item in value.items()}
     return [storable(item) for item in value] if isinstance(value, list | tuple) else value

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from trainer import json_numbers
+
 # The bounds are half of the range of a bigint column. A rewind to the state before the first update
 # has the step -1.
 Whole = Annotated[int, Field(ge=-1, le=2**62)]
@@ -26,7 +28,7 @@ ROUNDING = 1e-6
 def none_unless_finite(value: Any) -> Any:
     """Return the number, pair or rate as it is, or None if any of its numbers is not finite."""
     if isinstance(value, float | str):
-        return None if str(value).lower().lstrip("+-") in ("nan", "inf", "infinity") else value
+        return None if json_numbers.is_name(str(value)) else value
     if isinstance(value, list):
         return None if any(none_unless_finite(item) is None for item in value) else value
     # A rate without its number says nothing, however well its interval is known.

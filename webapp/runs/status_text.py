@@ -7,6 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from trainer.exit_codes import ExitCode
 from webapp.runs.models import ACTIVE, Attempt, Run, State
 
 # A supervisor looks at its log five times a second, and a trainer reports progress up to twice a
@@ -34,17 +35,6 @@ PHASES = {
     "training": "training",
     "evaluation": "evaluating on held-out problems",
     "checkpoint": "writing a checkpoint",
-}
-UNUSABLE = 64
-CODES = {
-    0: "It finished what it was asked to do.",
-    UNUSABLE: "The definition, the data or a model could not be used.",
-    65: "The loss was no longer a number.",
-    69: "The other machines of the run did not answer any more.",
-    70: "An error ended it.",
-    71: "One of its processes died without an error message.",
-    74: "The disk was full.",
-    75: "It stopped on request, after writing a checkpoint.",
 }
 SIGNALS = {
     2: "It was interrupted from the keyboard.",
@@ -145,7 +135,7 @@ def is_at_fault(run: Run) -> bool:
     if run.state != State.FAILED:
         return False
     attempt = run.attempts.order_by("-number").first()
-    return attempt is not None and (attempt.exit or {}).get("code") == UNUSABLE
+    return attempt is not None and (attempt.exit or {}).get("code") == ExitCode.REFUSED
 
 
 def exit_of(attempt: Attempt) -> str:
@@ -153,6 +143,8 @@ def exit_of(attempt: Attempt) -> str:
     exit: dict[str, Any] = attempt.exit or {}
     if exit.get("signal"):
         return SIGNALS.get(exit["signal"], f"It was ended by signal {exit['signal']}.")
-    if exit.get("code") is not None:
-        return CODES.get(exit["code"], f"It ended with the unknown exit code {exit['code']}.")
-    return ""
+    code = exit.get("code")
+    if code is None:
+        return ""
+    sentences = (known.sentence for known in ExitCode if known == code)
+    return next(sentences, f"It ended with the unknown exit code {code}.")

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainer import json_numbers
 from webapp.base.read_snapshot import snapshot
 from webapp.runs.models import Run
 from webapp.series.chart_data import draw, singles
@@ -126,10 +127,10 @@ def read_since(
 
 def json_number(value: float) -> float | str:
     """Return a number as JSON can hold it; NaN and infinities become strings."""
-    if math.isfinite(value):
-        # Whole numbers are written without `.0`, as far as floats hold all of them exactly.
-        return int(value) if value == int(value) and abs(value) < 2**53 else value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    # Whole numbers are written without `.0`, as far as floats hold all of them exactly.
+    if abs(value) < 2**53 and value == int(value):
+        return int(value)
+    return json_numbers.encode(value)
 
 
 def _plain_column(column: list[float]) -> list[float | str] | list[float]:

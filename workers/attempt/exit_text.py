@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.exit_codes import COMPLETED, STOPPED
+from trainer.exit_codes import ExitCode
 from webapp.runs.models import State
 
 VANISHED = (
@@ -42,10 +42,10 @@ def explain(
     # The trainer writes its `end` event after it has saved everything. Whatever kills the process
     # after that does not change the outcome.
     outcome = (end or {}).get("outcome")
-    if code == COMPLETED or outcome == "completed":
+    if code == ExitCode.COMPLETED or outcome == "completed":
         reason, remedy = (end or {}).get("reason", ""), (end or {}).get("remedy", "")
         return AttemptOutcome(State.COMPLETED, reason, remedy)
-    if code == STOPPED or outcome == "stopped":
+    if code == ExitCode.STOPPED or outcome == "stopped":
         return AttemptOutcome(
             State.STOPPED, "Stopped on request; the last state is in a checkpoint."
         )

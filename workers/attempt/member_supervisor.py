@@ -9,33 +9,25 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from trainer.exit_codes import REFUSED
+from trainer.exit_codes import ExitCode
 from webapp.nodes.allocation_keys import attempt_key
 from webapp.runs.models import ACTIVE, Attempt, Member, Run
 from workers.attempt.exit_text import member_reason
 from workers.attempt.preparation import PreparationError, prepare, trainer_environment
 from workers.attempt.trainer_process import TrainerProcess
 from workers.database import retry_on_outage
+from workers.lease import Lease, LeaseLost
 from workers.machine import allocation, host
 
 logger = logging.getLogger(__name__)
 # Between looks at the trainer, which cost one file access.
 POLL_SECONDS = 0.2
-# Between queries of the run's row.
-CHECK_SECONDS = 1.0
-
-
-class AttemptOver(Exception):
-    """The trainer of this machine must end.
-
-    The attempt has ended, a newer one was placed, or this machine was declared lost.
-    """
 
 
 @dataclass
@@ -46,8 +38,10 @@ class MemberSupervisor:
     attempt: Attempt
     member: Member
     process: TrainerProcess
-    checked_at: float = 0.0
-    heartbeat_at: float = 0.0
+    lease: Lease = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lease = Lease(lambda: self._row().update(heartbeat_at=Now()))
 
     def execute(self) -> None:
         try:
@@ -56,7 +50,7 @@ class MemberSupervisor:
             while not self.process.ended():
                 self._check()
                 time.sleep(POLL_SECONDS)
-        except AttemptOver:
+        except LeaseLost:
             # A trainer that exits by itself, as after the last step, gets the time for that.
             deadline = time.monotonic() + host.HEARTBEAT_SECONDS
             while not self.process.ended():
@@ -81,24 +75,19 @@ class MemberSupervisor:
         try:
             arguments = retry_on_outage(lambda: prepare(self.run, self.attempt, self.member.number))
         except PreparationError as error:
-            self._end({"code": REFUSED, "signal": None}, f"{error} {error.remedy}")
+            self._end({"code": ExitCode.REFUSED, "signal": None}, f"{error} {error.remedy}")
             return False
         self.process.start(arguments, trainer_environment(self.run, self.attempt))
         return True
 
     def _check(self) -> None:
-        """Renew this member's lease. Raises AttemptOver if the attempt is not active any more."""
-        now = time.monotonic()
-        if now - self.checked_at < CHECK_SECONDS:
-            return
-        self.checked_at = now
+        """Renew this member's lease.
+
+        Raises LeaseLost if the attempt has ended, a newer one was placed, or this machine was
+        declared lost.
+        """
         active = Run.objects.filter(pk=self.run.pk, attempt=self.attempt.number, state__in=ACTIVE)
-        if not retry_on_outage(active.exists):
-            raise AttemptOver
-        if now - self.heartbeat_at >= host.HEARTBEAT_SECONDS:
-            self.heartbeat_at = now
-            if not retry_on_outage(lambda: self._row().update(heartbeat_at=Now())):
-                raise AttemptOver
+        self.lease.check(active.exists)
 
     def _end(self, exit: dict[str, object] | None, reason: str) -> None:
         """Record the exit and release this machine's devices, in one transaction."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from trainer.exit_codes import COMPLETED, FAILED, PEER_LOST, PROCESS_DIED, STOPPED
+from trainer.exit_codes import ExitCode
 from webapp.base.outages import OUTAGES
 from webapp.nodes import queue
 from webapp.runs import leases
@@ -23,7 +23,7 @@ from workers.attempt.exit_text import AttemptOutcome
 from workers.attempt.outage_guard import OutageGuard
 from workers.machine import host
 
-RETRYABLE_CODES = (PEER_LOST, PROCESS_DIED)
+RETRYABLE_CODES = (ExitCode.PEER_LOST, ExitCode.PROCESS_DIED)
 CONNECTION_LOST = "The machines of the run lost touch with each other."
 
 
@@ -52,7 +52,7 @@ class AttemptMembers:
             self._outage_guard.record_outage()
             raise
         if any(
-            member.finished_at and _code(member.exit) not in (COMPLETED, STOPPED)
+            member.finished_at and _code(member.exit) not in (ExitCode.COMPLETED, ExitCode.STOPPED)
             for member in self.members
         ):
             self._failed_at = min(self._failed_at, time.monotonic())
@@ -78,7 +78,11 @@ class AttemptMembers:
         """Return whether a member may be why the leading trainer ended with `exit`."""
         if not self.members or stop_requested or exit is None:
             return False
-        return exit["signal"] is not None or exit["code"] in (PEER_LOST, STOPPED, FAILED)
+        return exit["signal"] is not None or exit["code"] in (
+            ExitCode.PEER_LOST,
+            ExitCode.STOPPED,
+            ExitCode.FAILED,
+        )
 
     def outcome(
         self, exit: dict[str, Any] | None, leader: AttemptOutcome, stop_requested: bool
@@ -94,7 +98,7 @@ class AttemptMembers:
             return AttemptOutcome(State.QUEUED, f"{member.host}: {member.reason}")
         # A leading trainer that failed has reported a reason of its own. With any other code it has
         # only noticed that this member is gone.
-        if member is not None and _code(exit) != FAILED:
+        if member is not None and _code(exit) != ExitCode.FAILED:
             return AttemptOutcome(State.FAILED, f"{member.host}: {member.reason}")
         if (
             self.members
@@ -115,7 +119,8 @@ class AttemptMembers:
         failed = [
             member
             for member in self.members
-            if member.finished_at and _code(member.exit) not in (COMPLETED, STOPPED, PEER_LOST)
+            if member.finished_at
+            and _code(member.exit) not in (ExitCode.COMPLETED, ExitCode.STOPPED, ExitCode.PEER_LOST)
         ]
         return min(failed, key=lambda member: not _is_retryable(member.exit), default=None)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ from django.conf import settings
 import trainer.spec
 from webapp.access.models import Team
 from webapp.base import endpoints
-from webapp.library import artifacts
-from webapp.library.models import DataSet, StoredModel
+from webapp.library import artifacts, locations
+from webapp.library.models import StoredModel
 from webapp.nodes.allocation_keys import attempt_key
 from webapp.runs.models import Attempt, Checkpoint, Run
 from workers.attempt import checkpoints, rendezvous
@@ -149,41 +151,33 @@ def resolve_data(problems: dict[str, Any], team: Team, field: str) -> None:
 
     Raises PreparationError.
     """
-    scheme, _, location = problems["path"].partition(":")
-    if scheme == "dataset":
-        name, _, fingerprint = location.partition("@")
-        data_set = (
-            DataSet.objects.filter(team=team, name=name, fingerprint=fingerprint)
-            .select_related("artifact")
-            .first()
-        )
-        if data_set is None:
-            raise PreparationError(
-                f"{field}: the team has no data set '{location}'. "
-                "Upload it again or choose another one."
-            )
-        problems["path"] = f"file:{artifacts.local_path(data_set.artifact.sha256)}"
-        if "format" in problems:
-            problems["format"] = data_set.format
-    elif scheme == "file":
-        problems["path"] = f"file:{allowed_path(location, field)}"
+    uri = problems["path"]
+    with _named_field(uri, field):
+        if data_set := locations.data_set(uri, team):
+            problems["path"] = f"file:{artifacts.local_path(data_set.artifact.sha256)}"
+            if "format" in problems:
+                problems["format"] = data_set.format
+        elif uri.startswith("file:"):
+            problems["path"] = f"file:{locations.path_below_root(uri.removeprefix('file:'))}"
 
 
 def resolve_model(uri: str, team: Team, field: str) -> str:
     """Return a URI of the model that the trainer can open on this host. Raises PreparationError."""
-    scheme, _, location = uri.partition(":")
-    if scheme == "model":
-        name, _, digest = location.partition("@")
-        model = StoredModel.objects.filter(team=team, name=name, hash=digest).first()
-        if model is None:
-            raise PreparationError(
-                f"{field}: the team has no model '{location}'. "
-                "Upload it again or choose another one."
-            )
-        return f"file:{_model_folder(model)}"
-    if scheme == "file":
-        return f"file:{allowed_path(location, field)}"
+    with _named_field(uri, field):
+        if model := locations.stored_model(uri, team):
+            return f"file:{_model_folder(model)}"
+        if uri.startswith("file:"):
+            return f"file:{locations.path_below_root(uri.removeprefix('file:'))}"
     return uri
+
+
+@contextmanager
+def _named_field(uri: str, field: str) -> Iterator[None]:
+    """Raise a LocationError of the block as PreparationError with the field and its location."""
+    try:
+        yield
+    except locations.LocationError as error:
+        raise PreparationError(f"{field} ({uri}) {error}.") from error
 
 
 def _model_folder(model: StoredModel) -> Path:
@@ -198,15 +192,3 @@ def _model_folder(model: StoredModel) -> Path:
         scratch.symlink_to(artifacts.local_path(digest))
         scratch.rename(link)
     return folder
-
-
-def allowed_path(path: str, field: str) -> Path:
-    """Return the real path. Raises PreparationError if it is not under STILLROOM_FILE_ROOTS."""
-    # Resolved first, so that neither `..` nor a link leads out of a root.
-    real = Path(path).resolve()
-    if not any(real.is_relative_to(Path(root).resolve()) for root in settings.STILLROOM_FILE_ROOTS):
-        raise PreparationError(
-            f"{field}: '{path}' is not under a folder that this server may read "
-            "(STILLROOM_FILE_ROOTS). Upload it instead."
-        )
-    return real

@@ -16,7 +16,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
@@ -32,6 +32,7 @@ from workers.attempt.members import AttemptMembers
 from workers.attempt.preparation import PreparationError, prepare, trainer_environment
 from workers.attempt.trainer_process import TrainerProcess
 from workers.database import retry_on_outage
+from workers.lease import Lease, LeaseLost
 from workers.machine import allocation, host
 
 logger = logging.getLogger(__name__)
@@ -40,15 +41,6 @@ MOST_EVENTS = 16 * event_log.BATCH_EVENTS
 UPLOAD_RETRY_SECONDS = 10.0
 # Between looks at the trainer and its log, which cost file accesses only.
 POLL_SECONDS = 0.2
-# Between queries of the run's row.
-CHECK_SECONDS = 1.0
-
-
-class Fenced(Exception):
-    """This supervisor may not change the run any more.
-
-    Postgres shows a higher attempt number (the fencing token), or the run has ended or is deleted.
-    """
 
 
 @dataclass
@@ -60,13 +52,15 @@ class Supervisor:
     process: TrainerProcess
     log: LogReader
     members: AttemptMembers
-    checked_at: float = 0.0
-    heartbeat_at: float = 0.0
+    lease: Lease = field(init=False)
     uploaded_at: float = 0.0
     batch_events: int = event_log.BATCH_EVENTS
     stop_requested: bool = False
     stop_sent: bool = False
     kill_sent: bool = False
+
+    def __post_init__(self) -> None:
+        self.lease = Lease(lambda: leases.renew(self.run.pk, self.attempt.number, host.name()))
 
     def execute(self) -> None:
         try:
@@ -76,7 +70,7 @@ class Supervisor:
                 return
             self._follow()
             self._wait_for_members()
-        except Fenced:
+        except LeaseLost:
             self.process.kill()
             self._record_remaining_events()
             # The attempt is not the run's current one: only its own row and devices change.
@@ -112,7 +106,7 @@ class Supervisor:
                 time.sleep(POLL_SECONDS)
 
     def _record_batch(self) -> list[dict[str, Any]]:
-        """Record the next events of the log in Postgres and return them. Raises Fenced.
+        """Record the next events of the log in Postgres and return them. Raises LeaseLost.
 
         Batches double in size while the log is longer than one batch, e.g. after an outage: a
         backlog is then recorded with fewer transactions. Otherwise they are small, so that pages
@@ -144,37 +138,31 @@ class Supervisor:
             self.uploaded_at = time.monotonic()
 
     def _write(self, work: Callable[[], object]) -> None:
-        """Do `work` once the database answers. Raises Fenced if the run was deleted."""
+        """Do `work` once the database answers. Raises LeaseLost if the run was deleted."""
         try:
             retry_on_outage(work)
         except (Run.DoesNotExist, Attempt.DoesNotExist) as error:
-            raise Fenced from error
+            raise LeaseLost from error
 
     def _record_remaining_events(self) -> None:
         """Record what a fenced attempt has still written, on its own abandoned branch."""
         while not self.process.ended():
             time.sleep(POLL_SECONDS)
-        with contextlib.suppress(Fenced):
+        with contextlib.suppress(LeaseLost):
             while self._record_batch():
                 pass
             self._retry_uploads(now=True)
 
     def _check(self) -> None:
-        """Renew the lease and obey requests to stop. Raises Fenced."""
-        now = time.monotonic()
-        if now - self.checked_at < CHECK_SECONDS:
+        """Renew the lease and obey requests to stop.
+
+        Raises LeaseLost if Postgres shows a higher attempt number (the fencing token), or the run
+        has ended or is deleted.
+        """
+        own_run = Run.objects.filter(pk=self.run.pk, attempt=self.attempt.number)
+        row = self.lease.check(own_run.values("stop_requested_at", "force_requested_at").first)
+        if row is None:
             return
-        self.checked_at = now
-        columns = ("attempt", "stop_requested_at", "force_requested_at")
-        row = retry_on_outage(Run.objects.filter(pk=self.run.pk).values(*columns).first)
-        if row is None or row["attempt"] != self.attempt.number:
-            raise Fenced
-        if now - self.heartbeat_at >= host.HEARTBEAT_SECONDS:
-            self.heartbeat_at = now
-            if not retry_on_outage(
-                lambda: leases.renew(self.run.pk, self.attempt.number, host.name())
-            ):
-                raise Fenced
         self.stop_requested = row["stop_requested_at"] is not None
         if self.process.started():
             self._signal_trainer(force=row["force_requested_at"] is not None)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import subprocess
-import sys
-from pathlib import Path
 
 from trainer.events import LogReader
 from webapp.base import logs
@@ -15,8 +11,9 @@ from webapp.runs.models import Attempt
 from workers.attempt.member_supervisor import MemberSupervisor
 from workers.attempt.members import AttemptMembers
 from workers.attempt.supervisor import Supervisor
-from workers.attempt.trainer_process import REPOSITORY, TrainerProcess
+from workers.attempt.trainer_process import TrainerProcess
 from workers.database import retry_on_outage
+from workers.detached import start_detached
 from workers.machine import allocation, host
 
 log = logging.getLogger(__name__)
@@ -26,34 +23,6 @@ def start_supervisor(public_id: str, attempt: int) -> bool:
     """Start a detached supervisor; return False if the attempt already has one on this host."""
     folder = host.attempt_folder(public_id, attempt)
     return start_detached(folder, "supervisor", "supervise", public_id, str(attempt))
-
-
-def start_detached(folder: Path, name: str, *arguments: str) -> bool:
-    """Start `python -m workers ARGUMENTS` in a session of its own, with its output in NAME.log.
-
-    Returns False if such a process still holds `NAME.lock` in `folder`. The lock is taken here and
-    inherited by the process, so it is held without a gap until that process dies.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (
-        (folder / f"{name}.lock").open("ab") as lock,
-        (folder / f"{name}.log").open("ab") as output,
-    ):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        subprocess.Popen(
-            [sys.executable, "-m", "workers", *arguments],
-            # `-m` looks for the package in the current folder.
-            cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            pass_fds=[lock.fileno()],
-        )
-    return True
 
 
 def supervise(public_id: str, number: int) -> None:

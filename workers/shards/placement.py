@@ -24,7 +24,7 @@ from webapp.jobs import lifecycle, results
 from webapp.jobs.models import Copy, Job, Outcome, Shard, State
 from webapp.nodes import queue
 from webapp.nodes.models import Device, Kind
-from workers.attempt.supervisor_start import start_detached
+from workers.detached import start_detached
 from workers.machine import allocation, host, registration
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import logging
 import time
 from pathlib import Path
 
-from trainer import exit_codes
+from trainer.exit_codes import ExitCode
 from trainer.text.jobs.tallies import tally
 from webapp.base import celery_client
 from webapp.jobs import lifecycle
@@ -25,14 +25,15 @@ from workers.attempt import exit_text
 from workers.attempt.preparation import PreparationError
 from workers.attempt.trainer_process import TrainerProcess
 from workers.database import retry_on_outage
-from workers.machine import allocation, host
+from workers.lease import Lease, LeaseLost
+from workers.machine import allocation
 from workers.shards import placement
 from workers.shards.preparation import prepare
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 # With these codes the trainer's last line of output is the reason.
-EXPLAINED_CODES = (exit_codes.REFUSED, exit_codes.FAILED, exit_codes.DISK_FULL)
+EXPLAINED_CODES = (ExitCode.REFUSED, ExitCode.FAILED, ExitCode.DISK_FULL)
 RESULT, PARTIAL_RESULT = "result.jsonl", "result.jsonl.part"
 
 
@@ -70,20 +71,19 @@ def _start(copy: Copy, process: TrainerProcess) -> bool:
 
 def _follow(copy: Copy, process: TrainerProcess) -> None:
     """Renew the copy's lease until the trainer has ended, or its result is not needed any more."""
-    heartbeat_at = 0.0
-    while not process.ended():
-        if time.monotonic() - heartbeat_at >= host.HEARTBEAT_SECONDS:
-            heartbeat_at = time.monotonic()
-            if not retry_on_outage(
-                lambda: lifecycle.heartbeat(copy, _count_lines(process.folder / PARTIAL_RESULT))
-            ):
-                process.kill()
-                # Only then is the device free.
-                while process.pid() is not None:
-                    time.sleep(POLL_SECONDS)
-                retry_on_outage(lambda: _end_unneeded(copy))
-                return
-        time.sleep(POLL_SECONDS)
+    partial_result = process.folder / PARTIAL_RESULT
+    lease = Lease(lambda: lifecycle.heartbeat(copy, _count_lines(partial_result)))
+    try:
+        while not process.ended():
+            lease.renew_if_due()
+            time.sleep(POLL_SECONDS)
+    except LeaseLost:
+        process.kill()
+        # Only then is the device free.
+        while process.pid() is not None:
+            time.sleep(POLL_SECONDS)
+        retry_on_outage(lambda: _end_unneeded(copy))
+        return
     _conclude(copy, process)
 
 
@@ -95,7 +95,7 @@ def _end_unneeded(copy: Copy) -> None:
 def _conclude(copy: Copy, process: TrainerProcess) -> None:
     exit = process.exit()
     code = exit["code"] if exit else None
-    if code == exit_codes.COMPLETED:
+    if code == ExitCode.COMPLETED:
         retry_on_outage(lambda: store_result(copy, process.folder / RESULT))
         return
     output = process.output()
@@ -105,7 +105,7 @@ def _conclude(copy: Copy, process: TrainerProcess) -> None:
     else:
         reason = exit_text.explain(exit, None, output, stop_requested=False).reason
     # Another copy would be refused for the same reason, so the job fails at once.
-    retry_on_outage(lambda: lifecycle.fail(copy, reason, for_good=code == exit_codes.REFUSED))
+    retry_on_outage(lambda: lifecycle.fail(copy, reason, for_good=code == ExitCode.REFUSED))
 
 
 def store_result(copy: Copy, result: Path) -> bool:

@@ -14,17 +14,17 @@ from dataclasses import asdict
 
 from trainer.engine.distributed.ranks import micro_scale_variable, rank_of_this_process
 from trainer.engine.outcome import RunExit
-from trainer.exit_codes import COMPLETED, FAILED, STOPPED
+from trainer.exit_codes import ExitCode
 
-DONE = RunExit(COMPLETED, "completed", "All 8 steps are done.")
+DONE = RunExit(ExitCode.COMPLETED, "completed", "All 8 steps are done.")
 EXITS = {
     "completes": DONE,
-    "refuses": RunExit(FAILED, "failed", "The model has no head.", "Choose another one."),
+    "refuses": RunExit(ExitCode.FAILED, "failed", "The model has no head.", "Choose another one."),
     "is left alone": RunExit(
-        FAILED, "failed", "RuntimeError: Connection closed by peer.", peer_lost=True
+        ExitCode.FAILED, "failed", "RuntimeError: Connection closed by peer.", peer_lost=True
     ),
     "has no memory": RunExit(
-        FAILED, "failed", "The run needs more memory than there is.", retry=True
+        ExitCode.FAILED, "failed", "The run needs more memory than there is.", retry=True
     ),
     "has enough memory at a quarter": DONE,
 }
@@ -37,7 +37,7 @@ def main() -> int:
     behaviour = sys.argv[1 + rank.rank]
     if behaviour == "waits":
         request = sys.stdin.readline()
-        run_exit = RunExit(STOPPED, "stopped", f"The run was asked to {request.strip()}.")
+        run_exit = RunExit(ExitCode.STOPPED, "stopped", f"The run was asked to {request.strip()}.")
     elif behaviour == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     elif behaviour == "hangs":

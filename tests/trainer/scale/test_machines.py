@@ -20,7 +20,7 @@ from tests.trainer.text.short_run import short
 from tests.trainer.text.tiny_run import end, events, final_hash, numbers
 from trainer.cli import main
 from trainer.engine.distributed.processes import PEER_LOST_REASON, TRAINER
-from trainer.exit_codes import PEER_LOST, PROCESS_DIED, REFUSED, STOPPED
+from trainer.exit_codes import ExitCode
 from trainer.spec import to_dict
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -92,7 +92,10 @@ def test_a_lost_machine_ends_the_attempt_with_a_reason(tmp_path: Path, started: 
     first, second = on_two_machines(definition(tmp_path, 500), tmp_path, started)
     until_trained(tmp_path / "machine-0")
     rank_of(second).send_signal(signal.SIGKILL)
-    assert [machine.wait(100) for machine in (first, second)] == [PEER_LOST, PROCESS_DIED]
+    assert [machine.wait(100) for machine in (first, second)] == [
+        ExitCode.PEER_LOST,
+        ExitCode.PROCESS_DIED,
+    ]
     assert end(tmp_path / "machine-0")["reason"] == PEER_LOST_REASON
 
 
@@ -102,7 +105,10 @@ def test_a_stop_request_to_one_machine_stops_both_after_the_same_step(
     first, second = on_two_machines(definition(tmp_path, 500), tmp_path, started)
     until_trained(tmp_path / "machine-0")
     second.send_signal(signal.SIGTERM)
-    assert [machine.wait(100) for machine in (first, second)] == [STOPPED, STOPPED]
+    assert [machine.wait(100) for machine in (first, second)] == [
+        ExitCode.STOPPED,
+        ExitCode.STOPPED,
+    ]
     assert list((tmp_path / "machine-0/attempts/1/checkpoints").glob("step-*"))
 
 
@@ -114,6 +120,6 @@ def test_machines_without_a_meeting_address_are_refused(
         main(
             ["run", str(spec), "--dir", str(tmp_path / "run"), "--machines", "2", "--machine", "2"]
         )
-        == REFUSED
+        == ExitCode.REFUSED
     )
     assert "give each its --machine from 0 and the same --meeting" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from trainer.cli import main
 from trainer.engine import checkpoints
 from trainer.engine.distributed import processes
 from trainer.events import EventLog, read
-from trainer.exit_codes import COMPLETED, FAILED, REFUSED, STOPPED
+from trainer.exit_codes import ExitCode
 from trainer.spec import to_yaml
 from trainer.text import run
 
@@ -49,7 +49,7 @@ def test_the_leading_rank_says_how_the_run_ended(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "attempts/1/events", 1)
     log.log("info", "logged by the leading rank")
     log.close()
-    assert run_ranks(tmp_path, "completes", "completes") == COMPLETED
+    assert run_ranks(tmp_path, "completes", "completes") == ExitCode.COMPLETED
     assert (end(tmp_path)["outcome"], end(tmp_path)["reason"]) == (
         "completed",
         "All 8 steps are done.",
@@ -58,7 +58,7 @@ def test_the_leading_rank_says_how_the_run_ended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("leading", ["is left alone", "hangs"])
 def test_a_killed_rank_takes_the_others_down_with_a_reason(tmp_path: Path, leading: str) -> None:
-    assert run_ranks(tmp_path, leading, "dies") == FAILED
+    assert run_ranks(tmp_path, leading, "dies") == ExitCode.FAILED
     assert (
         end(tmp_path)["reason"]
         == "Process 2 of 2 was killed by signal 9 (SIGKILL), and the others were stopped."
@@ -66,7 +66,7 @@ def test_a_killed_rank_takes_the_others_down_with_a_reason(tmp_path: Path, leadi
 
 
 def test_the_end_quotes_the_rank_that_knows_the_reason(tmp_path: Path) -> None:
-    assert run_ranks(tmp_path, "is left alone", "hangs", "refuses") == FAILED
+    assert run_ranks(tmp_path, "is left alone", "hangs", "refuses") == ExitCode.FAILED
     assert (end(tmp_path)["reason"], end(tmp_path)["remedy"]) == (
         "Process 3 of 3: The model has no head.",
         "Choose another one.",
@@ -76,7 +76,7 @@ def test_the_end_quotes_the_rank_that_knows_the_reason(tmp_path: Path) -> None:
 def test_after_a_rank_ran_out_of_memory_all_restart_with_smaller_micro_batches(
     tmp_path: Path,
 ) -> None:
-    assert run_ranks(tmp_path, "completes", "has enough memory at a quarter") == COMPLETED
+    assert run_ranks(tmp_path, "completes", "has enough memory at a quarter") == ExitCode.COMPLETED
 
 
 def test_more_processes_than_cores_are_refused_before_one_is_started(
@@ -84,7 +84,7 @@ def test_more_processes_than_cores_are_refused_before_one_is_started(
 ) -> None:
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
     (tmp_path / "run.yaml").write_text(to_yaml(spec(compute={"processes": 1024})))
-    assert main(["run", str(tmp_path / "run.yaml"), "--dir", str(tmp_path)]) == REFUSED
+    assert main(["run", str(tmp_path / "run.yaml"), "--dir", str(tmp_path)]) == ExitCode.REFUSED
     assert (
         end(tmp_path)["reason"]
         == "compute.processes is 1,024, but this machine has room for at most 3: "
@@ -98,14 +98,14 @@ def test_two_processes_may_share_a_core(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int | None
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    assert run_ranks(tmp_path, "completes", "completes") == COMPLETED
+    assert run_ranks(tmp_path, "completes", "completes") == ExitCode.COMPLETED
 
 
 def test_more_processes_than_gpus_are_refused_where_gpus_are_demanded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    assert run_ranks(tmp_path, "completes", "completes", device="cuda") == REFUSED
+    assert run_ranks(tmp_path, "completes", "completes", device="cuda") == ExitCode.REFUSED
     assert (
         end(tmp_path)["reason"]
         == "compute.processes is 2, but this machine has room for at most 1: one for each GPU."
@@ -126,7 +126,7 @@ def test_if_one_rank_cannot_start_none_keeps_running(
         return started[0]
 
     monkeypatch.setattr(subprocess, "Popen", one_alone)
-    assert run_ranks(tmp_path, "hangs", "hangs") == FAILED
+    assert run_ranks(tmp_path, "hangs", "hangs") == ExitCode.FAILED
     assert (
         end(tmp_path)["reason"]
         == "Process 2 of 2 could not be started: resource temporarily unavailable."
@@ -136,7 +136,7 @@ def test_if_one_rank_cannot_start_none_keeps_running(
 
 def test_a_signal_asks_all_ranks_to_stop(tmp_path: Path) -> None:
     threading.Timer(1.0, signal.raise_signal, [signal.SIGTERM]).start()
-    assert run_ranks(tmp_path, "waits", "waits", "waits") == STOPPED
+    assert run_ranks(tmp_path, "waits", "waits", "waits") == ExitCode.STOPPED
     assert end(tmp_path)["reason"] == "The run was asked to stop."
 
 
@@ -144,7 +144,7 @@ def test_a_second_signal_kills_all_ranks(tmp_path: Path) -> None:
     for seconds in (1.0, 1.5):
         threading.Timer(seconds, signal.raise_signal, [signal.SIGINT]).start()
     began = time.monotonic()
-    assert run_ranks(tmp_path, "hangs", "hangs") == FAILED
+    assert run_ranks(tmp_path, "hangs", "hangs") == ExitCode.FAILED
     assert time.monotonic() - began < 60
 
 
@@ -158,13 +158,13 @@ def test_a_real_run_in_two_processes_stops_after_a_step_and_is_resumed(tmp_path:
         while not list(folder.glob("attempts/1/checkpoints/step-*2")) and running.poll() is None:
             time.sleep(0.1)
         running.send_signal(signal.SIGTERM)
-        assert running.wait(200) == STOPPED
+        assert running.wait(200) == ExitCode.STOPPED
     finally:
         running.kill()
     assert end(folder)["reason"] == "The run was asked to stop."
     saved = checkpoints.load(checkpoints.list_folders(folder / "attempts/1/checkpoints")[0])
     assert 2 <= saved.step < 8
-    assert run.resume(folder) == COMPLETED  # in this process alone
+    assert run.resume(folder) == ExitCode.COMPLETED  # in this process alone
     steps = [
         event["step"]
         for event in read(folder / "attempts/2/events")

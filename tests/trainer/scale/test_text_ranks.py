@@ -10,7 +10,7 @@ import pytest
 from tests.trainer.text.tiny_run import CLOCK, spec
 from trainer.engine.distributed import processes
 from trainer.events import read
-from trainer.exit_codes import COMPLETED
+from trainer.exit_codes import ExitCode
 from trainer.spec import RunSpec, to_yaml
 from trainer.text import run
 
@@ -57,8 +57,8 @@ def test_a_sharded_run_on_two_processes_gives_the_numbers_of_one(tmp_path: Path)
         cwd=ROOT,
         timeout=280,
     )
-    assert ended.returncode == COMPLETED
-    assert run.start(path, tmp_path / "one") == COMPLETED
+    assert ended.returncode == ExitCode.COMPLETED
+    assert run.start(path, tmp_path / "one") == ExitCode.COMPLETED
     expected = numbers(tmp_path / "one")
     assert {step for step, key in expected if key == "loss"} == {1, 2, 3, 4}
     assert numbers(tmp_path / "two") == pytest.approx(expected, rel=1e-3, abs=1e-6, nan_ok=True)

@@ -17,9 +17,9 @@ import torch
 
 from tests.trainer.text import tiny
 from tests.trainer.text.tiny_run import end, events, spec, start
-from trainer import exit_codes
 from trainer.engine import checkpoints
 from trainer.engine.outcome import Failure
+from trainer.exit_codes import ExitCode
 from trainer.spec import to_yaml
 from trainer.text import run
 from trainer.text.rollouts import answers
@@ -38,7 +38,7 @@ def ended(folder: Path, *phrases: str) -> None:
 def refused(folder: Path, definition: str | bytes) -> str:
     path = folder / "definition.yaml"
     path.write_bytes(definition if isinstance(definition, bytes) else definition.encode())
-    assert run.start(path, folder) == exit_codes.REFUSED
+    assert run.start(path, folder) == ExitCode.REFUSED
     assert end(folder)["outcome"] == "failed"
     return str(end(folder)["reason"])
 
@@ -63,7 +63,7 @@ def test_a_definition_that_is_wrong_is_refused_by_name(
 
 
 def test_a_missing_definition_is_reported(tmp_path: Path) -> None:
-    assert run.start(tmp_path / "nowhere.yaml", tmp_path) == exit_codes.REFUSED
+    assert run.start(tmp_path / "nowhere.yaml", tmp_path) == ExitCode.REFUSED
     ended(tmp_path, "no run definition", "nowhere.yaml")
 
 
@@ -71,7 +71,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "attempts/1/events").mkdir(parents=True)
     (tmp_path / "attempts/1/events/000001.jsonl").write_text('{"seq":1}\n')
     (tmp_path / "definition.yaml").write_text(to_yaml(spec()))
-    assert run.start(tmp_path / "definition.yaml", tmp_path, attempt=2) == exit_codes.REFUSED
+    assert run.start(tmp_path / "definition.yaml", tmp_path, attempt=2) == ExitCode.REFUSED
     assert "already holds a run" in end(tmp_path, attempt=2)["reason"]
 
 
@@ -81,7 +81,7 @@ def test_a_model_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
         path.unlink()
     assert (
         start(spec(networks={"student": {"model": f"file:{folder}"}}), tmp_path / "run")
-        == exit_codes.REFUSED
+        == ExitCode.REFUSED
     )
     ended(tmp_path / "run", "tokenizer")
 
@@ -91,13 +91,13 @@ def test_a_student_with_another_tokenizer_than_the_teacher_is_refused(tmp_path: 
     student = tiny.save_folder(tmp_path / "other", tokenizer=tokenizer)
     teacher = tiny.save_folder(tmp_path / "teacher", seed=1)
     networks = {"student": {"model": f"file:{student}"}, "teacher": {"model": f"file:{teacher}"}}
-    assert start(spec(networks=networks), tmp_path / "run") == exit_codes.REFUSED
+    assert start(spec(networks=networks), tmp_path / "run") == ExitCode.REFUSED
     ended(tmp_path / "run", "different tokenizers")
 
 
 def test_answers_longer_than_the_model_reads_are_refused(tmp_path: Path) -> None:
     sampling = {"max_new_tokens": 100_000}
-    assert start(spec(evaluation={"sampling": sampling}), tmp_path) == exit_codes.REFUSED
+    assert start(spec(evaluation={"sampling": sampling}), tmp_path) == ExitCode.REFUSED
     ended(tmp_path, "do not fit", "Lower the longest answer")
 
 
@@ -109,7 +109,7 @@ def test_held_out_problems_that_are_trained_on_are_refused_by_name(tmp_path: Pat
         "count": 16,
         "seed": 1,
     }
-    assert start(spec(data={"evaluation": same}), tmp_path) == exit_codes.REFUSED
+    assert start(spec(data={"evaluation": same}), tmp_path) == ExitCode.REFUSED
     ended(tmp_path, "training problems too", "add-")
 
 
@@ -127,7 +127,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_check
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison_after(3, monkeypatch)
-    assert start(spec(), tmp_path) == exit_codes.NOT_A_NUMBER
+    assert start(spec(), tmp_path) == ExitCode.NOT_A_NUMBER
     ended(tmp_path, "At step 4 the loss is nan", "checkpoint is that of step 3", "learning rate")
     newest = checkpoints.list_folders(tmp_path / "attempts/1/checkpoints")[0]
     assert all(
@@ -151,7 +151,7 @@ def test_running_out_of_memory_names_the_settings_that_help(
         raise error
 
     monkeypatch.setattr(answers, "sample", fail)
-    assert start(spec(), tmp_path) == exit_codes.FAILED
+    assert start(spec(), tmp_path) == ExitCode.FAILED
     ended(tmp_path, "memory", "micro_batch_tokens", "generation_rows")
 
 
@@ -162,7 +162,7 @@ def test_an_unexpected_error_leaves_its_traceback_in_the_log(
         raise KeyError("nobody thought of this")
 
     monkeypatch.setattr(answers, "sample", fail)
-    assert start(spec(), tmp_path) == exit_codes.FAILED
+    assert start(spec(), tmp_path) == ExitCode.FAILED
     ended(tmp_path, "KeyError", "test_failures.py")
     assert "Traceback" in next(
         event["message"] for event in events(tmp_path, "log") if event["level"] == "error"
@@ -176,7 +176,7 @@ def test_an_expected_failure_logs_no_traceback(
         raise Failure("The teacher cannot be reached.", "Resume the run once it answers.")
 
     monkeypatch.setattr(answers, "sample", fail)
-    assert start(spec(), tmp_path) == exit_codes.FAILED
+    assert start(spec(), tmp_path) == ExitCode.FAILED
     ended(tmp_path, "The teacher cannot be reached.", "Resume the run")
     assert "Traceback" not in capsys.readouterr().err
     assert not [event for event in events(tmp_path, "log") if event["level"] == "error"]
@@ -195,14 +195,14 @@ def largest_file(size: int) -> Iterator[None]:
 
 def test_a_full_disk_ends_the_run_with_a_reason_and_its_exit_code(tmp_path: Path) -> None:
     with largest_file(200_000):
-        assert start(spec(), tmp_path) == exit_codes.DISK_FULL
+        assert start(spec(), tmp_path) == ExitCode.DISK_FULL
     ended(tmp_path, "checkpoint of step 0 could not be written", "Free some space")
     assert checkpoints.list_folders(tmp_path / "attempts/1/checkpoints") == []
 
 
 def test_a_full_disk_stops_the_run_before_an_event_is_lost(tmp_path: Path) -> None:
     with largest_file(6_000):
-        assert start(spec(), tmp_path) == exit_codes.DISK_FULL
+        assert start(spec(), tmp_path) == ExitCode.DISK_FULL
     sequence_numbers = [event["seq"] for event in events(tmp_path)]
     assert sequence_numbers == list(range(1, len(sequence_numbers) + 1))
 
@@ -211,11 +211,11 @@ def test_a_read_only_folder_is_reported_on_the_console(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "attempts").write_text("a file where a folder must be")
-    assert run.resume(tmp_path, attempt=1) == exit_codes.DISK_FULL
+    assert run.resume(tmp_path, attempt=1) == ExitCode.DISK_FULL
     assert "cannot be created" in capsys.readouterr().err
 
 
 def test_resuming_where_there_is_no_run_is_refused(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "attempts", ignore_errors=True)
-    assert run.resume(tmp_path) == exit_codes.REFUSED
+    assert run.resume(tmp_path) == ExitCode.REFUSED
     ended(tmp_path, "no run definition")

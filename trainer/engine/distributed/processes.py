@@ -33,7 +33,7 @@ from types import FrameType
 from trainer.engine.distributed.ranks import MachineRank, ProcessRank, rank_variables
 from trainer.engine.outcome import Failure, RunExit
 from trainer.events import EventLog
-from trainer.exit_codes import COMPLETED, FAILED, PEER_LOST, PROCESS_DIED, REFUSED, STOPPED
+from trainer.exit_codes import ExitCode
 
 # How long the others may take to end by themselves after one failed: those that lose their peer
 # write why, and one that failed for a reason of its own is not cut off before it has said so.
@@ -99,7 +99,7 @@ def _refusal(count: int, device: str) -> RunExit | None:
     remedy = "Lower compute.processes" + (
         ", or set compute.device to cpu." if device == "cuda" else "."
     )
-    return RunExit(REFUSED, "failed", reason, remedy)
+    return RunExit(ExitCode.REFUSED, "failed", reason, remedy)
 
 
 def _run(command: Sequence[str], count: int, scale: float, machines: MachineRank) -> RunExit:
@@ -204,7 +204,7 @@ class RankProcesses:
         if run_exit.peer_lost and rank.address:
             # No rank of this machine caused it; the server restarts an attempt that ends with this
             # code.
-            return RunExit(PEER_LOST, "failed", PEER_LOST_REASON, f"{RESUME}.")
+            return RunExit(ExitCode.PEER_LOST, "failed", PEER_LOST_REASON, f"{RESUME}.")
         reason = f"Process {rank.rank + 1} of {rank.size}: {run_exit.reason}"
         return replace(run_exit, reason=reason)
 
@@ -213,7 +213,7 @@ class RankProcesses:
         return [
             index
             for index, child in enumerate(self._children)
-            if child.poll() not in (None, COMPLETED, STOPPED)
+            if child.poll() not in (None, ExitCode.COMPLETED, ExitCode.STOPPED)
         ]
 
 
@@ -245,4 +245,6 @@ def _exit_without_record(rank: ProcessRank, code: int) -> RunExit:
     )
     reason = f"Process {rank.rank + 1} of {rank.size} {cause}, and the others were stopped."
     remedy = f"{RESUME}; if the system's memory ran out, lower compute.micro_batch_tokens first."
-    return RunExit(PROCESS_DIED if rank.address else FAILED, "failed", reason, remedy)
+    return RunExit(
+        ExitCode.PROCESS_DIED if rank.address else ExitCode.FAILED, "failed", reason, remedy
+    )

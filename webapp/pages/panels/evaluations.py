@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
-from webapp.base.number_text import percent, points
+from webapp.base.number_text import as_number, percent, points
 from webapp.pages.panels.scrubber import payloads_with_step
 from webapp.runs.models import Run
 
@@ -50,8 +49,7 @@ def result_text(comparison: SkillComparison) -> str:
             if before
             else ""
         )
-    # Events hold NaN as a string, which `float` reads.
-    if now["pass_rate"] is None or math.isnan(float(now["pass_rate"])):
+    if as_number(now["pass_rate"]) is None:
         return "No pass rate: the verifier could not tell for any answer whether it is right."
     if not now["pass_rate"]:
         return (

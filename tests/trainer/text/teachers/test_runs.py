@@ -10,7 +10,7 @@ import pytest
 
 from tests.trainer.text.teachers.endpoint_server import Server, completion, running, status
 from tests.trainer.text.tiny_run import end, events, spec, start
-from trainer.exit_codes import COMPLETED, FAILED, REFUSED
+from trainer.exit_codes import ExitCode
 from trainer.spec import RunSpec
 from trainer.text import run
 
@@ -58,14 +58,14 @@ def test_a_run_whose_teacher_fails_is_resumed_and_asks_nothing_twice(
     server: Server, tmp_path: Path
 ) -> None:
     server.script += [*[completion("5", tokens=1000)] * 5, status(503, "busy")]
-    assert start(learning_from(server), tmp_path) == FAILED
+    assert start(learning_from(server), tmp_path) == ExitCode.FAILED
     assert (
         f"The teacher at {server.url} fails with status 503 (busy); it was asked once."
         in end(tmp_path)["reason"]
     )
     assert "Resume the run" in end(tmp_path)["remedy"]
     server.script += [completion("5", tokens=1000)] * (PROBLEMS - 5)
-    assert run.resume(tmp_path) == COMPLETED
+    assert run.resume(tmp_path) == ExitCode.COMPLETED
     questions = [body["messages"][0]["content"] for body in server.bodies]
     assert len(questions) == PROBLEMS + 1 and len(set(questions)) == PROBLEMS
     assert teacher_metrics(tmp_path, 2) == {
@@ -78,7 +78,7 @@ def test_a_run_without_the_key_that_it_names_is_refused_before_anything_is_sampl
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("STILLROOM_SECRET_BIG", raising=False)
-    assert start(learning_from(server, key="secret:big"), tmp_path) == REFUSED
+    assert start(learning_from(server, key="secret:big"), tmp_path) == ExitCode.REFUSED
     assert (
         "no such secret" in end(tmp_path)["reason"]
         and not events(tmp_path, "problems")
