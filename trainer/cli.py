@@ -17,6 +17,8 @@ from trainer import recipes
 from trainer.engine.attempts import next_attempt
 from trainer.engine.distributed import processes
 from trainer.engine.distributed.ranks import MachineRank, rank_of_this_process
+from trainer.events import reference
+from trainer.events.event_types import EVENT_TYPES
 from trainer.exit_codes import ExitCode
 from trainer.explain import explain
 from trainer.spec import RunSpec, SpecError, load, to_yaml
@@ -194,6 +196,13 @@ def schema(options: argparse.Namespace) -> int:
     return ExitCode.COMPLETED
 
 
+def event_reference(options: argparse.Namespace) -> int:
+    """Print the types of events, or the page about the event log."""
+    names = "".join(f"{name}\n" for name in EVENT_TYPES)
+    print(reference.markdown() if options.markdown else names, end="")
+    return ExitCode.COMPLETED
+
+
 def _recipe_text(name: str | None, preset: str | None) -> str:
     if name is None:
         return "".join(
@@ -255,6 +264,9 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command = commands.add_parser("schema", help="print the JSON schema of definitions")
     command.add_argument("--markdown", action="store_true", help="as the tables of the docs")
     command.set_defaults(command=schema)
+    command = commands.add_parser("events", help="list the types of events of a log")
+    command.add_argument("--markdown", action="store_true", help="as the page of the docs")
+    command.set_defaults(command=event_reference)
 
 
 def _add_training(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

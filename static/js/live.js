@@ -6,44 +6,27 @@
  * requests everything after that cursor, so nothing is lost; frames that arrive twice are dropped.
  * The server pushes, nothing is polled. A hidden tab closes the connection after HIDDEN_GRACE_MS.
  * connection_watch.js detects a dead connection. The messages are specified in
- * docs/live-protocol.md.
+ * docs/live-protocol.md; their types are generated from the server's schema.
  */
 
 import { setServerTime } from "./server_clock.js";
 import { watchConnection } from "./connection_watch.js";
 
 /**
- * @typedef {{state: string, word: string, step: number, total_steps: number | null, phase: string,
- *   eta_s: number | null, reason: string, remedy: string, attempt: number,
- *   last_event_at: string | null, behind_s: number | null, summary: Record<string, any>}} State
- * @typedef {State & {run: string, name: string}} Row
- * @typedef {number | "NaN" | "Infinity" | "-Infinity"} Value
- * @typedef {{key: string, x: number[], y: Value[]}} Points
- * @typedef {{key: string, x: number[], mean: Value[], min: Value[], max: Value[], last: Value[],
- *   count: number, marks: [number, Value][]}} Buckets
- * @typedef {{run: string, cursor: number, part: number, parts: number, now: string, state: State,
- *   changed: string[]}} News
- * @typedef {News & {type: "delta", series: Points[]}} Delta
- * @typedef {News & {type: "reset", width: number, series: Buckets[]}} Reset
- * @typedef {{type: "runs", now: string, rows: Row[]}} Runs
- * @typedef {{job: string, done: number, parts_done: number, at_work: number}} JobRow
- * @typedef {{type: "jobs", now: string, rows: JobRow[]}} Jobs
- * @typedef {{type: "refused", run: string, message: string}} Refused
- * @typedef {{type: "stalled", message: string}} Stalled
- * @typedef {{type: "pong"}} Pong
- * @typedef {{type: "error", message: string}} Mistake
+ * @typedef {import("../../types/live_messages").State} State
+ * @typedef {import("../../types/live_messages").Row} Row
+ * @typedef {import("../../types/live_messages").Points} Points
+ * @typedef {import("../../types/live_messages").Buckets} Buckets
+ * @typedef {import("../../types/live_messages").Delta} Delta
+ * @typedef {import("../../types/live_messages").Reset} Reset
+ * @typedef {import("../../types/live_messages").JobRow} JobRow
+ * @typedef {import("../../types/live_messages").Refused} Refused
+ * @typedef {import("../../types/live_messages").Subscribe} Subscribe
+ * @typedef {import("../../types/live_messages").ClientMessage} ClientMessage
+ * @typedef {import("../../types/live_messages").ServerMessage} ServerMessage
+ * @typedef {Points["y"][number]} Value
  * @typedef {Delta | Reset} Frame
- * @typedef {Frame | Runs | Jobs | Refused | Stalled | Pong | Mistake} ServerMessage
- *
- * @typedef {{type: "subscribe", run: string, keys: string[] | null, since: number, width: number}}
- *   Subscribe
- * @typedef {{type: "unsubscribe", run: string}} Unsubscribe
- * @typedef {{type: "subscribe_list"}} SubscribeList
- * @typedef {{type: "subscribe_jobs"}} SubscribeJobs
- * @typedef {{type: "ping"}} Ping
- * @typedef {Subscribe | Unsubscribe | SubscribeList | SubscribeJobs | Ping} ClientMessage
- *
- * @typedef {{keys: string[] | null, width: number, since: number, onFrame: (frame: Frame) => void,
+ * @typedef {Required<Pick<Subscribe, "keys" | "since" | "width">> & {onFrame: (frame: Frame) => void,
  *   onRefused?: (message: string) => void}} Subscription
  * @typedef {"connecting" | "live" | "stalled" | "waiting" | "asleep" | "signed_out"} Status
  */

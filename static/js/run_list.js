@@ -13,7 +13,10 @@ const isUnfiltered = !new URLSearchParams(location.search).size;
 /** @type {Set<string>} runs without a row here for which the rows have been reloaded */
 const reloadedFor = new Set();
 
-/** @param {Record<string, any>} update @returns {boolean} whether the rows must be reloaded */
+/**
+ * @param {import("./live.js").Row} update
+ * @returns {boolean} whether the rows must be reloaded
+ */
 function updateRow({ run, state, word, step, phase, summary, last_event_at: lastEvent }) {
   const row = /** @type {HTMLElement | null} */ (
     document.querySelector(`tr[data-run="${CSS.escape(run)}"]`)

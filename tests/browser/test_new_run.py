@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
 
-import numpy as np
 import pytest
 from django.conf import settings
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, _session_of, has_sideways_scroll
 from tests.webapp.pages.test_new_run import definition_of
-from trainer.spec import PacedWeights
-from trainer.text.training.problem_weights import weigh
 from webapp.access.models import User
 from webapp.runs.models import Run
 
@@ -44,38 +40,30 @@ def choose(page: Page, selector: str, value: str) -> None:
         page.select_option(selector, value)
 
 
-def test_the_drawn_weights_equal_those_of_the_trainer(form: Page) -> None:
-    rates = np.linspace(0, 1, 33)
-    for alpha, beta, floor in product((0, 0.5, 1, 3, 16), (0, 1, 2.5), (0, 0.1)):
-        form_weights = form.evaluate(
-            """async ([rates, weighting]) => {
-              const { weigh } = await import("/static/js/form/weights.js");
-              return rates.map((p) => weigh(p, weighting));
-            }""",
-            [rates.tolist(), {"kind": "paced", "alpha": alpha, "beta": beta, "floor": floor}],
-        )
-        np.testing.assert_allclose(
-            form_weights,
-            weigh(PacedWeights(alpha=alpha, beta=beta, floor=floor), rates),
-            rtol=1e-12,
-            atol=0,
-        )
-
-
-def test_the_curve_moves_with_alpha_and_beta(form: Page) -> None:
-    curve = form.locator("[data-curve-line]")
-    before = curve.get_attribute("d")
+def test_the_curve_follows_alpha_and_beta(form: Page) -> None:
+    line, sentence = form.locator("#curve .curve-line"), form.locator("#curve-text")
+    dots = form.locator("#curve .curve-dots circle")
+    before = line.get_attribute("d")
+    expect(dots).to_have_count(9)
     fill(form, ALPHA, "3")
-    expect(form.locator("[data-curve-text]")).to_contain_text("Highest weight at p = 0.75")
-    assert curve.get_attribute("d") != before
+    expect(sentence).to_contain_text("Highest weight at p = 0.75")
+    assert line.get_attribute("d") != before
     fill(form, BETA, "0")
-    expect(form.locator("[data-curve-text]")).to_contain_text(
-        "Highest weight at p = 1.00. Dropped: p = 0 of 8"
-    )
+    expect(sentence).to_contain_text("Highest weight at p = 1.00. Dropped: p = 0 of 8")
+    fill(form, "#field-pool-rollouts_per_problem", "4")
+    expect(dots).to_have_count(5)
+
+
+def test_an_invalid_weighting_fades_the_last_curve(form: Page) -> None:
+    drawing, sentence = form.locator("#curve-drawing"), form.locator("#curve-text")
+    before = form.get_attribute("#curve .curve-line", "d") or ""
     fill(form, BETA, "x")
-    expect(form.locator("[data-curve-text]")).to_contain_text(
-        "is shown when its settings are valid numbers"
-    )
+    expect(sentence).to_contain_text("is shown when its settings are valid numbers")
+    expect(form.locator("#curve .curve-line")).to_have_attribute("d", before)
+    expect(drawing).to_have_css("opacity", "0.35")
+    fill(form, BETA, "2")
+    expect(sentence).to_contain_text("Highest weight at p = 0.33")
+    expect(drawing).to_have_css("opacity", "1")
 
 
 def test_only_fields_that_matter_are_shown_and_sent(form: Page) -> None:

@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 
 import Ajv from "ajv/dist/2020.js";
 
-export const schema = JSON.parse(
+const schema = JSON.parse(
   readFileSync(new URL("../../webapp/live/messages.schema.json", import.meta.url), "utf8"),
 );
 const ajv = new Ajv({ strict: false, validateFormats: false });

@@ -12,6 +12,8 @@ import yaml
 
 from trainer import recipes
 from trainer.cli import main
+from trainer.events import reference
+from trainer.events.event_types import EVENT_TYPES
 from trainer.spec import fields, load
 from trainer.spec.fields.field_table import markdown
 
@@ -155,6 +157,25 @@ def test_the_reference_of_settings_is_current_and_complete() -> None:
     page = (ROOT / "docs" / "run-definition.md").read_text(encoding="utf-8")
     assert page == markdown(), "run: python -m trainer schema --markdown > docs/run-definition.md"
     assert all(f"| `{info.path}`" in page for info in fields())
+
+
+def test_the_reference_of_events_is_current_and_complete(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["events", "--markdown"]) == 0
+    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    assert page == capsys.readouterr().out, (
+        "run: python -m trainer events --markdown > docs/events.md"
+    )
+    assert all(f"### `{name}`" in page for name in EVENT_TYPES)
+    for name, event in EVENT_TYPES.items():
+        assert event.__doc__, f"{name} has no description"
+        undescribed = [
+            path
+            for path, field in reference.fields(event)
+            if path not in ("type", "wall_time", "step") and not field.description
+        ]
+        assert undescribed == [], name
 
 
 def test_a_definition_is_validated_without_torch(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from webapp.definition import run_form as forms
 from webapp.definition.estimate import RunEstimate, estimate_run
 from webapp.definition.layout import RunLayout, build_layout
 from webapp.definition.run_form import FormData
+from webapp.definition.weight_curve import WeightCurve, weight_curve
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,14 @@ class Draft:
     """A form with the results of its checks.
 
     `spec` is None while the definition itself is not valid. A valid definition may still have
-    issues with what it names.
+    issues with what it names. `curve` is None while the weighting of the problems is not valid.
     """
 
     layout: RunLayout
     spec: RunSpec | None
     notes: tuple[str, ...]
     estimate: RunEstimate | None
+    curve: WeightCurve | None
 
     @property
     def startable(self) -> bool:
@@ -43,15 +45,18 @@ class Draft:
 def draft_of(form: FormData, team: Team, import_issues: tuple[SpecIssue, ...] = ()) -> Draft:
     """Check a normalised form; `import_issues` come from reading an imported definition."""
     locations = location_choices.choices_of(team)
+    definition = forms.spec_from(form)
+    curve = weight_curve(definition)
     try:
-        spec = load(forms.spec_from(form))
+        spec = load(definition)
     except SpecError as error:
         issues = [*import_issues, *error.issues]
-        return Draft(build_layout(form, issues, locations), None, (), None)
+        return Draft(build_layout(form, issues, locations), None, (), None, curve)
     report = run_checks.validate_references(spec, team)
     return Draft(
         build_layout(form, [*import_issues, *report.issues], locations),
         spec,
         tuple(report.notes),
         estimate_run(spec, report.facts),
+        curve,
     )

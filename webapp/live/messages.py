@@ -1,7 +1,8 @@
 """All messages of the live socket in both directions, shared by server, tests and JSON schema.
 
 `python -m webapp.live.messages` writes `messages.schema.json`; the JavaScript tests check both
-sides against it.
+sides against it. `node tests/js/message_types.js` then writes the types of the pages' code,
+`types/live_messages.d.ts`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainer import json_numbers
-from webapp.runs import event_types
+from trainer.events.event_types import check
+from trainer.events.measurement_events import RolloutsEvent
+from trainer.events.progress_events import MetricsEvent
 from webapp.runs.models import Event, RolloutRow
 
 
@@ -50,12 +52,12 @@ def validated(event: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         # Made storable first, because pydantic refuses text with half of a surrogate pair.
-        model = event_types.check(storable(event))
+        model = check(storable(event))
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     fields = model.model_dump()
-    has_columns = isinstance(model, event_types.MetricsEvent | event_types.RolloutsEvent)
+    has_columns = isinstance(model, MetricsEvent | RolloutsEvent)
     return fields if has_columns else storable(fields)
 
 

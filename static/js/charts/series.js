@@ -6,11 +6,18 @@
  * that are not finite numbers (a NaN loss) are not drawn; their x is stored in `broken`.
  */
 
+/** @typedef {import("../live.js").Value} Value */
+
 /**
  * @typedef {{x: number[], mean: number[], min: number[], max: number[], broken: number[], count:
  *   number, points: number, thinned: number}} Series
  * `count` values were measured, `points` of them are drawn. `thinned`: steps per bucket if the
  * server no longer stores single points, else 0.
+ */
+
+/**
+ * @typedef {Pick<import("../live.js").Buckets, "x" | "mean" | "min" | "max" | "count" | "marks"> &
+ *   {thinned?: number}} Answer
  */
 
 /** @returns {Series} */
@@ -19,14 +26,14 @@ export function emptySeries() {
 }
 
 /**
- * @param {{x: number[], mean: any[], min: any[], max: any[], count: number, marks: [number, any][],
- *   thinned?: number}} answer as series.json sends it
+ * @param {Answer} answer as series.json and the frame `reset` send it
  * @returns {Series}
  */
 export function seriesOf(answer) {
   const series = emptySeries();
   answer.x.forEach((x, i) => {
-    if (isNumber(answer.mean[i])) push(series, x, answer.mean[i], answer.min[i], answer.max[i]);
+    const mean = answer.mean[i];
+    if (isNumber(mean)) push(series, x, mean, answer.min[i], answer.max[i]);
   });
   series.broken = answer.marks.map(([x]) => x);
   series.count = answer.count;
@@ -39,7 +46,7 @@ export function seriesOf(answer) {
  * Merge live points into `series`.
  * @param {Series} series
  * @param {number[]} xs
- * @param {any[]} ys
+ * @param {Value[]} ys
  */
 export function merge(series, xs, ys) {
   xs.forEach((x, i) => {
@@ -110,8 +117,8 @@ function insertionIndex(xs, x) {
  * @param {Series} series
  * @param {number} x
  * @param {number} mean
- * @param {number} min
- * @param {number} max
+ * @param {Value} min
+ * @param {Value} max
  */
 function push(series, x, mean, min, max) {
   series.x.push(x);
@@ -120,7 +127,7 @@ function push(series, x, mean, min, max) {
   series.max.push(isNumber(max) ? max : mean);
 }
 
-/** @param {any} value @returns {boolean} */
+/** @param {Value} value @returns {value is number} */
 function isNumber(value) {
   return typeof value === "number" && Number.isFinite(value);
 }

@@ -19,16 +19,6 @@ export function valueOf(form, name) {
 }
 
 /**
- * @param {ParentNode} form
- * @param {string} name
- * @returns {number} NaN if it is empty or not a number
- */
-export function numberOf(form, name) {
-  const text = valueOf(form, name)?.trim();
-  return text ? Number(text) : NaN;
-}
-
-/**
  * Shows the fields that apply under the present choices; the others are hidden and not sent.
  * @param {HTMLElement} form
  */

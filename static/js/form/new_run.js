@@ -1,10 +1,9 @@
 /**
- * The new-run page: shows the fields that apply, draws the curve and has the server check each
- * change.
+ * The new-run page: shows the fields that apply. The server checks each change and draws the curve
+ * (htmx).
  */
 
 import { copyText } from "../copy.js";
-import { drawCurve } from "./curve.js";
 import { applyConditions, applyMapping, markExpert } from "./fields.js";
 import { manageLists } from "./lists.js";
 import { followChecks } from "./problems.js";
@@ -13,11 +12,6 @@ const MODE_KEY = "new-run-mode";
 
 const form = /** @type {HTMLFormElement} */ (document.querySelector("#run-form"));
 const figure = /** @type {HTMLElement} */ (document.querySelector("#curve"));
-
-function refresh() {
-  applyConditions(form);
-  drawCurve(figure, form);
-}
 
 function setMode(/** @type {string} */ mode) {
   // Not on every input: a field must not disappear while its value is, for a moment, the default.
@@ -33,7 +27,7 @@ form.addEventListener("input", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
   if (target instanceof HTMLSelectElement && target.dataset.location !== undefined)
     applyMapping(form, target);
-  refresh();
+  applyConditions(form);
 });
 form.addEventListener("keydown", (event) => {
   // The Return key in a field must not start a run that is not complete yet.
@@ -72,10 +66,10 @@ for (const radio of document.querySelectorAll("[data-mode-choice]")) {
 
 followChecks(form);
 manageLists(form, () => {
-  refresh();
+  applyConditions(form);
   form.dispatchEvent(new Event("input", { bubbles: true }));
 });
 setMode(localStorage.getItem(MODE_KEY) ?? form.dataset.mode ?? "simple");
-refresh();
+applyConditions(form);
 if (form.dataset.refused !== undefined)
   /** @type {HTMLElement} */ (document.querySelector("#problem-summary")).focus();

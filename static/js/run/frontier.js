@@ -80,7 +80,7 @@ live.follow(run, {
   onRefused: header.refused,
   onFrame(frame) {
     header.receive(frame);
-    if (frame.changed?.includes("problems") || frame.type === "reset")
+    if (frame.changed.includes("problems") || frame.type === "reset")
       refetchTimer ??= setTimeout(() => {
         refetchTimer = undefined;
         load();

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import events
 from trainer.events import EventLog, LogReader, encode_line, read, segments, to_json_value
 
 json_like = st.recursive(
@@ -305,7 +304,7 @@ def test_emit_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.Mon
         fsync_called.set()
         answered.wait()
 
-    monkeypatch.setattr(events, "SYNC_SECONDS", 0.01)
+    monkeypatch.setattr("trainer.events.log.SYNC_SECONDS", 0.01)
     monkeypatch.setattr(os, "fsync", hangs)
     log = EventLog(tmp_path, 1, segment_bytes=300)
     log.log("info", "0")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
 from django.utils.html import escape
@@ -12,6 +15,7 @@ from django.utils.html import escape
 from tests.webapp.conftest import SPEC
 from trainer import recipes
 from trainer.spec import load, to_dict, to_yaml
+from trainer.text.training.problem_weights import paced_weights
 from webapp.access.models import Team, User
 from webapp.definition import run_form as forms
 from webapp.runs.models import Run
@@ -111,6 +115,40 @@ def test_the_check_shows_problems_schedule_estimate_and_yaml(alice: User) -> Non
     bad = client.post("/runs/new/check/", posted(SPEC, pool__weighting__beta="-1")).content.decode()
     assert 'data-target="field-pool-weighting-beta-paced"' in bad
     assert "must not be negative" in bad
+
+
+@pytest.mark.parametrize(
+    ("alpha", "beta", "floor"),
+    list(product(("0", "0.5", "3", "16"), ("0", "1", "2.5"), ("0", "0.1"))),
+)
+def test_the_drawn_weights_are_those_of_the_trainer(
+    alice: User, alpha: str, beta: str, floor: str
+) -> None:
+    changes = {"alpha": alpha, "beta": beta, "floor": floor}
+    fields = posted(SPEC, **{f"pool__weighting__{name}": text for name, text in changes.items()})
+    page = as_(alice).post("/runs/new/check/", fields).content.decode()
+    path = re.search(r'class="curve-line" d="M([^"]+)"', page)
+    assert path
+    x, y = np.array([point.split() for point in path[1].split("L")], dtype=float).T
+    weights = paced_weights((x - x.min()) / np.ptp(x), float(alpha), float(beta), float(floor))
+    # Zero is at the height of the axis, the highest weight at the upper margin.
+    drawn = (112 - y) / (112 - 6)
+    np.testing.assert_allclose(drawn, weights / weights.max(), atol=0.01)
+
+
+def test_the_curve_needs_only_its_own_settings_to_be_valid(alice: User) -> None:
+    client = as_(alice)
+    page = client.post("/runs/new/check/", posted(SPEC, seed="x")).content.decode()
+    assert "Highest weight at p = 0.50. Dropped: p = 0 and p = 1 of 8 rollouts." in page
+    fields = posted(SPEC, pool__rollouts_per_problem="")
+    page = client.post("/runs/new/check/", fields).content.decode()
+    assert 'class="curve-line"' in page and "<circle" not in page
+    assert "Highest weight at p = 0.50." in page and "Dropped" not in page
+    for invalid in ("x", "-1", "", "1e999"):
+        fields = posted(SPEC, pool__weighting__alpha=invalid)
+        page = client.post("/runs/new/check/", fields).content.decode()
+        assert "The curve is shown when its settings are valid numbers." in page
+        assert 'class="curve-line"' not in page
 
 
 def test_values_that_look_like_code_stay_text(alice: User) -> None:

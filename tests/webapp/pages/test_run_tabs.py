@@ -10,13 +10,21 @@ import yaml
 from django.test import Client
 
 from tests.webapp.recorded import EVERY, PROBLEMS, STAGES, Recorder, recorded
+from trainer.events.event_types import EVENT_TYPES
 from webapp.access.models import Team, User
 from webapp.ingest import event_log
+from webapp.live.frames import PAGE_PARTS
 from webapp.pages.panels import evaluations, frontier
+from webapp.pages.runs.tabs import PANELS
 from webapp.runs import lifecycle
 from webapp.runs.models import Attempt, Run
 
 TABS = ("", "frontier/", "rollouts/", "log/", "config/", "checkpoints/")
+
+
+def test_panels_and_page_parts_are_of_declared_types_of_events() -> None:
+    panel_types = {kind for _, kinds, _ in PANELS.values() for kind in kinds}
+    assert panel_types | set(PAGE_PARTS) <= set(EVENT_TYPES)
 
 
 @pytest.fixture

@@ -64,10 +64,10 @@ def new_run(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def check_run(request: HttpRequest) -> HttpResponse:
-    """Show the side panel for the form: issues, schedule, estimate, YAML and changes."""
+    """Show the side panel for the form: curve, issues, schedule, estimate, YAML and changes."""
     draft = draft_of(forms.normalised(request.POST), current_team(request))
     context = _check_context(draft, _parent(request, request.POST.get("parent")))
-    return render(request, "new_run/_check.html", context)
+    return render(request, "new_run/_check_answer.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -157,6 +157,7 @@ def _parent(request: HttpRequest, public_id: str | None) -> Run | None:
 def _check_context(draft: Draft, parent: Run | None) -> dict[str, Any]:
     """Return the template context of the side panel."""
     return {
+        "curve": draft.curve,
         "issues": draft.layout.issues,
         "notes": draft.notes,
         "estimate": draft.estimate,

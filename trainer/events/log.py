@@ -1,7 +1,7 @@
 """The event log: the numbered, append-only record of a run, and its only output while it trains.
 
 A log is a folder of segments `000001.jsonl`, `000002.jsonl`, …; every line is one JSON object that
-begins with `v, attempt, seq, wall_time, monotonic, type`. `docs/events.md` lists the types. NaN and
+begins with `v, attempt, seq, wall_time, monotonic, type`. `event_types` lists the types. NaN and
 infinities are written as the strings "NaN", "Infinity" and "-Infinity", because JSON has no others.
 
 Each emit is one unbuffered append to the operating system, so that a killed process loses nothing.
