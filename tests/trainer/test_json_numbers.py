@@ -13,9 +13,9 @@ from pydantic_core import to_json
 
 from trainer import json_numbers
 from trainer.events import to_json_value
+from trainer.events.values import none_unless_finite
 from webapp.clients import values
 from webapp.runs.event_rows import storable
-from webapp.runs.event_types import none_unless_finite
 from webapp.series.series_store import json_number
 
 floats = st.one_of(st.floats(), st.sampled_from([math.nan, math.inf, -math.inf]))

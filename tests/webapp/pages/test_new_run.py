@@ -14,8 +14,8 @@ from django.utils.html import escape
 
 from tests.webapp.conftest import SPEC
 from trainer import recipes
-from trainer.spec import load, to_dict, to_yaml
-from trainer.text.training.problem_weights import paced_weights
+from trainer.spec import PacedWeights, load, to_dict, to_yaml
+from trainer.text.training.problem_weights import weigh
 from webapp.access.models import Team, User
 from webapp.definition import run_form as forms
 from webapp.runs.models import Run
@@ -130,7 +130,8 @@ def test_the_drawn_weights_are_those_of_the_trainer(
     path = re.search(r'class="curve-line" d="M([^"]+)"', page)
     assert path
     x, y = np.array([point.split() for point in path[1].split("L")], dtype=float).T
-    weights = paced_weights((x - x.min()) / np.ptp(x), float(alpha), float(beta), float(floor))
+    weighting = PacedWeights(alpha=float(alpha), beta=float(beta), floor=float(floor))
+    weights = weigh(weighting, (x - x.min()) / np.ptp(x))
     # Zero is at the height of the axis, the highest weight at the upper margin.
     drawn = (112 - y) / (112 - 6)
     np.testing.assert_allclose(drawn, weights / weights.max(), atol=0.01)
