@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from trainer.spec import HardFilterWeights, Pool, Weighting
+from trainer.spec import Pool, Weighting
 from trainer.text.training.problem_weights import weigh
 
 WIDTH, HEIGHT = 320, 130
 TOP, LEFT, BOTTOM = 6, 8, 18
-# Pass rates one percent apart, so that the highest one is exact as the sentence shows it.
 RATES = np.linspace(0.0, 1.0, 101)
 # More dots than this would overlap.
 MOST_DOTS = 64
@@ -82,16 +81,13 @@ def _points(
 
 
 def _sentence(weighting: Weighting, possible_rates: NDArray[np.float64]) -> str:
-    if isinstance(weighting, HardFilterWeights):
-        return (
-            f"Pass rates from {weighting.low:g} to {weighting.high:g} have equal weight, "
-            "others none."
-        )
-    weights = weigh(weighting, RATES)
-    if weights.min() == weights.max():
-        peak = "All problems have the same weight."
-    else:
-        peak = f"Highest weight at p = {RATES[weights.argmax()]:.2f}."
+    match weighting.highest_rates():
+        case 0, 1:
+            peak = "All problems have the same weight."
+        case low, high if low < high:
+            peak = f"Highest weight from p = {low:g} to {high:g}."
+        case rate, _:
+            peak = f"Highest weight at p = {rate:.2f}."
     if not len(possible_rates):
         return peak
     dropped = possible_rates[weigh(weighting, possible_rates) == 0]

@@ -38,7 +38,7 @@ def test_the_grid_at_eight_rollouts_is_that_of_the_method() -> None:
 def test_the_weight_peaks_at_alpha_over_alpha_plus_beta(
     alpha: float, beta: float, peak: float
 ) -> None:
-    assert PacedWeights(alpha=alpha, beta=beta).most_weighted_rate == pytest.approx(peak)
+    assert PacedWeights(alpha=alpha, beta=beta).highest_rates() == pytest.approx((peak, peak))
     grid = np.linspace(0, 1, 30001)
     assert abs(grid[np.argmax(paced_weights(grid, alpha, beta))] - peak) < 1e-4
 

@@ -38,3 +38,6 @@ class HardFilterWeights(Weighting):
     def weight(self, p: Rates) -> Rates:
         weight: Rates = ((p >= self.low) & (p <= self.high)) * 1.0  # type: ignore[assignment]
         return weight
+
+    def highest_rates(self) -> tuple[float, float]:
+        return self.low, self.high

@@ -48,8 +48,7 @@ class PacedWeights(Weighting):
         weight: Rates = p**self.alpha * (1.0 - p) ** self.beta + self.floor
         return weight
 
-    @property
-    def most_weighted_rate(self) -> float | None:
-        """p* = α / (α + β), where w is highest; None where w is the same everywhere."""
+    def highest_rates(self) -> tuple[float, float]:
+        """Return p* = α / (α + β) twice, or 0 and 1 where w is the same everywhere."""
         total = self.alpha + self.beta
-        return self.alpha / total if total else None
+        return (self.alpha / total, self.alpha / total) if total else (0.0, 1.0)

@@ -24,3 +24,10 @@ class Weighting(Mechanism):
     def weight(self, p: Rates) -> Rates:
         """Return w(p) of one pass rate or of an array of them."""
         raise NotImplementedError
+
+    def highest_rates(self) -> tuple[float, float]:
+        """Return the lowest and the highest pass rate at which w is largest, on a grid of 1 %."""
+        rates = np.linspace(0.0, 1.0, 101)
+        weights = self.weight(rates)
+        largest = rates[weights == weights.max()]
+        return float(largest[0]), float(largest[-1])
