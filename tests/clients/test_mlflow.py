@@ -9,24 +9,16 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from django.db import transaction
 from django.utils import timezone
 
 from tests.clients.conftest import SCRIPTS, Script, client_environment, only_run
 from tests.clients.test_trackio import curve
-from tests.webapp.locks import wait_for_lock
-from webapp.access.actors import Actor
-from webapp.access.models import Role, Team
-from webapp.api import mlflow, mlflow_models
-from webapp.api.requests import Request
 from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin
 from webapp.runs.models import Run, State
@@ -247,33 +239,6 @@ def test_a_run_all_of_whose_curves_go_on_is_not_watched_any_longer(
     assert Origin.objects.get().resuming
     caller.post("runs/log-batch", {"run_id": run_id, "metrics": [point(step=5)]})
     assert not Origin.objects.get().resuming and len(curve(only_run(), "loss")) == 6
-
-
-@pytest.mark.parametrize(
-    ("change", "body", "tags"),
-    [
-        (mlflow.delete_tag, {"run_id": "", "key": "a"}, {"new"}),
-        (mlflow_models.create, {"source_run_id": ""}, {"a", "new", "logged_model.0"}),
-    ],
-)
-def test_tags_that_are_changed_at_the_same_moment_are_all_kept(
-    caller: Caller,
-    run_id: str,
-    still: Team,
-    change: Callable[[Request], Any],
-    body: dict[str, str],
-    tags: set[str],
-) -> None:
-    named = json.dumps({name: value or run_id for name, value in body.items()}).encode()
-    with ThreadPoolExecutor() as pool:
-        with transaction.atomic():
-            change(Request(Actor(roles={still.pk: Role.EDITOR}, team=still), {}, named))
-            logged = pool.submit(
-                caller.post, "runs/set-tag", {"run_id": run_id, "key": "new", "value": "1"}
-            )
-            wait_for_lock(logged)
-        assert logged.result().status_code == 200
-    assert set(only_run().origin.tags) == tags
 
 
 def test_what_a_client_says_of_a_runs_time_and_tags_is_kept(caller: Caller, run_id: str) -> None:
