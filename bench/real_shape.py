@@ -9,7 +9,7 @@ softmax and head have their real width.
 from __future__ import annotations
 
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -146,9 +146,9 @@ def run(folder: Path, variant: str, adapter: Mapping[str, Any]) -> dict[str, Any
     """Execute the run in a separate process, because memory is measured per process."""
     path, run_dir = folder / "definition.yaml", folder / variant
     path.write_text(definition(folder, adapter))
-    code = subprocess.run(
+    code, peak_bytes = execute(
         [sys.executable, "-m", "trainer", "run", str(path), "--dir", str(run_dir)]
-    ).returncode
+    )
     assert code == 0, f"the run ended with code {code}"
     values = [
         event["values"]
@@ -164,9 +164,19 @@ def run(folder: Path, variant: str, adapter: Mapping[str, Any]) -> dict[str, Any
         "of these sampling": sorted(step["time/collect_s"] for step in steps)[STEPS // 2],
         "first loss": steps[0]["loss"],
         "last loss": steps[-1]["loss"],
-        # Linux counts in KiB, and the largest of all runs up to this one: children are one sum.
-        "peak memory, GB": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9,
+        "peak memory, GB": peak_bytes / 1e9,
     }
+
+
+def execute(command: Sequence[str]) -> tuple[int, int]:
+    """Run a command; return its exit code and the peak of its resident memory in bytes."""
+    process = subprocess.Popen(command)
+    # wait4, because RUSAGE_CHILDREN is the largest of all children up to this one.
+    _, status, usage = os.wait4(process.pid, 0)
+    # Tells `Popen` that nothing is left to wait for.
+    process.returncode = os.waitstatus_to_exitcode(status)
+    # Linux counts in KiB.
+    return process.returncode, usage.ru_maxrss * 1024
 
 
 def main() -> None:

@@ -148,7 +148,7 @@ def _spent(spender: Point | Outcome, axis: At) -> float:
 
 
 def _interpolate(points: Sequence[tuple[float, float]], cost: float) -> float:
-    """The value at `at` of the broken line through `points`; the nearest end's beyond them."""
+    """The value at `cost` of the broken line through `points`; the nearest end's beyond them."""
     earlier = max((point for point in points if point[0] <= cost), default=points[0])
     later = min((point for point in points if point[0] >= cost), default=points[-1])
     if later[0] == earlier[0]:

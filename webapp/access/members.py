@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from webapp.access.models import Membership, Role, Team, User
@@ -15,20 +15,17 @@ class LastAdmin(Exception):
 
 def create_team(name: str, admin: User) -> Team:
     """Create a team with one administrator."""
-    # 40 of the 50 characters of a slug leave room for a number. A name without ASCII letters or
-    # digits has an empty slug.
-    stem = slugify(name)[:40] or "team"
-    used_slugs = set(Team.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
-    # One of as many candidates as there are used slugs, and one more, is free.
-    slug = next(
-        candidate
-        for number in range(1, len(used_slugs) + 2)
-        if (candidate := stem if number == 1 else f"{stem}-{number}") not in used_slugs
-    )
-    with transaction.atomic():
-        team = Team.objects.create(name=name, slug=slug)
-        Membership.objects.create(team=team, user=admin, role=Role.ADMIN)
-    return team
+    while True:
+        slug = _free_slug(name)
+        try:
+            with transaction.atomic():
+                team = Team.objects.create(name=name, slug=slug)
+                Membership.objects.create(team=team, user=admin, role=Role.ADMIN)
+            return team
+        except IntegrityError:
+            # Another process may have taken the slug since it was free. Anything else is an error.
+            if not Team.objects.filter(slug=slug).exists():
+                raise
 
 
 def create_account(email: str, password: str, name: str) -> User:
@@ -56,6 +53,20 @@ def remove(membership: Membership) -> None:
     with transaction.atomic():
         _keep_an_admin(membership, leaves=True)
         membership.delete()
+
+
+def _free_slug(name: str) -> str:
+    """Return a slug for a team of that name that no team has at present."""
+    # 40 of the 50 characters of a slug leave room for a number. A name without ASCII letters or
+    # digits has an empty slug.
+    stem = slugify(name)[:40] or "team"
+    used_slugs = set(Team.objects.filter(slug__startswith=stem).values_list("slug", flat=True))
+    # One of as many candidates as there are used slugs, and one more, is free.
+    return next(
+        candidate
+        for number in range(1, len(used_slugs) + 2)
+        if (candidate := stem if number == 1 else f"{stem}-{number}") not in used_slugs
+    )
 
 
 def _keep_an_admin(membership: Membership, leaves: bool) -> None:

@@ -58,10 +58,6 @@ def ownership_of(model: type[Model]) -> Ownership:
         ) from None
 
 
-def registered() -> frozenset[type[Model]]:
-    return frozenset(_ownerships)
-
-
 def valid_grants(grants: Collection[int]) -> dict[int, int]:
     """Return the primary keys of runs by grant, for those grants of a session that are valid."""
     if not grants:

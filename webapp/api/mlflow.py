@@ -44,7 +44,7 @@ from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Reques
 from webapp.clients import runs
 from webapp.clients.client_batch import ClientBatch, RunPublicId, key
 from webapp.clients.limits import MAX_PARAMS
-from webapp.clients.models import Origin, Project
+from webapp.clients.models import Project
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, State
 from webapp.series import series_store
@@ -258,11 +258,7 @@ def delete_tag(request: Request) -> dict[str, Any]:
     message = read(DeleteTag, request.body)
     # The lock makes requests about one run's tags take turns: each writes the whole dictionary.
     with transaction.atomic():
-        origin = (
-            permissions.visible(request.actor, Origin)
-            .select_for_update()
-            .get(run=_run(request, message))
-        )
+        origin = runs.locked_origin(_run(request, message))
         if origin.tags.pop(storable(message.key), None) is None:
             raise ApiError(
                 404,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from webapp.access import permissions
 from webapp.api.mlflow_types import RunRequest, Tag, files_of, read, values_of
 from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
+from webapp.clients import runs
 from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin
 from webapp.runs.event_rows import storable
@@ -140,14 +141,13 @@ def _find(request: Request, lock: bool = False) -> tuple[Origin, int]:
 
 
 def _origin(request: Request, run_id: str, lock: bool = False) -> Origin:
-    """The origin of a run. Raises Http404."""
-    origins = permissions.visible(request.actor, Origin).select_related("run")
-    return get_object_or_404(
-        # Only the origin's row: a lock on the run's row would make its writer wait.
-        origins.select_for_update(of=("self",)) if lock else origins,
+    """The origin of a run, locked for a change with `lock`. Raises Http404."""
+    origin = get_object_or_404(
+        permissions.visible(request.actor, Origin).select_related("run"),
         run__public_id=storable(run_id),
         run__source=Run.Source.CLIENT,
     )
+    return runs.locked_origin(origin.run) if lock else origin
 
 
 def _facts(origin: Origin, number: int) -> dict[str, Any]:

@@ -115,6 +115,17 @@ def create(
     return run
 
 
+def locked_origin(run: Run) -> Origin:
+    """Return the origin of a run for a change of it in the caller's transaction.
+
+    Whoever changes an origin first locks the row of its run, as `record` does. Raises
+    Run.DoesNotExist if the run was deleted.
+    """
+    # Two statements, because the second one must read what the first has waited for.
+    locked = Run.objects.select_for_update().get(pk=run.pk)
+    return Origin.objects.select_related("run").get(pk=locked.pk)
+
+
 def rename(run: Run, name: str) -> None:
     if name.strip():
         Run.objects.filter(pk=run.pk).update(name=name.strip()[:LONGEST_NAME])
@@ -138,5 +149,7 @@ def reopen(run: Run) -> None:
     with transaction.atomic():
         # The series that were compared belong to the last resumption: each is compared again.
         if run.state not in ACTIVE or silent:
-            Origin.objects.filter(pk=run.pk).update(resuming=True, resumed_keys=[])
+            origin = locked_origin(run)
+            origin.resuming, origin.resumed_keys = True, []
+            origin.save(update_fields=["resuming", "resumed_keys"])
         lifecycle.set_reported_state(run, State.RUNNING, "The client logs again.")

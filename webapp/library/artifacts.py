@@ -140,13 +140,18 @@ def fetch(team: Team, sha256: str, target: Path) -> None:
             dir=target.parent, prefix=".incoming-", delete=False
         ) as incoming,
     ):
-        while chunk := source.read(CHUNK_BYTES):
-            digest.update(chunk)
-            incoming.write(chunk)
-    if digest.hexdigest() != sha256:
-        os.unlink(incoming.name)
-        raise DamagedArtifact(f"{target.name} in the store is not what was put there")
-    os.replace(incoming.name, target)
+        try:
+            while chunk := source.read(CHUNK_BYTES):
+                digest.update(chunk)
+                incoming.write(chunk)
+            # The last writes happen here, and fail here if the disk is full.
+            incoming.flush()
+            if digest.hexdigest() != sha256:
+                raise DamagedArtifact(f"{target.name} in the store is not what was put there")
+            os.replace(incoming.name, target)
+        except BaseException:
+            os.unlink(incoming.name)
+            raise
 
 
 def path(team: Team, sha256: str) -> Path:

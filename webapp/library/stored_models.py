@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db import transaction
 from django.utils.text import slugify
 
 from webapp.access.models import Team, User
@@ -60,24 +59,25 @@ def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile
     # The temporary files are read before anything is stored, so a bad one leaves nothing behind.
     paths = {name: uploads.path_of(file) for name, file in file_by_name.items()}
     facts = model_files.facts(paths)
-    with transaction.atomic():
-        manifest = {
-            name: artifacts.put(
-                path, team, MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream")
-            ).sha256
-            for name, path in paths.items()
-        }
-        model, _ = StoredModel.objects.get_or_create(
-            team=team,
-            name=slug,
-            hash=hash_of(manifest),
-            defaults={
-                "manifest": manifest,
-                "architecture": facts.architecture,
-                "parameters": facts.parameters,
-                "created_by": user,
-            },
-        )
+    # Not in one transaction with the row of the model: `put` would keep its lock, for which
+    # `collect` waits, until all weights are written. If one file fails, `collect` deletes the rest.
+    manifest = {
+        name: artifacts.put(
+            path, team, MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream")
+        ).sha256
+        for name, path in paths.items()
+    }
+    model, _ = StoredModel.objects.get_or_create(
+        team=team,
+        name=slug,
+        hash=hash_of(manifest),
+        defaults={
+            "manifest": manifest,
+            "architecture": facts.architecture,
+            "parameters": facts.parameters,
+            "created_by": user,
+        },
+    )
     return UploadedModel(model, tuple(left_out))
 
 

@@ -252,7 +252,9 @@ class _Planning:
 
     def consider(self, run: WaitingRun) -> Placement | Wait:
         request, kind = run.request, self._kind(run.request)
-        if wait := self._quota(run) or self._never(request, kind):
+        # `_never` first: `_quota` blocks the team's later runs behind this one, which may wait for
+        # ever.
+        if wait := self._never(request, kind) or self._quota(run):
             return wait
         usable = [
             capacity

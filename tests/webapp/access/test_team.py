@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from webapp.access import one_time_links
+from tests.webapp.locks import wait_for_lock
+from webapp.access import members, one_time_links
 from webapp.access.models import Invitation, Membership, Role, Team, User
 
 pytestmark = pytest.mark.django_db
@@ -133,3 +136,18 @@ def test_one_of_two_admins_can_leave(alice: User, erin: User, still: Team) -> No
 
 def test_a_user_cannot_switch_to_a_team_of_others(alice: User, charlie: User) -> None:
     assert signed_in(alice).post("/teams/other/switch/").status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_teams_of_one_name_that_are_created_at_once_get_two_slugs(alice: User) -> None:
+    def create() -> str:
+        slug = members.create_team("Cellar", alice).slug
+        connection.close()
+        return slug
+
+    with ThreadPoolExecutor() as pool:
+        with transaction.atomic():
+            first = members.create_team("Cellar", alice)
+            second = pool.submit(create)
+            wait_for_lock(second)
+        assert (first.slug, second.result()) == ("cellar", "cellar-2")

@@ -191,3 +191,8 @@ def test_a_line_nested_too_deeply_is_reported_and_the_rest_is_recorded(
 def test_an_unknown_team_is_refused(still: Team, elsewhere: Path) -> None:
     with pytest.raises(CommandError, match="no such team"):
         printed("import_run", str(elsewhere), team="nobody")
+
+
+def test_without_a_team_nothing_is_imported(db: None, elsewhere: Path) -> None:
+    with pytest.raises(CommandError, match="no team yet"):
+        printed("import_run", str(elsewhere))

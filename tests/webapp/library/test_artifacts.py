@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import resource
 from datetime import timedelta
 from pathlib import Path
 
@@ -72,6 +73,27 @@ def test_fetch_copies_to_a_new_folder(still: Team, tmp_path: Path) -> None:
     artifact = artifacts.put(io.BytesIO(b"weights"), still)
     artifacts.fetch(still, artifact.sha256, tmp_path / "new" / "student.safetensors")
     assert (tmp_path / "new" / "student.safetensors").read_bytes() == b"weights"
+
+
+def test_a_copy_that_fails_leaves_no_file(still: Team, tmp_path: Path) -> None:
+    """A limit on the size of files makes writing fail as a full disk does."""
+    artifact = artifacts.put(io.BytesIO(bytes(3 * 2**20)), still)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            artifacts.fetch(still, artifact.sha256, tmp_path / "new" / "student.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_damaged_artifact_is_not_copied(still: Team, tmp_path: Path) -> None:
+    artifact = artifacts.put(io.BytesIO(b"weights"), still)
+    artifacts.local_path(artifact.sha256).write_bytes(b"others")
+    with pytest.raises(artifacts.DamagedArtifact, match=r"student\.safetensors in the store"):
+        artifacts.fetch(still, artifact.sha256, tmp_path / "new" / "student.safetensors")
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_an_artifact_without_references_is_deleted_after_an_hour(still: Team, alice: User) -> None:

@@ -299,6 +299,17 @@ def test_a_run_that_no_machine_can_execute_says_so_and_blocks_nobody() -> None:
     assert [placed.run for placed in result[0]] == [3]
 
 
+def test_a_run_that_no_machine_can_execute_does_not_wait_for_the_quota() -> None:
+    result = plan(
+        runs(DeviceRequest(4, "cuda"), DeviceRequest(1, "cuda")),
+        [gpus(3)],
+        [Allocation("gpu-3", "cuda", 1, team=1)],
+        {1: 4},
+    )
+    assert whys(result) == {0: "no machine has 4 GPUs"}
+    assert [placed.run for placed in result[0]] == [1]
+
+
 def test_machines_that_are_drained_or_lost_are_named() -> None:
     assert whys(plan(runs(DeviceRequest(2, "cuda")), [gpus(2, draining=True)], [], {})) == {
         0: "gpu-3 is being drained"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files import File
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -105,6 +108,32 @@ def test_the_same_folder_twice_is_one_model(alice: User) -> None:
     send(client, folder())
     send(client, folder())
     assert StoredModel.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_unused_artifacts_are_collected_while_a_model_is_written(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing weights takes minutes, and `collect` needs the lock of all writers."""
+    write = artifacts.AtomicFolder._save
+
+    def lock_is_free() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [artifacts.LOCK_KEY])
+            (is_free,) = cursor.fetchone()
+        # The lock ends with its connection, which belongs to this thread.
+        connection.close()
+        return is_free
+
+    def save(folder: artifacts.AtomicFolder, name: str, content: File) -> str:
+        with ThreadPoolExecutor() as pool:
+            was_free.append(pool.submit(lock_is_free).result())
+        return write(folder, name, content)
+
+    was_free: list[bool] = []
+    monkeypatch.setattr(artifacts.AtomicFolder, "_save", save)
+    assert send(as_(alice), folder()).status_code == 302
+    assert was_free == [True] * len(folder())
 
 
 def test_weights_in_several_files_are_counted_together(alice: User) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from trainer.text.recording import side_files
 from webapp.access.models import Team, User
 from webapp.library import artifacts
 from webapp.runs import lifecycle
-from webapp.runs.models import Run
+from webapp.runs.models import Attempt, RolloutRow, Run
 from webapp.runs.rollout_tokens import SHADE_EDGES, shade_of
 
 
@@ -270,3 +271,38 @@ def test_order_by_divergence_puts_unmeasured_rollouts_last(
         .divergence
         is not None
     )
+
+
+@pytest.mark.parametrize("order", ["newest", "divergence", "longest"])
+def test_every_rollout_is_on_one_page_whatever_their_equal_values(
+    client: Client, run: Run, bob: User, order: str
+) -> None:
+    """Rows of many events that differ in nothing that is shown."""
+    client.force_login(bob)
+    Attempt.objects.create(run=run, number=1, last_seq=200)
+    rows = [
+        RolloutRow(
+            run=run,
+            attempt=1,
+            seq=seq,
+            offset=0,
+            step=1,
+            problem="p",
+            source="student",
+            length=3,
+            divergence=0.5,
+            excerpt="",
+            artifact="a" * 64,
+        )
+        for seq in range(200)
+    ]
+    random.Random(0).shuffle(rows)
+    RolloutRow.objects.bulk_create(rows)
+    shown = [
+        row.pk
+        for number in range(1, 6)
+        for row in client.get(f"/runs/{run.public_id}/rollouts/?order={order}&page={number}")
+        .context["page"]
+        .object_list
+    ]
+    assert sorted(shown) == sorted(row.pk for row in rows)

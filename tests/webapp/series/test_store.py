@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.webapp.logs import NOON
@@ -21,6 +21,7 @@ from webapp.runs.branches import segments
 from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
 from webapp.series import folding, series_store
+from webapp.series.models import Series
 from webapp.series.storage import bucket_levels, chunks
 
 pytestmark = pytest.mark.django_db
@@ -238,3 +239,55 @@ def check(
         assert same(all_series[0], by_step) or (
             axis != "step" and not in_order and same(all_series[0], by_x)
         ), (all_series[0], by_step, by_x)
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    parts=st.lists(
+        st.tuples(st.sampled_from([1, 40, 5000, 10**6, 10**9]), st.integers(1, 300)),
+        min_size=1,
+        max_size=4,
+    )
+)
+@example(parts=[(1, 300), (10**9, 300)])
+def test_every_level_holds_every_point_however_far_the_steps_jump(
+    run: Run, parts: list[tuple[int, int]]
+) -> None:
+    """`parts` are jumps of the step, each followed by a number of steps without a gap."""
+    steps = list(_steps(parts))
+    with transaction.atomic():
+        rows = [
+            _row(random.Random(seq), seq, step, in_order=True) | {"values": {"loss": float(seq)}}
+            for seq, step in enumerate(steps, 1)
+        ]
+        indices = list(range(len(rows)))
+        batches = [indices[start : start + 20] for start in indices[::20]]
+        appended(run, [Log(None, rows, batches)])
+        folding.fold(run.pk, 1)
+        series = Series.objects.get(run=run, key="loss")
+        for bits in bucket_levels.levels(series):
+            (level,) = bucket_levels.fetch([bucket_levels.LevelRange(series.pk, bits)])
+            counts = Counter(step >> bits for step in steps)
+            assert dict(zip(level.index, level.count, strict=True)) == counts, bits
+            sums: Counter[int] = Counter()
+            for seq, step in enumerate(steps, 1):
+                sums[step >> bits] += seq
+            assert dict(zip(level.index, level.count * level.mean, strict=True)) == pytest.approx(
+                sums
+            ), bits
+        (drawn,) = series_store.read([run], ["loss"], width=5)
+        assert drawn.count == len(steps)
+        transaction.set_rollback(True)
+
+
+def _steps(parts: list[tuple[int, int]]) -> Iterator[int]:
+    step = 0
+    for jump, length in parts:
+        step += jump
+        yield from range(step, step + length)
+        step += length

@@ -62,7 +62,7 @@ def _logs(
         values, _ = numbers(
             {name: value for name, value in row.items() if not name.startswith(NOT_METRICS)}
         )
-        where = f"{file.name}: what stands at byte {offset}"
+        where = f"{file.name}: the row at byte {offset}"
         yield (
             offset,
             checked_values(

@@ -25,11 +25,14 @@ PAGE_SIZE = 40
 MAX_HISTORY = 200
 VERDICTS = {"correct": True, "wrong": False, "unknown": None}
 SOURCES = ("student", "teacher")
+# Unique within a run. It ends every order: two queries may order equal rows differently, and a row
+# would then be on two pages or on none.
+NEWEST = ("-step", "-attempt", "seq", "offset")
 # Postgres puts rows without a divergence first in a descending order unless told otherwise.
 ORDERS: dict[str, tuple[Any, ...]] = {
-    "newest": ("-step", "-attempt", "seq", "offset"),
-    "divergence": (F("divergence").desc(nulls_last=True), "-step", "offset"),
-    "longest": ("-length", "-step", "offset"),
+    "newest": NEWEST,
+    "divergence": (F("divergence").desc(nulls_last=True), *NEWEST),
+    "longest": ("-length", *NEWEST),
 }
 
 

@@ -101,15 +101,19 @@ def add(added: Iterable[tuple[Series, Points]]) -> None:
     """
     grid_cache, changes = GridCache(), _Changes()
     for series, points in added:
-        below: Buckets | None = None
+        buckets: Buckets | None = None
+        below = 0
         for bits in levels(series):
-            # Made from the level below, which has fewer buckets than there are points.
-            below = (
+            # Made from the level below, which has fewer buckets than there are points. That level
+            # may be many bits finer: a jump of the steps makes a series too sparse for new levels
+            # of few steps, while those that it has stay.
+            buckets = (
                 grid_cache.buckets(points, bits)
-                if below is None
-                else merge_buckets([below.coarser(BITS_APART)])
+                if buckets is None
+                else merge_buckets([buckets.coarser(bits - below)])
             )
-            changes.add(series, bits, below)
+            below = bits
+            changes.add(series, bits, buckets)
     changes.store()
     # Afterwards, because a new level is made from the level below it, which must have the new
     # points.

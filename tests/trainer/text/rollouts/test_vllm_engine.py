@@ -139,6 +139,43 @@ def test_weights_that_were_changed_on_their_way_are_caught(
     engine.close()
 
 
+def test_a_server_that_dies_in_an_update_is_restarted_with_the_new_weights(tmp_path: Path) -> None:
+    manners, model = Manners(worker_replies=[None]), student()
+    engine = engine_over(manners, tmp_path, model)
+    step(model)
+    engine.update(1)
+    answers = engine.write(REQUESTS, LAW, Noise(0, 1))
+    assert manners.started == 2 and {answer.versions for answer in answers} == {(1,)}
+    engine.close()
+
+
+def test_a_restarted_server_with_other_weights_is_caught_under_the_number_of_the_update(
+    tmp_path: Path,
+) -> None:
+    def start_with_others(*arguments: Any) -> Any:
+        server = opening(manners)(*arguments)
+        step(replace(model, model=server.model))
+        return server
+
+    manners, model = Manners(worker_replies=[None]), student()
+    engine = engine_over(manners, tmp_path, model)
+    engine.start_server = start_with_others
+    step(model)
+    with pytest.raises(Failure, match="does not write with the weights of update 1:"):
+        engine.update(1)
+    engine.close()
+
+
+@pytest.mark.parametrize("reply", [{}, {"results": None}, [], b""])
+def test_an_invalid_reply_to_an_update_gives_a_clear_error(tmp_path: Path, reply: Any) -> None:
+    model = student()
+    engine = engine_over(Manners(worker_replies=[(200, reply)]), tmp_path, model)
+    step(model)
+    with pytest.raises(Failure, match="answered /collective_rpc with something else"):
+        engine.update(1)
+    engine.close()
+
+
 def test_a_network_that_vllm_cannot_compute_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"cannot compute this network.*EngineCore is dead"):
         engine_over(Manners(computes=False), tmp_path)

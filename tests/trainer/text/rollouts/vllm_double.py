@@ -33,13 +33,15 @@ Reply = tuple[int, Any]
 class Manners:
     """How the servers of a test behave, one after the other.
 
-    `bodies` are the bodies of all requests for answers.
+    `bodies` are the bodies of all requests for answers. `worker_replies` are the first replies to
+    calls of the workers; None hangs up.
     """
 
     dies_after: list[int] = field(default_factory=list)
     takes_weights: bool = True
     computes: bool = True
     reply: Callable[[dict[str, Any]], Reply | None] = lambda body: None
+    worker_replies: list[Reply | None] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     started: int = 0
 
@@ -78,6 +80,8 @@ class Double:
         """Status and content; None to hang up."""
         with self.lock:
             if route == "/collective_rpc":
+                if self.manners.worker_replies:
+                    return self.manners.worker_replies.pop(0)
                 return 200, {
                     "results": [
                         self._load(*body["args"])

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from webapp.access.models import Team
+from webapp.access.management import team_option
 from webapp.clients.importers import FORMATS, UnreadableFile, import_runs
 
 
@@ -21,20 +21,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("path", type=Path, help="a folder, or one file")
         parser.add_argument("--from", dest="format", choices=list(FORMATS), required=True)
-        parser.add_argument("--team", help="short name of the team; the first one if left out")
+        team_option.add_to(parser)
         parser.add_argument(
             "--project", help="where the files name none; the name of the folder if left out"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        teams = Team.objects.order_by("pk")
-        team = (teams.filter(slug=options["team"]) if options["team"] else teams).first()
-        if team is None:
-            raise CommandError(
-                "There is no such team."
-                if options["team"]
-                else "There is no team yet. Run `first_admin` first."
-            )
+        team = team_option.team(options["team"])
         path = options["path"].resolve()
         if not path.exists():
             raise CommandError(f"{path} does not exist.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from webapp.access.models import Team
+from webapp.access.management import team_option
 from webapp.ingest.run_folder import NoRunFolder, import_folder
 from webapp.runs.models import Run
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path)
-        parser.add_argument("--team", help="short name of the team; the first one if left out")
+        team_option.add_to(parser)
         parser.add_argument(
             "--into",
             metavar="RUN",
@@ -25,14 +25,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        teams = Team.objects.order_by("pk")
-        team = (teams.filter(slug=options["team"]) if options["team"] else teams).first()
-        if team is None:
-            raise CommandError(
-                "There is no such team."
-                if options["team"]
-                else "There is no team yet. Run `first_admin` first."
-            )
+        team = team_option.team(options["team"])
         into = None
         if options["into"]:
             into = Run.objects.filter(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 import trainer.recipes
 import trainer.spec
-from webapp.access.models import Role, Team, User
+from webapp.access.management import team_option
+from webapp.access.models import Role, User
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
 
@@ -19,9 +20,7 @@ class Command(BaseCommand):
     help = "Queue the sample run of the first team, unless it was queued before."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        team = Team.objects.order_by("pk").first()
-        if team is None:
-            raise CommandError("There is no team yet. Run `python manage.py first_admin` first.")
+        team = team_option.team(None)
         # `make run` calls this at every start. A sample run that was deleted is queued again.
         if Run.objects.filter(team=team, tags__contains=[TAG]).exists():
             self.stdout.write("The sample run is there already.")

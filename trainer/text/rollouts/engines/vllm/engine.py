@@ -76,6 +76,8 @@ class VllmEngine:
         weights = plain_weights(self.student.model)
         checksums = write_weights(self.student, weights, self.launch.dtype, self.folder)
         self._expected = logprobs_of(self.student, self._check_ids)
+        # Now, because a server that dies while it is updated is restarted from these weights.
+        self.version = version
         if self.server is None:
             self._start()
             try:
@@ -89,8 +91,7 @@ class VllmEngine:
                 ) from error
             self._check.begin(self._expected, measured)
         else:
-            self._send(version, checksums)
-        self.version = version
+            self._send(checksums)
 
     def write(
         self,
@@ -225,25 +226,33 @@ class VllmEngine:
 
     # Weights.
 
-    def _send(self, version: int, checksums: dict[str, str]) -> None:
-        assert self.server is not None
+    def _send(self, checksums: dict[str, str]) -> None:
         load = {
             "method": "stillroom_load",
-            "args": [str((self.folder / FILE).resolve()), str(version)],
+            "args": [str((self.folder / FILE).resolve()), str(self.version)],
         }
         try:
             # Each worker reports twice: what it loads, and in a second query what it has.
             for request in (load, {"method": "stillroom_weights"}):
-                for worker, loaded in enumerate(self.server.call(RPC, request)["results"]):
-                    if loaded != {"version": version, "checksums": checksums}:
+                for worker, loaded in enumerate(self._call_workers(request)):
+                    if loaded != {"version": self.version, "checksums": checksums}:
                         raise Failure(
-                            f"vLLM did not take the weights of update {version} (worker {worker} "
-                            "has others).",
+                            f"vLLM did not take the weights of update {self.version} (worker "
+                            f"{worker} has others).",
                             "Resume the run to restart it.",
                         )
-            self._check.check_update(version, self._expected, self._server_logprobs())
+            self._check.check_update(self.version, self._expected, self._server_logprobs())
         except ServerGone as error:
             self._restart(str(error), 0)
+
+    def _call_workers(self, request: dict[str, Any]) -> list[Any]:
+        """Return the reply of each worker of the server."""
+        assert self.server is not None
+        reply = self.server.call(RPC, request)
+        try:
+            return list(reply["results"])
+        except (TypeError, KeyError) as error:
+            raise invalid_reply(RPC, reply) from error
 
     def _server_logprobs(self) -> Tensor:
         """The server's log-probs of the fixed text, float32 [T − 1]."""
