@@ -9,6 +9,7 @@ from trainer.spec import (
     EndpointTeacher,
     ModelTeacher,
     PrivilegedContext,
+    Rollouts,
     RunSpec,
     SelectedTokens,
     SelfTeacher,
@@ -32,7 +33,7 @@ def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     retained = f", {len(problems.retained):,} of a retained skill" if problems.retained else ""
     yield (
         f"Problems: {count:,} to train on, {len(problems.evaluation):,} held out{retained}; "
-        f"judged by the verifier {spec.data.verifier.kind}."
+        f"judged by the verifier {spec.data.verifier.kind} ({spec.data.verifier.describe()})."
     )
     yield _pool(spec, count)
     for number, stage in enumerate(spec.stages, 1):
@@ -92,6 +93,14 @@ def _stage(stage: Stage, count: int) -> str:
         f"{generate.sampling.max_new_tokens:,} tokens",
     }[stage.source]
     steps = f"{stage.until.steps:,} steps of {stage.problems_per_step:,} problems, {answers}"
+    plain, rollouts = Rollouts(), stage.rollouts
+    for chosen, default in (
+        (rollouts.filter, plain.filter),
+        (rollouts.control, plain.control),
+        (rollouts.replay, plain.replay),
+    ):
+        if chosen.kind != default.kind:
+            steps += f"; {chosen.describe()}"
     objective = stage.objective.describe()
     if isinstance(tokens, SelectedTokens):
         rule = {"top": "the highest", "sample": "drawn", "bottom": "the lowest"}[tokens.how]

@@ -106,7 +106,7 @@ def test_a_setting_shared_by_several_objectives_keeps_its_value(
 ) -> None:
     form.check("[data-mode-choice][value=expert]")
     clip, limit = (
-        "#field-stages-1-objective-clip-kind-forward_kl",
+        "#field-stages-1-objective-clip-kind-adaptive_kl",
         "#field-stages-1-objective-clip-limit-clip",
     )
     choose(form, clip, "clip")

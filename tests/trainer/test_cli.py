@@ -108,7 +108,10 @@ def test_a_definition_is_explained_in_sentences(
     )
     assert main(["explain", path]) == 0
     text = capsys.readouterr().out
-    assert "Problems: 50 to train on, 40 held out; judged by the verifier numeric." in text
+    assert (
+        "Problems: 50 to train on, 40 held out; judged by the verifier numeric (the same number)."
+        in text
+    )
     assert (
         "8 answers of the student to each of 50 problems; the weight of a problem is "
         "w(p) = p^1 (1 − p)^1." in text

@@ -8,22 +8,29 @@ new alternative everywhere.
 from __future__ import annotations
 
 import pkgutil
+import re
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union, get_args
 
 from pydantic import Field
 
 from trainer.spec.base import Section
 
 
+class DeclarationError(TypeError):
+    """A declaration is not complete; the message names file, class and what is missing."""
+
+
 class Mechanism(Section):
     """An alternative of a run definition. Its docstring is its help text.
 
     `function` names its code as `package.module:name`; the family's base class says what that is
-    called with. It is imported only where it is used, because it may need torch.
+    called with. It is imported only where it is used, because it may need torch. `REQUIRED` are the
+    class variables that each mechanism of a family declares.
     """
 
-    function: ClassVar[str] = ""
+    REQUIRED: ClassVar[tuple[str, ...]] = ("function",)
+    function: ClassVar[str]
 
     if TYPE_CHECKING:
         # Declared by each mechanism, as a Literal of its own.
@@ -37,7 +44,8 @@ class Mechanism(Section):
 def choices(package: str, base: type[Mechanism]) -> Any:
     """Return the type of a field that holds one of the mechanisms declared in `package`.
 
-    They are found in alphabetical order of their modules. Raises TypeError if two have one `kind`.
+    They are found in alphabetical order of their modules. Raises DeclarationError if one is not
+    complete or two have one `kind`.
     """
     members: dict[str, type[Mechanism]] = {}
     for module in declared_in(package):
@@ -47,11 +55,28 @@ def choices(package: str, base: type[Mechanism]) -> Any:
             kind = member.model_fields.get("kind")
             if kind is None or member.__module__ != module.__name__:
                 continue
-            if kind.default in members:
-                raise TypeError(f"{package} declares the kind {kind.default} twice")
+            if mistake := _mistake(member, kind.default, members):
+                raise DeclarationError(f"{module.__file__}: {member.__name__} {mistake}")
             members[kind.default] = member
     union: Any = Union[tuple(members.values())]  # noqa: UP007 (the members are known at run time)
     return Annotated[union, Field(discriminator="kind")] if len(members) > 1 else union
+
+
+def _mistake(member: type[Mechanism], kind: Any, members: dict[str, type[Mechanism]]) -> str:
+    """Return what is wrong with a declaration, "" if it is complete."""
+    if kind in members:
+        return f"has the kind {kind}, which {members[kind].__module__} declares too"
+    if get_args(member.model_fields["kind"].annotation) != (kind,):
+        return f"has the kind {kind} as default, but another as its Literal"
+    if not member.__doc__:
+        return "has no docstring, which is its help text"
+    if member.describe is Mechanism.describe:
+        return "has no describe(), the words of explanations and summaries"
+    if missing := [name for name in member.REQUIRED if not hasattr(member, name)]:
+        return f"does not declare {' and '.join(missing)}"
+    if "function" in member.REQUIRED and not re.fullmatch(r"[\w.]+:\w+", member.function):
+        return f"has the function {member.function!r}; write package.module:name"
+    return ""
 
 
 def declared_in(package: str) -> list[Any]:

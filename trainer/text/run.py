@@ -8,17 +8,20 @@ from trainer.engine import run
 from trainer.engine.outcome import Failure, RunRefused
 from trainer.engine.run import Modality
 from trainer.text.language.models import ModelError
+from trainer.text.mechanisms import CodeError
 from trainer.text.problems import ProblemError
 from trainer.text.training.distillation import Distillation
 from trainer.text.verifiers import VerifierError
 
 
 def explain_error(error: Exception) -> Failure | None:
-    """The reason and remedy of an error of models, problems or verifiers; None for any other."""
+    """The reason and remedy of an error of models, problems, verifiers or mechanisms, else None."""
     if isinstance(error, ModelError | ProblemError):
         return RunRefused(
             _sentence(error), "Correct the data or the networks of the run and start again."
         )
+    if isinstance(error, CodeError):
+        return RunRefused(_sentence(error), "Correct the code of the mechanism and start again.")
     if isinstance(error, VerifierError):
         return Failure(_sentence(error), "Resume the run once the verifier's process can start.")
     return None

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.spec import issues_in, load
+from trainer.spec import Pool, issues_in, load
+from trainer.spec.fields.section_tree import sections
 
+WEIGHTINGS = ", ".join(sections(Pool.model_fields["weighting"].annotation))
 STAGE: dict[str, Any] = {"name": "only"}
 TWO_STAGES = [{"name": "one"}, {"name": "two"}]
 
@@ -82,12 +84,12 @@ def test_an_unknown_setting_suggests_the_nearest_known_one(
         (
             {"pool": {"weighting": {"kind": "pased"}}},
             "pool.weighting",
-            "one of hard_filter, paced, uniform; got “pased”",
+            f"one of {WEIGHTINGS}; got “pased”",
         ),
         (
             {"pool": {"weighting": {"alpha": 1}}},
             "pool.weighting",
-            "needs a `kind`: one of hard_filter, paced, uniform",
+            f"needs a `kind`: one of {WEIGHTINGS}",
         ),
         (
             {"pool": {"weighting": "paced"}},

@@ -11,7 +11,7 @@ class Filter(Mechanism):
     """How answers are judged, and which rows are made of them.
 
     `function` makes a `Filter` (`trainer.text.rollouts.protocols`) from these settings and a
-    `FilterParts` (`trainer.text.rollouts.assembly`). `edits_answers` says whether it changes
+    `FilterParts` (`trainer.text.rollouts.filters.filter_parts`). `edits_answers` says whether it changes
     answers.
     """
 

@@ -27,6 +27,7 @@ class Objective(Mechanism):
     was sampled, as CaOPD does: the log-probs of its tokens are then unknown.
     """
 
+    REQUIRED = ("function", "needs")
     needs: ClassVar[frozenset[Need]]
     answers: ClassVar[Literal["any", "own", "given"]] = "any"
     edited_answers: ClassVar[bool] = False

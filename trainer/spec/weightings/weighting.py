@@ -19,6 +19,7 @@ class Weighting(Mechanism):
     `uses_pass_rates` says whether weights differ with p at all.
     """
 
+    REQUIRED = ()
     uses_pass_rates: ClassVar[bool] = True
 
     def weight(self, p: Rates) -> Rates:

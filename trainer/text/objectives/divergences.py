@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from trainer.spec import AllLogits, Clip, Divergence, NoClip, TopLogits
-from trainer.text.mechanisms import code_named, function_of
+from trainer.text.mechanisms import CodeError, code_named, function_of
 from trainer.text.objectives.vocabularies import restrict, top_ids
 
 Clipping = NoClip | Clip
@@ -66,8 +66,7 @@ def divergence_of(
     log_t_TV, log_s_TV = log_distributions(
         teacher_logits_TV, student_logits_TV, objective.temperature, objective.vocabulary
     )
-    entries_TV: Tensor = function_of(objective)(objective, log_t_TV, log_s_TV)
-    return sum_entries(entries_TV, objective.clip)
+    return sum_entries(_entries(objective, log_t_TV, log_s_TV), objective.clip)
 
 
 def divergence_and_gradient(
@@ -86,9 +85,25 @@ def entries_and_slopes(objective: Divergence, p: Distributions) -> EntriesAndSlo
         return computed
     with torch.enable_grad():
         log_s_TV = p.log_s.detach().requires_grad_()
-        entries_TV: Tensor = function_of(objective)(objective, p.log_t, log_s_TV)
+        entries_TV = _entries(objective, p.log_t, log_s_TV)
+        if not entries_TV.requires_grad:
+            raise CodeError(
+                f"{objective.function} returns entries without a gradient, so nothing can be "
+                "learnt from them"
+            )
         (slopes_TV,) = torch.autograd.grad(entries_TV.sum(), log_s_TV)
     return entries_TV.detach(), slopes_TV
+
+
+def _entries(objective: Divergence, log_t_TV: Tensor, log_s_TV: Tensor) -> Tensor:
+    """Return ℓ_v [T, V] by definition. Raises CodeError for another shape."""
+    entries_TV: Tensor = function_of(objective)(objective, log_t_TV, log_s_TV)
+    if entries_TV.shape != log_s_TV.shape:
+        raise CodeError(
+            f"{objective.function} returns entries of shape {list(entries_TV.shape)} for "
+            f"log-probs of shape {list(log_s_TV.shape)}; return one entry for each log-prob"
+        )
+    return entries_TV
 
 
 def log_softmax(logits_TV: Tensor, temperature: float) -> Tensor:

@@ -19,6 +19,7 @@ from trainer.text.calibration.tokens import require_writable
 from trainer.text.language import adapters
 from trainer.text.language.chat import text_ids
 from trainer.text.language.models import LanguageModel, layers_of, load, recompute_activations
+from trainer.text.mechanisms import require_code
 from trainer.text.problems import Problem, ProblemError, ProblemSet
 from trainer.text.rollouts.answers import Question, SamplerAndJudge
 from trainer.text.rollouts.engines.vllm.server import vllm_python
@@ -55,9 +56,10 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
     """Load everything that the run definition names; `stack` closes the verifier.
 
     The student's trained parameters become the optimiser group `group`. Raises ModelError and
-    ProblemError, and RunRefused where vLLM is chosen but not installed.
+    ProblemError, CodeError, and RunRefused where vLLM is chosen but not installed.
     """
-    # Check this first: a missing server must end the run before models are loaded.
+    # Check these first: a missing server or function must end the run before models are loaded.
+    require_code(spec)
     if isinstance(spec.compute.sampler, VllmSampler):
         vllm_python()
     problem_sets = problems.load_all(spec.data)

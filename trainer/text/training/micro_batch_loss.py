@@ -24,7 +24,7 @@ from trainer.text.language.hidden_states import completion_ids, response_hidden
 from trainer.text.language.models import LanguageModel
 from trainer.text.lm_head.linear_divergence import TokenStatistics, linear_divergence
 from trainer.text.lm_head.linear_logprob import linear_logprob
-from trainer.text.mechanisms import function_of
+from trainer.text.mechanisms import CodeError, function_of
 from trainer.text.objectives.sampled_tokens import SampledTokens, TokenLoss
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO, TrainRow
 from trainer.text.training.teacher_states import TeacherStates
@@ -123,8 +123,9 @@ class MicroBatchLoss:
         logprob_K = self._logprob(
             hidden_TH, ids_T, selected_T, batch, statistics, objective.logit_temperature
         )
-        tokens = SampledTokens(logprob_K, partial(_column, batch, selected_T=selected_T))
+        tokens = SampledTokens(logprob_K, objective, partial(_column, batch, selected_T=selected_T))
         computed: TokenLoss = function_of(objective)(objective, tokens)
+        _require_token_loss(computed, logprob_K, objective)
         if computed.clipped is not None:
             statistics.capped[selected_T] = computed.clipped.to(statistics.capped)
         return (batch.coefficients[selected_T] * computed.loss).sum()
@@ -152,6 +153,24 @@ class MicroBatchLoss:
         return logprob_K
 
 
+def _require_token_loss(computed: object, logprob_K: Tensor, objective: Objective) -> None:
+    """Raise CodeError for a loss that would broadcast against the coefficients, or has no gradient.
+
+    Both would go unnoticed: the loss is added to others, and its gradient is clipped.
+    """
+    if not isinstance(computed, TokenLoss) or computed.loss.shape != logprob_K.shape:
+        shape = f" of shape {list(computed.loss.shape)}" if isinstance(computed, TokenLoss) else ""
+        raise CodeError(
+            f"{objective.function} returns a {type(computed).__name__}{shape}; return a TokenLoss "
+            f"with one loss for each of the {len(logprob_K)} tokens"
+        )
+    if logprob_K.requires_grad and not computed.loss.requires_grad:
+        raise CodeError(
+            f"{objective.function} returns a loss without a gradient, so nothing can be learnt "
+            "from it"
+        )
+
+
 def empty_statistics(tokens: int, device: torch.device) -> TokenStatistics:
     """Statistics of tokens before anything is computed: NaN, and −1 for ids."""
     columns = {
@@ -171,8 +190,7 @@ def _column(batch: MicroBatch, name: str, selected_T: Tensor) -> Tensor:
     Raises ValueError if a row with selected tokens lacks the array.
     """
     if name == "teacher_logprobs":
-        if batch.teacher_logprobs is None:
-            raise ValueError("the objective needs the teacher's log-probs but does not declare it")
+        assert batch.teacher_logprobs is not None
         return batch.teacher_logprobs[selected_T]
     columns = []
     for row, row_selected in zip(batch.rows, selected_T.split(batch.lengths), strict=True):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trainer.spec import Weighting
+from trainer.text.mechanisms import CodeError
 
 Vector = NDArray[np.float64]
 
@@ -25,7 +26,12 @@ EM_STEPS = 200
 
 def weigh(weighting: Weighting, p: ArrayLike) -> Vector:
     """Unnormalised weight of each pass rate under any weighting of a run definition."""
-    return np.asarray(weighting.weight(np.asarray(p, dtype=np.float64)), dtype=np.float64)
+    weights = np.asarray(weighting.weight(np.asarray(p, dtype=np.float64)), dtype=np.float64)
+    if (weights < 0).any():
+        raise CodeError(
+            f"the weighting {weighting.kind} gives a negative weight; 0 drops a problem"
+        )
+    return weights
 
 
 def normalised(weights: ArrayLike) -> Vector:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trainer.engine.loop import Runtime
 from trainer.spec import Need, RunSpec, Stage
@@ -25,6 +25,8 @@ class RowCollector:
     spec: RunSpec
     components: RunComponents
     engine: Engine
+    # Names of the stages that have been reported for a step without any row.
+    warned: set[str] = field(default_factory=set)
 
     def rows_from_student(
         self, stage: Stage, prompts: Sequence[Prompt], rt: Runtime
@@ -37,6 +39,14 @@ class RowCollector:
             prompts, Noise(self.spec.seed, rt.step, "train"), rt.step
         )
         count_sampled(rt, self.components.student, round.answers)
+        if not round.rows and stage.name not in self.warned:
+            self.warned.add(stage.name)
+            reasons = ", ".join(f"{reason}: {n:,}" for reason, n in round.telemetry.dropped.items())
+            rt.log.log(
+                "warning",
+                f"Step {rt.step + 1:,} trains on no answer (dropped tokens by reason: {reasons}). "
+                f"Later such steps of stage {stage.name} are not reported.",
+            )
         values = {
             "pass_rate/train": pass_rate(round.answers),
             **_lengths(round.answers),
