@@ -11,8 +11,8 @@ class Filter(Mechanism):
     """How answers are judged, and which rows are made of them.
 
     `function` makes a `Filter` (`trainer.text.rollouts.protocols`) from these settings and a
-    `FilterParts` (`trainer.text.rollouts.filters.filter_parts`). `edits_answers` says whether it changes
-    answers.
+    `FilterParts` (`trainer.text.rollouts.filters.filter_parts`). `edits_answers` says whether it
+    changes answers.
     """
 
     edits_answers: ClassVar[bool] = False
