@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer.spec.controllers.controller import Controller
+from trainer.spec.controllers.controller import ControllerSettings
 from trainer.spec.mechanisms import choices
 
 if TYPE_CHECKING:
-    AnyController = Controller
+    AnyController = ControllerSettings
 else:
-    AnyController = choices(__name__, Controller)
+    AnyController = choices(__name__, ControllerSettings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trainer.spec.mechanisms import Mechanism
 
 
-class Controller(Mechanism):
+class ControllerSettings(Mechanism):
     """How many answers each problem gets, and what happens to a problem's group of answers.
 
     `function` makes a `Controller` (`trainer.text.rollouts.protocols`) from these settings.

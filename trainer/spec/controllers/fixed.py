@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainer.spec.controllers.controller import Controller
+from trainer.spec.controllers.controller import ControllerSettings
 
 
-class FixedControl(Controller):
+class FixedControl(ControllerSettings):
     """The same number of answers for each problem; the step waits for all of them."""
 
     kind: Literal["fixed"] = "fixed"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer.spec.filters.filter import Filter
+from trainer.spec.filters.filter import FilterSettings
 from trainer.spec.mechanisms import choices
 
 if TYPE_CHECKING:
-    AnyFilter = Filter
+    AnyFilter = FilterSettings
 else:
-    AnyFilter = choices(__name__, Filter)
+    AnyFilter = choices(__name__, FilterSettings)

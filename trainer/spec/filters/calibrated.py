@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import field_validator
 
 from trainer.spec.base import CAOPD, option
-from trainer.spec.filters.filter import Filter
+from trainer.spec.filters.filter import FilterSettings
 
 
-class CalibratedFilter(Filter):
+class CalibratedFilter(FilterSettings):
     """Each answer gets a verdict; its confidence is replaced by the problem's pass rate (CaOPD)."""
 
     kind: Literal["calibrated"] = "calibrated"

@@ -7,7 +7,7 @@ from typing import ClassVar
 from trainer.spec.mechanisms import Mechanism
 
 
-class Filter(Mechanism):
+class FilterSettings(Mechanism):
     """How answers are judged, and which rows are made of them.
 
     `function` makes a `Filter` (`trainer.text.rollouts.protocols`) from these settings and a

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainer.spec.filters.filter import Filter
+from trainer.spec.filters.filter import FilterSettings
 
 
-class VerifierFilter(Filter):
+class VerifierFilter(FilterSettings):
     """Each answer gets a verdict; none is removed or changed."""
 
     kind: Literal["verifier"] = "verifier"

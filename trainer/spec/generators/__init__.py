@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer.spec.generators.generator import Generator
+from trainer.spec.generators.generator import GeneratorSettings
 from trainer.spec.mechanisms import choices
 
 if TYPE_CHECKING:
-    AnyGenerator = Generator
+    AnyGenerator = GeneratorSettings
 else:
-    AnyGenerator = choices(__name__, Generator)
+    AnyGenerator = choices(__name__, GeneratorSettings)

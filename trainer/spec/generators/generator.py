@@ -7,7 +7,7 @@ from trainer.spec.mechanisms import Mechanism
 from trainer.spec.sampling import Sampling
 
 
-class Generator(Mechanism):
+class GeneratorSettings(Mechanism):
     """How a problem is put to the student and how its answers are sampled.
 
     `function` makes a `Generator` (`trainer.text.rollouts.protocols`) from these settings.

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainer.spec.generators.generator import Generator
+from trainer.spec.generators.generator import GeneratorSettings
 
 
-class PlainGenerate(Generator):
+class PlainGenerate(GeneratorSettings):
     """N independent answers to each problem."""
 
     kind: Literal["plain"] = "plain"

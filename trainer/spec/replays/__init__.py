@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer.spec.mechanisms import choices
-from trainer.spec.replays.replay import Replay
+from trainer.spec.replays.replay import ReplaySettings
 
 if TYPE_CHECKING:
-    AnyReplay = Replay
+    AnyReplay = ReplaySettings
 else:
-    AnyReplay = choices(__name__, Replay)
+    AnyReplay = choices(__name__, ReplaySettings)

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainer.spec.replays.replay import Replay
+from trainer.spec.replays.replay import ReplaySettings
 
 
-class NoReplay(Replay):
+class NoReplay(ReplaySettings):
     """No rollout is kept for a later round."""
 
     kind: Literal["none"] = "none"

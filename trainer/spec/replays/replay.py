@@ -5,7 +5,7 @@ from __future__ import annotations
 from trainer.spec.mechanisms import Mechanism
 
 
-class Replay(Mechanism):
+class ReplaySettings(Mechanism):
     """Which rollouts are kept for a later round.
 
     `function` makes a `Replay` (`trainer.text.rollouts.protocols`) from these settings.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trainer.spec.controllers.controller import Controller
+from trainer.spec.controllers.controller import ControllerSettings
 from trainer.spec.controllers.fixed import FixedControl
 from trainer.text.rollouts.budget import Budget
 from trainer.text.rollouts.protocols import Generator
@@ -16,7 +16,7 @@ from trainer.text.rollouts.records import Decision, Group, Prompt
 class FixedController:
     """Controllers with other decisions inherit its plan; their settings are their own."""
 
-    settings: Controller = field(default_factory=FixedControl)
+    settings: ControllerSettings = field(default_factory=FixedControl)
 
     def plan(self, prompts: Sequence[Prompt], generator: Generator, budget: Budget) -> list[int]:
         # The most that can be written is reserved; `Budget.spend` releases what is not used.
