@@ -237,15 +237,17 @@ def _update(rt: Runtime, group: OptimiserGroup) -> dict[str, float]:
     try:
         return group.update()
     except NotANumber as error:
-        checkpoint = (
-            f"the last good checkpoint is that of step {rt.saved_step}"
-            if rt.saved_step >= 0
-            else "no checkpoint had been written yet"
-        )
+        lower = "Lower the learning rate or the clip norm, and"
+        if rt.saved_step < 0:
+            # Without any good step the rate is less likely the cause than the loss itself.
+            raise NotANumber(
+                f"At step {rt.step + 1} {error}; no checkpoint had been written yet.",
+                f"{lower} start a new run; at the first step, look at the objective as well.",
+            ) from error
         raise NotANumber(
-            f"At step {rt.step + 1} {error}; {checkpoint}.",
-            "Lower the learning rate or the clip norm, and resume from that checkpoint or start a "
-            "new run.",
+            f"At step {rt.step + 1} {error}; the last good checkpoint is that of step "
+            f"{rt.saved_step}.",
+            f"{lower} resume from that checkpoint or start a new run.",
         ) from error
 
 
