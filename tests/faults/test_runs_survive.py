@@ -158,7 +158,7 @@ def test_a_newer_attempt_fences_an_older_one(team: Team) -> None:
 
 @pytest.mark.parametrize(
     ("model", "reason"),
-    [("file:/nowhere/at/all", "not under a folder"), ("model:gone@123", "no model")],
+    [("file:/nowhere/at/all", "may read"), ("model:gone@123", "does not have")],
 )
 def test_a_missing_model_fails_the_run_with_a_reason(team: Team, model: str, reason: str) -> None:
     run = started(
