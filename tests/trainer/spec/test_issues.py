@@ -321,3 +321,12 @@ def test_text_that_a_database_cannot_store_is_refused_in_every_section(
         map(str, issues_in({"stages": [{"name": "only"}], **settings[section]}))
     )
     assert text_of_issues and "\0" not in text_of_issues and text_of_issues.encode()
+
+
+@pytest.mark.parametrize("objective", ["grpo", "policy_gradient"])
+def test_confidences_are_replaced_only_where_answers_may_be_changed(objective: str) -> None:
+    rollouts = {"generate": {"per_problem": 4}, "filter": {"kind": "calibrated"}}
+    stage = {"name": "only", "objective": {"kind": objective}, "rollouts": rollouts}
+    issues = issues_by_path(stages=[stage], data={"confidence": {"kind": "stated"}})
+    assert list(issues) == ["stages.0.rollouts.filter.kind"]
+    assert "a divergence as objective" in issues["stages.0.rollouts.filter.kind"]
