@@ -105,13 +105,26 @@ def test_a_run_trains_a_step_with_them(clone: Path) -> None:
     assert '"outcome":"completed"' in events.replace(" ", "")
 
 
+def test_a_stage_that_drops_every_answer_says_so_once(clone: Path) -> None:
+    definition = yaml.safe_load((clone / "run.yaml").read_text())
+    definition["stages"][0]["until"] = {"steps": 2}
+    # A single answer has one verdict, so the controller of the guide drops every problem.
+    definition["stages"][0]["rollouts"]["generate"]["per_problem"] = 1
+    (clone / "single.yaml").write_text(yaml.safe_dump(definition), encoding="utf-8")
+    command(clone, "trainer", "run", "single.yaml", "--dir", "single")
+    events = "".join(path.read_text() for path in (clone / "single").rglob("*.jsonl"))
+    assert events.count("trains on no answer") == 1
+    assert "all answers have the same verdict" in events
+
+
 def test_the_guides_own_tests_pass(clone: Path) -> None:
     tests = [path for path in files_of_the_guide() if Path(path).name.startswith("test_")]
     command(clone, "pytest", "-q", "-p", "no:cacheprovider", *tests)
 
 
 def test_form_run_page_and_recipe_page_show_them(clone: Path) -> None:
-    command(clone, "pytest", "-q", "-p", "no:cacheprovider", "tests/extension/pages.py")
+    pages = "tests/webapp/pages/pages_of_a_new_method.py"
+    command(clone, "pytest", "-q", "-p", "no:cacheprovider", pages)
 
 
 def test_the_new_files_are_typed_and_keep_the_import_contracts(clone: Path) -> None:

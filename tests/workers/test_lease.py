@@ -26,7 +26,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_lease_is_renewed_once_per_heartbeat(clock: Clock) -> None:
     renewed: list[float] = []
-    lease = Lease(lambda: renewed.append(clock.now) or True)  # type: ignore[func-returns-value]
+
+    def renew() -> bool:
+        renewed.append(clock.now)
+        return True
+
+    lease = Lease(renew)
     lease.renew_if_due()
     clock.now += host.HEARTBEAT_SECONDS * 0.9
     lease.renew_if_due()

@@ -41,9 +41,9 @@ def _section(name: str, event: type[EventHead]) -> str:
     return f"### `{name}`\n\n{paragraphs}\n\n{HEADER}{''.join(rows)}"
 
 
-def fields(part: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def fields(declaration: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Yield each field of a declaration by its path, those of nested objects after them."""
-    for name, field in part.model_fields.items():
+    for name, field in declaration.model_fields.items():
         yield prefix + name, field
         nested, in_list = _nested(field.annotation)
         if nested is not None:

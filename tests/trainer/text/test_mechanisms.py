@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -124,7 +124,7 @@ def test_a_negative_weight_is_refused() -> None:
     class Falling(Weighting):
         kind: str = "falling"
 
-        def weight(self, p):  # type: ignore[no-untyped-def]
+        def weight(self, p: Any) -> Any:
             return p - 0.5
 
     with pytest.raises(CodeError, match="negative weight"):

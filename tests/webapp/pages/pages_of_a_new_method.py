@@ -1,11 +1,13 @@
-"""The pages of the guide's recipe; `test_guide.py` runs this file where the recipe exists."""
+"""The pages of the recipe of `docs/add-a-method.md`.
+
+`tests/extension/test_guide.py` runs this file in a copy of the project that has the recipe.
+"""
 
 from __future__ import annotations
 
 import pytest
 from django.utils.html import escape
 
-from tests.webapp.conftest import alice, still  # noqa: F401 (fixtures)
 from tests.webapp.pages.test_new_run import as_, posted
 from trainer import recipes
 from trainer.spec import to_dict
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.django_db
 WORDS = escape("Jeffreys' divergence to the teacher")
 
 
-def test_the_form_offers_and_summarises_the_mechanisms(alice: User) -> None:  # noqa: F811
+def test_the_form_offers_and_summarises_the_mechanisms(alice: User) -> None:
     page = as_(alice).get("/runs/new/?recipe=jeffreys&preset=small").content.decode()
     assert "Ready to start" in page and WORDS in page
     assert 'name="stages.0.objective.gamma"' in page and "Share of forward KL." in page
@@ -25,7 +27,7 @@ def test_the_form_offers_and_summarises_the_mechanisms(alice: User) -> None:  # 
     assert 'value="varied"' in page
 
 
-def test_a_run_starts_from_the_form_and_has_its_page(alice: User) -> None:  # noqa: F811
+def test_a_run_starts_from_the_form_and_has_its_page(alice: User) -> None:
     client = as_(alice)
     definition = to_dict(recipes.load("jeffreys").spec("small"))
     assert client.post("/runs/new/", posted(definition)).status_code == 302
@@ -37,6 +39,6 @@ def test_a_run_starts_from_the_form_and_has_its_page(alice: User) -> None:  # no
         assert page.status_code == 200
 
 
-def test_the_recipe_has_a_page(alice: User) -> None:  # noqa: F811
+def test_the_recipe_has_a_page(alice: User) -> None:
     page = as_(alice).get("/recipes/jeffreys/").content.decode()
     assert WORDS in page and "Jeffreys" in page
