@@ -141,10 +141,13 @@ class Runtime:
             if group.sharded:
                 group.sharded.refresh()
 
-    def count(self, tokens: int, compute: float) -> None:
-        """Add tokens that were sampled or trained on, and their floating-point operations."""
+    def count_tokens(self, tokens: int) -> None:
+        """Add tokens of answers that a training step uses, each once."""
         self.tokens += tokens
-        self.compute += compute
+
+    def count_operations(self, operations: float) -> None:
+        """Add floating-point operations, whatever they serve."""
+        self.compute += operations
 
     def emit(self, type: str, **fields: Any) -> None:
         self.log.emit(type, step=self.step, **fields)

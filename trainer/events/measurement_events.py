@@ -309,6 +309,12 @@ class SnrEventBin(EventPart):
     )
     numerator: MeasuredLarge = Field(default=None, description="signal")
     denominator: MeasuredLarge = Field(default=None, description="noise")
+    first_half: MeasuredLarge = Field(
+        default=None, description="ratio of the first half of the gradients"
+    )
+    second_half: MeasuredLarge = Field(
+        default=None, description="ratio of the second half of the gradients"
+    )
 
 
 class SnrEvent(StepEvent):

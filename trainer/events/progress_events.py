@@ -52,7 +52,10 @@ class MetricsEvent(StepEvent):
 
     type: Literal["metrics"]
     stage: Annotated[Any, Recorded(str)] = recorded("name of the stage")
-    tokens: Count = Field(default=0, description="tokens of the run so far, sampled and trained on")
+    tokens: Count = Field(
+        default=0,
+        description="tokens of the answers that training steps have used so far, each once",
+    )
     compute: Amount = Field(default=0.0, description="floating-point operations of the run so far")
     values: dict[str, float] = Field(description="numbers by the keys that are listed below")
 

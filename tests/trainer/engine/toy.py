@@ -64,7 +64,8 @@ class Line:
         return {}
 
     def after_step(self, rt: Runtime) -> None:
-        rt.count(8, 1.0)
+        rt.count_tokens(8)
+        rt.count_operations(1.0)
 
     def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
         self.calls.append(f"evaluate {when} {rt.step}")

@@ -57,7 +57,8 @@ class Noisy:
         rt.normalise("net", 64)
         noise = torch.randn(64, dtype=torch.float64)
         for indices in torch.arange(64).split(rt.micro_batch_tokens):
-            rt.count(len(indices), 1.0)
+            rt.count_tokens(len(indices))
+            rt.count_operations(1.0)
             rt.backward(
                 (self.weights[indices] - batch[indices] - noise[indices]).pow(2).sum(), "net"
             )

@@ -41,3 +41,23 @@ def test_a_known_signal_is_recovered_within_its_interval() -> None:
 
 def test_equal_gradients_have_no_noise_and_are_not_divided_by_zero() -> None:
     assert summarise_bin(1, 1, np.ones((5, 5))).snr == 0.0
+
+
+def test_halves_are_the_ratios_of_either_half_of_the_problems() -> None:
+    inner_products = gram(10.0, n=9)
+    halves = summarise_bin(0, 0, inner_products)
+    assert halves.first_half == summarise_bin(0, 0, inner_products[:4, :4]).snr
+    assert halves.second_half == summarise_bin(0, 0, inner_products[5:, 5:]).snr
+
+
+def test_a_peak_chosen_on_one_half_is_not_too_high_on_the_other() -> None:
+    # Bins of equal truth: the highest of several measurements is above it by choice alone.
+    chosen, honest = [], []
+    for seed in range(100):
+        bins = [summarise_bin(0, 0, gram(6.0, n=24, seed=4 * seed + index)) for index in range(4)]
+        peak = max(bins, key=lambda summary: summary.first_half)
+        chosen.append(peak.first_half)
+        honest.append(peak.second_half)
+    truth = 36 / 200
+    assert np.mean(chosen) > 1.08 * truth
+    assert np.mean(honest) == pytest.approx(truth, rel=0.04)

@@ -188,7 +188,22 @@ def test_compute_and_tokens_only_grow(folder: Path) -> None:
     for name in ("tokens", "compute"):
         counts = [event[name] for event in events(folder, "metrics")]
         assert counts == sorted(counts)
-        assert counts[-1] > counts[0] > 0
+        assert counts[-1] > counts[0]
+
+
+def test_tokens_are_those_of_the_answers_of_steps_each_once(tmp_path: Path) -> None:
+    stages = [
+        {"name": "given", "source": "solutions", "until": {"steps": 2}, "problems_per_step": 4},
+        {"name": "own", "until": {"steps": 2}, "problems_per_step": 4},
+    ]
+    start(spec(stages=stages, evaluation={"every": 1}, record={"every": 1}), tmp_path)
+    count_at = {event["step"]: event["tokens"] for event in events(tmp_path, "metrics")}
+    sampled = {event["step"]: event["generated"] for event in events(tmp_path, "pipeline")}
+    # Neither evaluations nor pass rates count, and a sampled answer does not count again as learnt.
+    assert count_at[0] == 0
+    assert 0 < count_at[1] < count_at[2]
+    assert count_at[3] - count_at[2] == sampled[3] > 0
+    assert count_at[4] - count_at[3] == sampled[4] > 0
 
 
 def test_an_unchanged_student_scores_exactly_the_same(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ For the n problems of a bin with gradients g_i of their unweighted losses, ḡ =
 Without the correction tr Σ̂ / n even pure noise would show 1/n. The answers are not those that
 estimate the pass rate: otherwise a lucky answer would both move its problem to another bin and
 shape its gradient. All bins have the same n. The interval is 90 %, by resampling problems; every
-quantity follows from the Gram matrix G = g_i · g_j, so resampling costs little.
+quantity follows from the Gram matrix G = g_i · g_j, so resampling costs little. The ratio is also
+given for each half of the problems: a peak that is chosen on one half is too high there by choice,
+and is measured without that bias on the other.
 
 Gradients of large networks are reduced to a count sketch (each coordinate added to a random bucket
 with a random sign), which keeps inner products in expectation.
@@ -38,7 +40,7 @@ from trainer.text.training.teacher_states import compute_teacher_states
 
 EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Problems per bin at most, and the least number for which a bin is measured.
-PER_BIN = 48
+PER_BIN = 96
 LEAST_PROBLEMS = 4
 RESAMPLES = 500
 # Gradients with more entries are sketched to SKETCH entries.
@@ -50,7 +52,8 @@ SKETCH = 4096
 class SnrBin:
     """Pass rates in [low, high].
 
-    `snr` is numerator / denominator of the equation above, `interval` its 90 % interval.
+    `snr` is numerator / denominator of the equation above, `interval` its 90 % interval;
+    `first_half` and `second_half` are the ratio of the first and the last ⌊n/2⌋ problems.
     """
 
     low: float
@@ -60,6 +63,8 @@ class SnrBin:
     interval: tuple[float, float]
     numerator: float
     denominator: float
+    first_half: float
+    second_half: float
 
 
 def measure(components: RunComponents, spec: RunSpec, pool: ProblemPool, rt: Runtime) -> None:
@@ -83,8 +88,9 @@ def measure(components: RunComponents, spec: RunSpec, pool: ProblemPool, rt: Run
 
 
 def summarise_bin(low: float, high: float, gram: NDArray[np.float64]) -> SnrBin:
-    """Summarise one bin from the inner products of its gradients [n, n]."""
+    """Summarise one bin from the inner products of its gradients [n, n], in any order."""
     n = len(gram)
+    half = n // 2
     rng = np.random.Generator(np.random.PCG64(0))
     resampled = [
         _snr(*ratio(gram, counts)) for counts in rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
@@ -99,6 +105,8 @@ def summarise_bin(low: float, high: float, gram: NDArray[np.float64]) -> SnrBin:
         (float(below), float(above)),
         numerator,
         denominator,
+        _snr(*ratio(gram[:half, :half], np.ones(half))),
+        _snr(*ratio(gram[-half:, -half:], np.ones(half))),
     )
 
 

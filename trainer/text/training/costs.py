@@ -25,11 +25,19 @@ def parameters(model: LanguageModel) -> int:
     return sum(parameter.numel() for parameter in model.model.parameters())
 
 
+def count_answers(rt: Runtime, answers: Sequence[Answer]) -> None:
+    """Count the tokens of a training step's answers, sampled in it or given to it.
+
+    Each answer counts once, whether or not something is learnt from it, so that methods that pass
+    over some of their answers compare with those that do not. Answers of evaluations and for pass
+    rates cost operations only.
+    """
+    rt.count_tokens(sum(len(answer.ids) for answer in answers))
+
+
 def count_sampled(rt: Runtime, model: LanguageModel, answers: Sequence[Answer]) -> None:
-    """Count sampled tokens and their computation; prompts cost computation only."""
-    rt.count(
-        sum(len(answer.ids) for answer in answers), FORWARD * parameters(model) * tokens_of(answers)
-    )
+    """Count the operations of sampling these answers, their prompts included."""
+    rt.count_operations(FORWARD * parameters(model) * tokens_of(answers))
 
 
 def count_read_by_teachers(rt: Runtime, teachers: Teachers, rows: Sequence[TrainRow]) -> None:
@@ -40,17 +48,14 @@ def count_read_by_teachers(rt: Runtime, teachers: Teachers, rows: Sequence[Train
             for row in rows
             if row.teacher == view.name
         )
-        rt.count(0, FORWARD * parameters(view.language_model) * read)
+        rt.count_operations(FORWARD * parameters(view.language_model) * read)
 
 
 def count_scored(rt: Runtime, student: LanguageModel, answers: Sequence[Answer]) -> None:
     """Count a forward pass of the student over the answers, without training on them."""
-    rt.count(0, FORWARD * parameters(student) * tokens_of(answers))
+    rt.count_operations(FORWARD * parameters(student) * tokens_of(answers))
 
 
 def count_trained(rt: Runtime, student: LanguageModel, answers: Sequence[Answer]) -> None:
     """Count a forward and backward pass of the student over the answers."""
-    rt.count(
-        sum(len(answer.ids) for answer in answers),
-        TRAINED * parameters(student) * tokens_of(answers),
-    )
+    rt.count_operations(TRAINED * parameters(student) * tokens_of(answers))

@@ -39,7 +39,12 @@ from trainer.text.rollouts.records import Prompt, TrainRow
 from trainer.text.rollouts.telemetry import Telemetry
 from trainer.text.training import update
 from trainer.text.training.components import load_components, model_folder_files
-from trainer.text.training.costs import count_read_by_teachers, count_scored, count_trained
+from trainer.text.training.costs import (
+    count_answers,
+    count_read_by_teachers,
+    count_scored,
+    count_trained,
+)
 from trainer.text.training.log_messages import explain_empty_pool
 from trainer.text.training.micro_batch_loss import MicroBatchLoss
 from trainer.text.training.pool_measurement import current_pool, stage_at
@@ -239,6 +244,7 @@ class Distillation:
             student, train = self.components.student, self.components.train
             answers = [solution_answer(student, train[index], longest) for index in indices]
         self._rows, values = self.collector.rows_from_answers(stage, prompts, answers)
+        count_answers(rt, answers)
         return values
 
     def _prompts(self, pool: ProblemPool, indices: list[int]) -> list[Prompt]:

@@ -15,7 +15,7 @@ from trainer.text.rollouts.protocols import Engine
 from trainer.text.rollouts.records import Group, Prompt, TrainRow
 from trainer.text.rollouts.telemetry import Telemetry
 from trainer.text.training.components import RunComponents
-from trainer.text.training.costs import count_sampled
+from trainer.text.training.costs import count_answers, count_sampled
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class RowCollector:
             prompts, Noise(self.spec.seed, rt.step, "train"), rt.step
         )
         count_sampled(rt, self.components.student, round.answers)
+        count_answers(rt, round.answers)
         if not round.rows and stage.name not in self.warned:
             self.warned.add(stage.name)
             reasons = ", ".join(f"{reason}: {n:,}" for reason, n in round.telemetry.dropped.items())

@@ -190,7 +190,7 @@ CHARTS = (
     Chart(
         "throughput",
         "Throughput",
-        "tokens trained and sampled per second",
+        "tokens of the answers that steps train on, per second",
         (
             ChartLine("tokens_per_second", "tokens/s", format="count"),
             ChartLine("time/step_s", "time of a step", right=True, format="seconds"),
