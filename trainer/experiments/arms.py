@@ -43,7 +43,7 @@ def execute(
 
     `base` is the folder of a run that differs in its problem weights only. The new run then resumes
     from the base's checkpoint of step 0, which holds the untrained student's scores and pass rates.
-    The CPU time of the run is stored in its folder. Raises RuntimeError if the run does not complete.
+    The CPU time of the run is stored in its folder. Raises RuntimeError if it does not complete.
     """
     if not has_completed(folder):
         # What an interrupted run has left is deleted, because `run` refuses a folder with a run.
