@@ -1,8 +1,9 @@
 """The command line of the experiments.
 
 python -m trainer.experiments list
-python -m trainer.experiments run NAME --dir DIR [--seeds …] [--arms …]
+python -m trainer.experiments run NAME --dir DIR [--seeds …] [--arms …] [--jobs N]
 python -m trainer.experiments report NAME --dir DIR
+python -m trainer.experiments base NAME --seed SEED --dir DIR
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ def main() -> int:
         print("".join(f"{name}: {load(name).title}\n" for name in names()), end="")
         return 0
     try:
+        if options.command == "base":
+            return _base(options)
         experiment = load(options.name)
         return (
             _run(experiment, options) if options.command == "run" else _report(experiment, options)
@@ -43,9 +46,23 @@ def _run(experiment: Experiment, options: argparse.Namespace) -> int:
         options.dir,
         options.seeds or experiment.seeds,
         arms,
-        lambda line: print(line, flush=True),
+        _print_now,
+        options.jobs,
     )
     return 0
+
+
+def _base(options: argparse.Namespace) -> int:
+    from trainer.experiments.bases import make
+    from trainer.experiments.folders import bases_folder
+
+    make(options.name, options.seed, bases_folder(options.dir), _print_now)
+    return 0
+
+
+def _print_now(line: str) -> None:
+    # Lines of several seeds may come at a time, and the output may be a file.
+    print(line, flush=True)
 
 
 def _report(experiment: Experiment, options: argparse.Namespace) -> int:
@@ -78,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         "report",
         help="write results, verdicts and figures of all completed runs, earlier reports included",
     )
-    for command in (run, report):
+    base = commands.add_parser("base", help="train a base student for a seed, unless it exists")
+    base.add_argument("--seed", type=int, required=True, help="seed of the runs that start from it")
+    for command in (run, report, base):
         command.add_argument("name")
         command.add_argument(
             "--dir", type=Path, required=True, help="folder for base students and runs"
@@ -87,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
         "--seeds", type=int, nargs="+", help="search seeds instead of the experiment's own"
     )
     run.add_argument("--arms", nargs="+", help="these arms only")
+    run.add_argument(
+        "--jobs",
+        type=_positive,
+        default=1,
+        help="seeds that are run at a time, each run in one thread (default: 1)",
+    )
     report.add_argument(
         "--out",
         type=Path,
@@ -94,6 +119,12 @@ def _parser() -> argparse.ArgumentParser:
         help="folder that gets <name>/results.json, report.md and figures",
     )
     return parser
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is below 1")
+    return number
 
 
 if __name__ == "__main__":

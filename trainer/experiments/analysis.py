@@ -1,9 +1,17 @@
-"""The statistics of paired differences: Student's t-interval over seeds, and a verdict.
+"""The statistics of paired differences over seeds: Student's t, and claims judged together.
 
-For differences d_1 … d_n (one per seed; the seed determines problems, sampling and order, so seeds
-are independent repetitions)
+For differences d_1 … d_n (one per seed; the seed determines the base student, problems, sampling
+and order, so seeds are independent repetitions)
 
-    interval = mean ± t_{0.975, n−1} · s / √n,    s² = Σ (d_i − mean)² / (n − 1).
+    interval = mean ± t_{0.975, n−1} · s / √n,    s² = Σ (d_i − mean)² / (n − 1),
+    p = 2 · P(T_{n−1} ≥ |margin| · √n / s),
+
+where the margin is the distance of the mean to the claim's bound. p ≤ 0.05 where the interval does
+not contain the bound.
+
+Of m claims, each with a chance of 0.05 to be wrongly shown or reversed, one is so with a higher
+chance. Holm's adjusted p-values (Scand. J. Statist. 6, 1979) keep that chance at 0.05 for all of
+them together, and so do Bonferroni's intervals at 1 − 0.05 / m.
 
 The smallest detectable difference is (t_{0.975} + t_{0.8}) · s / √n: four of five repetitions would
 find a true difference of that size (the usual approximation to the non-central t). The uncertainty
@@ -18,17 +26,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-Verdict = Literal["shown", "not shown", "reversed", "precondition not met"]
-
-LEVEL = 0.95
+# The chance that is accepted of a verdict that the bound itself would get.
+ERROR_RATE = 0.05
 POWER = 0.8
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean of n paired differences, and its 95 % interval.
+    """Mean of n paired differences, its 95 % interval, and its standard error s / √n.
 
     `detectable` is the smallest difference that is found with power 0.8.
     """
@@ -38,6 +44,7 @@ class Estimate:
     low: float
     high: float
     detectable: float
+    error: float
 
 
 def estimate(differences: Sequence[float]) -> Estimate:
@@ -52,27 +59,40 @@ def estimate(differences: Sequence[float]) -> Estimate:
     error = math.sqrt(
         math.fsum((difference - mean) ** 2 for difference in differences) / (n - 1) / n
     )
-    reach = student_quantile((1 + LEVEL) / 2, n - 1)
+    reach = student_quantile(1 - ERROR_RATE / 2, n - 1)
     return Estimate(
         n,
         mean,
         mean - reach * error,
         mean + reach * error,
         (reach + student_quantile(POWER, n - 1)) * error,
+        error,
     )
 
 
-def judge(measured: Estimate, above: float = 0.0, gates_hold: bool = True) -> Verdict:
-    """`shown` if the whole interval is above `above`, `reversed` if it is below, else `not shown`.
+def p_value(measured: Estimate, margin: float) -> float:
+    """The two-sided p of a mean that is `margin` away from its bound."""
+    if measured.error == 0:
+        return 1.0 if margin == 0 else 0.0
+    return 2 * (1 - student_cdf(abs(margin) / measured.error, measured.n - 1))
 
-    `not shown` does not mean that there is no difference.
+
+def bonferroni_interval(measured: Estimate, claims: int) -> tuple[float, float]:
+    """The interval at 1 − 0.05 / `claims`."""
+    reach = student_quantile(1 - ERROR_RATE / claims / 2, measured.n - 1) * measured.error
+    return measured.mean - reach, measured.mean + reach
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order of `p_values`.
+
+    The i-th smallest of m is multiplied by m − i + 1, and none is below that of a smaller one.
     """
-    # Whatever the interval says: the claim does not apply to a student without the precondition.
-    if not gates_hold:
-        return "precondition not met"
-    if measured.low > above:
-        return "shown"
-    return "reversed" if measured.high < above else "not shown"
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
 
 
 def student_cdf(t: float, degrees: int) -> float:

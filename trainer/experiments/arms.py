@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from trainer import events
+from trainer.experiments.processes import run_and_record
 from trainer.spec import load
 
 Changes = Mapping[str, Any]
@@ -44,7 +43,7 @@ def execute(
 
     `base` is the folder of a run that differs in its problem weights only. The new run then resumes
     from the base's checkpoint of step 0, which holds the untrained student's scores and pass rates.
-    Raises RuntimeError if the run does not complete.
+    The CPU time of the run is stored in its folder. Raises RuntimeError if it does not complete.
     """
     if not has_completed(folder):
         # What an interrupted run has left is deleted, because `run` refuses a folder with a run.
@@ -57,12 +56,9 @@ def execute(
             command = ["resume", str(folder), "--from", str(start)]
         else:
             command = ["run", str(folder / "spec.json"), "--dir", str(folder)]
-        process = subprocess.run(
-            [sys.executable, "-m", "trainer", *command, "--attempt", "1"], check=False
-        )
-        if process.returncode:
+        if exit_code := run_and_record(["trainer", *command, "--attempt", "1"], folder):
             raise RuntimeError(
-                f"the run in {folder} ended with code {process.returncode}; "
+                f"the run in {folder} ended with code {exit_code}; "
                 "the last lines of its log give the reason"
             )
     return list(events_of(folder))

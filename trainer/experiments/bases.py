@@ -1,7 +1,11 @@
-"""The students that experiments start from, trained from incomplete: `base:<name>` in a definition.
+"""The students that experiments start from, trained from scratch: `base:<name>` in a definition.
 
-Each takes one to four CPU-minutes, once per folder of experiments. Like the built-in student their
-training stops early, so that they have not yet learned what the run will teach.
+Each seed of an experiment has a student of its own, because what a method does to one student may
+not hold for the next: the seed of its weights and of its examples is FIRST_SEED + the run's seed.
+Its data files are the same for every seed; they are pools from which `data.train.seed` draws.
+
+Like the built-in student their training stops early, so that they have not yet learned what the run
+will teach.
 """
 
 from __future__ import annotations
@@ -9,12 +13,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from trainer.experiments.base_lessons import SURE, Hinted, is_misread, misread
+from trainer.experiments.folders import base_folder
+from trainer.text.builtin.make import PLANS
 from trainer.text.builtin.pretrain import Lesson, Pretraining, train
 from trainer.text.builtin.tokenizer import build
 from trainer.text.problems.arithmetic import POOL_FAMILIES
@@ -24,14 +30,21 @@ from trainer.text.problems.records import Problem
 # Column arithmetic, the only families whose questions have one second number to misread.
 COLUMN_FAMILIES = ("add", "sub")
 PROBLEMS = 3000
+# Far from the seeds of runs and problems, so that no base is trained with numbers that they draw.
+FIRST_SEED = 1_000_000
 
 
 @dataclass(frozen=True)
 class Base:
-    """The training plan of a student, and its data files as name → rows."""
+    """The training plan of a student, and its data files as name → rows.
+
+    `cpu_minutes` is what one training took; `half` stores it in fp16, as the built-in student is.
+    """
 
     plan: Pretraining
     files: dict[str, Callable[[], Iterator[dict[str, str]]]]
+    cpu_minutes: float
+    half: bool = False
 
 
 def _plan(
@@ -43,9 +56,7 @@ def _plan(
         # A skill that no experiment trains, to measure what is forgotten.
         ("word", 1, 0.5),
     )
-    return Pretraining(
-        64, 3, 2, curriculum, steps=steps, horizon=horizon, batch=64, seed=1, lesson=lesson
-    )
+    return Pretraining(64, 3, 2, curriculum, steps=steps, horizon=horizon, batch=64, lesson=lesson)
 
 
 def misread_problems() -> Iterator[dict[str, str]]:
@@ -79,44 +90,59 @@ def _row(problem: Problem) -> dict[str, str]:
 # Steps below the horizon: the training stops before the learning rate has decayed, as that of the
 # built-in student does, so that distillation finds something to improve.
 BASES = {
-    "hinted": Base(_plan(POOL_FAMILIES, 2.0, 1.5, Hinted(0.6, 0.6), 900, 1100), {}),
+    # The built-in student with other seeds.
+    "student": Base(PLANS["student"], {}, cpu_minutes=2.3, half=True),
+    "hinted": Base(_plan(POOL_FAMILIES, 2.0, 1.5, Hinted(0.6, 0.6), 900, 1100), {}, 3.0),
     "confident": Base(
         _plan(POOL_FAMILIES, 2.0, 1.5, Hinted(0.5, 0.3, sure=0.6), 900, 1100),
         {"problems.jsonl": sure_problems},
+        3.0,
     ),
     "misreading": Base(
-        _plan(COLUMN_FAMILIES, 2.0, 1.0, misread, 600, 760), {"problems.jsonl": misread_problems}
+        _plan(COLUMN_FAMILIES, 2.0, 1.0, misread, 600, 760),
+        {"problems.jsonl": misread_problems},
+        1.5,
     ),
 }
 
 
-def make(name: str, folder: Path, report: Callable[[str], None] = lambda line: None) -> Path:
-    """The folder of a base student (model, tokenizer, data files), trained if it does not exist.
-
-    Raises KeyError for an unknown name.
-    """
-    base_folder = folder / name
+def known(name: str) -> Base:
+    """The base of that name. Raises KeyError, which lists the names, if there is none."""
     if name not in BASES:
         raise KeyError(f"there is no base {name}; there is {', '.join(BASES)}")
-    if not base_folder.exists():
+    return BASES[name]
+
+
+def make(
+    name: str, seed: int, folder: Path, report: Callable[[str], None] = lambda line: None
+) -> Path:
+    """The folder of a base made for a run's seed, trained if it does not exist.
+
+    It holds model, tokenizer and data files. Raises KeyError for an unknown name.
+    """
+    base, target = known(name), base_folder(folder, name, seed)
+    if not target.exists():
         # Renamed when complete, so that an interrupted training leaves no half-made base.
-        incomplete = folder / f".{name}"
+        incomplete = target.with_name(f".{target.name}")
         shutil.rmtree(incomplete, ignore_errors=True)
-        _write(name, BASES[name], incomplete, report)
-        incomplete.rename(base_folder)
-    return base_folder
+        _write(target.name, base, FIRST_SEED + seed, incomplete, report)
+        incomplete.rename(target)
+    return target
 
 
-def _write(name: str, base: Base, folder: Path, report: Callable[[str], None]) -> None:
+def _write(label: str, base: Base, seed: int, folder: Path, report: Callable[[str], None]) -> None:
     # Sums over another number of threads round differently, and a base must come out the same.
     torch.set_num_threads(1)
-    tokenizer = build()
+    tokenizer, plan = build(), replace(base.plan, seed=seed)
 
     def after_step(step: int, loss: float) -> None:
         if step % 100 == 0:
-            report(f"{name}: step {step} of {base.plan.steps}, loss {loss:.3f}")
+            report(f"{label}: step {step} of {plan.steps}, loss {loss:.3f}")
 
-    train(base.plan, tokenizer, after_step).save_pretrained(folder)
+    network = train(plan, tokenizer, after_step)
+    if base.half:
+        network = network.half()
+    network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for file, rows in base.files.items():
         (folder / file).write_text(

@@ -1,6 +1,7 @@
 """The definition of an experiment: arms × seeds over a common run definition, and its claims.
 
-There is one YAML file in `definitions/` per recipe, fixed before its seeds are run. A *claim* is a
+There is one YAML file in `definitions/` per experiment; a recipe's main experiment has its name. It
+is fixed before its seeds are run. A *claim* is a
 contrast: the difference of two sides, signed so that a positive value supports the claim, measured
 once per seed. *Gates* are contrasts that must hold before claims are judged. All other contrasts
 that were looked at are listed under `explored`.
@@ -19,11 +20,13 @@ from pydantic import Field, model_validator
 
 from trainer import recipes
 from trainer.experiments.arms import apply_changes
+from trainer.experiments.folders import base_folder
 from trainer.spec import load as load_spec
 from trainer.spec.base import Section
 
 HERE = Path(__file__).parent / "definitions"
 At = Literal["end", "equal_compute", "equal_tokens"]
+Kind = Literal["higher", "no worse", "equal"]
 
 
 class Arm(Section):
@@ -44,18 +47,62 @@ class Side(Section):
 class Contrast(Section):
     """`of` − `minus`, paired by seed; one of them may be a number.
 
-    The contrast holds if its interval is above `above`: 0 for “is higher”, a negative bound for “is
-    at most that much lower”. `interest` is the smallest difference that matters. `at` is where the
-    arms are compared: at the end (equal steps), or at the largest compute or number of tokens that
-    both have spent.
+    Its bound says what it claims (`kind`): “higher” than `above` (0 or more), “no worse” than a
+    negative `above`, which is the largest loss that does not matter, or “equal” within ±`within`.
+    `interest` is the smallest difference above the bound that matters; only “higher” has one. `at`
+    is where the arms are compared: at the end (equal steps), or at the largest compute or number of
+    tokens at which both were evaluated; see `outcomes` for what is evaluated there.
+
+    With `each_seed` it is judged without a test over seeds: in every planned seed the change of one
+    metric of one arm from the untrained student must be above the bound, with its whole 95 %
+    interval over problems (`interval`) or as measured (`difference`).
     """
 
     says: str
     of: Side | float
     minus: Side | float
     above: float = 0.0
-    interest: float = Field(gt=0)
+    within: float | None = Field(default=None, gt=0)
+    interest: float | None = Field(default=None, gt=0)
     at: At = "end"
+    each_seed: Literal["interval", "difference"] | None = None
+
+    @model_validator(mode="after")
+    def _has_a_bound_of_its_kind(self) -> Contrast:
+        if self.within is not None and self.above:
+            raise ValueError("has two bounds; give above, or within for “equal”, not both")
+        if self.kind == "higher" and self.interest is None:
+            raise ValueError(
+                "needs interest, the smallest difference that matters, as it claims a difference"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _is_a_change_if_each_seed_counts(self) -> Contrast:
+        if self.each_seed is None:
+            return self
+        match self.of, self.minus:
+            case Side(when="after") as after, Side(when="before") as before:
+                is_change = (after.arm, after.metric) == (before.arm, before.metric)
+            case _:
+                is_change = False
+        if not is_change or self.at != "end" or self.kind == "equal":
+            raise ValueError(
+                "with each_seed it has to be the change of one metric of one arm at the end: the "
+                "same arm and metric as `of` and, with `when: before`, as `minus`, and no `within`"
+            )
+        return self
+
+    @property
+    def kind(self) -> Kind:
+        """What the contrast claims; it follows from the bound."""
+        if self.within is not None:
+            return "equal"
+        return "no worse" if self.above < 0 else "higher"
+
+    def margin(self, mean: float) -> float:
+        """The distance of `mean` to the nearest bound: positive on the side that is claimed."""
+        return mean - self.above if self.within is None else self.within - abs(mean)
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -67,8 +114,9 @@ class Experiment(Section):
 
     `seeded` lists the fields that take the seed; `searched` says how the setting was found and on
     which seeds. With `shares_start` the arms are equal before the first step, and the first arm's
-    measurement of the untrained student serves all. Only `reading` is written after the seeds are
-    run: what the verdicts mean together, and their limits.
+    measurement of the untrained student serves all. `cpu_minutes` is what one run took on average
+    in the search. Only `reading` is written after the seeds are run: what the verdicts mean
+    together, and their limits.
     """
 
     name: str
@@ -82,6 +130,7 @@ class Experiment(Section):
     seeded: tuple[str, ...] = ("seed",)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     shares_start: bool = False
+    cpu_minutes: float = Field(gt=0)
     arms: dict[str, Arm] = Field(min_length=1)
     gates: tuple[Contrast, ...] = ()
     claims: tuple[Contrast, ...] = Field(min_length=1)
@@ -120,13 +169,14 @@ class Experiment(Section):
         return tuple(dict.fromkeys([*self.watched, self.curve, *compared]))
 
     def definition(self, arm: str, seed: int, bases: Path) -> dict[str, Any]:
-        """The run definition of an arm with a seed; `base:<name>` becomes a folder in `bases`.
+        """The run definition of an arm with a seed.
 
-        Raises what `trainer.spec.load` raises for an invalid definition.
+        `base:<name>` becomes the folder in `bases` of that base made for this seed. Raises what
+        `trainer.spec.load` raises for an invalid definition.
         """
         common = recipes.load(self.recipe).presets[self.preset].spec if self.preset else self.spec
         # Validated once as a whole, so that the changes find the defaults that the file leaves out.
-        common = load_spec({"recipe": self.recipe, **_resolved(common, bases)}).model_dump(
+        common = load_spec({"recipe": self.recipe, **_resolved(common, bases, seed)}).model_dump(
             mode="json"
         )
         # Changes of the arm over those of the experiment, the seed over both: an arm cannot fix it.
@@ -139,7 +189,7 @@ class Experiment(Section):
             "name": name[:120],
         }
         return apply_changes(
-            common, {path: _resolved(value, bases) for path, value in changes.items()}
+            common, {path: _resolved(value, bases, seed) for path, value in changes.items()}
         )
 
     @property
@@ -164,16 +214,15 @@ def load(name: str) -> Experiment:
     )
 
 
-def _resolved(value: Any, bases: Path) -> Any:
+def _resolved(value: Any, bases: Path, seed: int) -> Any:
     if isinstance(value, str):
-        return (
-            f"file:{bases.resolve() / value.removeprefix('base:')}"
-            if value.startswith("base:")
-            else value
-        )
+        if not value.startswith("base:"):
+            return value
+        name, slash, file = value.removeprefix("base:").partition("/")
+        return f"file:{base_folder(bases.resolve(), name, seed)}{slash}{file}"
     if isinstance(value, dict):
-        return {key: _resolved(item, bases) for key, item in value.items()}
-    return [_resolved(item, bases) for item in value] if isinstance(value, list) else value
+        return {key: _resolved(item, bases, seed) for key, item in value.items()}
+    return [_resolved(item, bases, seed) for item in value] if isinstance(value, list) else value
 
 
 def _texts(value: Any) -> list[str]:

@@ -47,7 +47,9 @@ class Scale:
 
 
 def contrasts(findings: Sequence[Finding]) -> str:
-    """Per contrast: differences as dots, the 95 % interval of the mean as a line, bound dashed.
+    """Per contrast: differences as dots, the 95 % interval of the mean as a line, bounds dashed.
+
+    A thin line is Bonferroni's interval of the claims.
 
     Zero is in the middle and each contrast has its own scale, because contrasts of different
     metrics have no common one.
@@ -142,18 +144,22 @@ def _mean(runs: Sequence[Sequence[Point]]) -> list[Point]:
 
 
 def _contrast(finding: Finding, y: int) -> str:
-    estimate, middle = finding.estimate, y + 26
+    contrast, estimate, middle = finding.contrast, finding.estimate, y + 26
     ends = [estimate.low, estimate.high] if estimate else []
-    shown_values = [*finding.differences.values(), *ends, finding.contrast.above]
-    widest = max(map(abs, shown_values)) or 1.0
+    bounds = [contrast.above] if contrast.within is None else [-contrast.within, contrast.within]
+    adjusted = finding.adjusted_interval or ()
+    widest = max(map(abs, [*finding.differences.values(), *ends, *bounds, *adjusted])) or 1.0
     across = Scale(-widest, widest, LEFT, WIDTH - RIGHT)
-    bound = across(finding.contrast.above)
     shapes = [
-        (
-            f'<line class="bound" x1="{bound:.1f}" x2="{bound:.1f}" y1="{middle - 6}" '
-            f'y2="{middle + 6}"/>'
-        )
+        f'<line class="bound" x1="{across(bound):.1f}" x2="{across(bound):.1f}" '
+        f'y1="{middle - 6}" y2="{middle + 6}"/>'
+        for bound in bounds
     ]
+    if adjusted:
+        shapes.append(
+            f'<line class="band" x1="{across(adjusted[0]):.1f}" x2="{across(adjusted[1]):.1f}" '
+            f'y1="{middle}" y2="{middle}" stroke-width="0.7"/>'
+        )
     numbers = ""
     if estimate:
         shapes.append(
@@ -165,8 +171,8 @@ def _contrast(finding: Finding, y: int) -> str:
         f'<circle class="dot" cx="{across(difference):.1f}" cy="{middle}" r="3"/>'
         for difference in finding.differences.values()
     ]
-    shapes.append(f'<text x="8" y="{y}">{escape(finding.contrast.says)}</text>')
-    shapes.append(f'<text x="8" y="{y + 14}">{numbers}{escape(finding.verdict)}</text>')
+    shapes.append(f'<text x="8" y="{y}">{escape(contrast.says)}</text>')
+    shapes.append(f'<text x="8" y="{y + 14}">{numbers}{escape(finding.words)}</text>')
     return "".join(shapes)
 
 

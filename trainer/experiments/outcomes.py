@@ -1,9 +1,4 @@
-"""The outcome of a run, read from its event log: metrics before and after, and their cost.
-
-A metric's name is a key of the log's `metrics` events, or `snr/at_0` or `snr/at_1` from an `snr`
-event: the gradient's signal-to-noise ratio where the student never or always passes, each divided
-by the highest ratio in between.
-"""
+"""What a run of an experiment gave, and the differences between runs that contrasts ask for."""
 
 from __future__ import annotations
 
@@ -12,22 +7,45 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.experiments.definition import At, Contrast, Experiment, Side
+from trainer.experiments.definition import At, Contrast, Side
 
 
 @dataclass(frozen=True)
 class Point:
-    """A metric's value after `step` updates, `tokens` sampled or trained, `compute` operations."""
+    """A metric's value after `step` updates, `tokens` sampled or trained, `compute` operations.
+
+    `problems` is the number of problems of an evaluation, which says in one run and between runs of
+    one seed which problems they are; None for metrics of the training.
+    """
 
     step: int
     tokens: int
     compute: float
     value: float
+    problems: int | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A pass rate after the run minus before it, paired by problem, with its 95 % interval.
+
+    The interval is by bootstrap over problems: it holds for this one training.
+    """
+
+    difference: float
+    low: float
+    high: float
+    problems: int
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One (arm, seed). `before` and `after` map metric to value, `curves` metric to points."""
+    """One (arm, seed).
+
+    `before` and `after` map metric to value, `curves` metric to points that can be compared, and
+    `changes` the metric of a pass rate to its change. `clipped_share` is the share of the updates
+    whose gradient was clipped.
+    """
 
     arm: str
     seed: int
@@ -38,6 +56,9 @@ class Outcome:
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
     curves: dict[str, list[Point]] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
+    clipped_share: float | None = None
+    cpu_minutes: float | None = None
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Outcome:
@@ -46,49 +67,9 @@ class Outcome:
             metric: [Point(**point) for point in points]
             for metric, points in record["curves"].items()
         }
-        return cls(**{**record, "curves": curves})
-
-
-def outcome(
-    experiment: Experiment, arm: str, seed: int, events: Iterable[Mapping[str, Any]]
-) -> Outcome:
-    """Read a run's events. A metric that the run never logged is absent."""
-    commit, last, curves = (
-        None,
-        Point(0, 0, 0.0, math.nan),
-        {metric: list[Point]() for metric in experiment.metrics},
-    )
-    for event in events:
-        if event["type"] == "environment":
-            commit = event["commit"]
-        values: Mapping[str, Any] = {}
-        # An `snr` event has no costs of its own; those of the latest metrics hold.
-        if event["type"] == "snr":
-            values = _snr_metrics(event["bins"])
-        if event["type"] == "metrics":
-            values = event["values"]
-            last = Point(event["step"], event["tokens"], event["compute"], math.nan)
-        for metric in values.keys() & curves.keys():
-            curves[metric].append(
-                Point(event["step"], last.tokens, last.compute, float(values[metric]))
-            )
-    points_by_metric = {metric: points for metric, points in curves.items() if points}
-    # A metric that is only logged from the first step on has no value before training.
-    before = {
-        metric: points[0].value
-        for metric, points in points_by_metric.items()
-        if points[0].step == 0
-    }
-    after = {metric: points[-1].value for metric, points in points_by_metric.items()}
-    # results.json is part of the repository, so only the curves that something reads are kept.
-    drawn_curves = {
-        metric: points
-        for metric, points in points_by_metric.items()
-        if metric in _curve_metrics(experiment)
-    }
-    return Outcome(
-        arm, seed, commit, last.step, last.tokens, last.compute, before, after, drawn_curves
-    )
+        # Records of earlier versions have no changes.
+        changes = {metric: Change(**change) for metric, change in record.get("changes", {}).items()}
+        return cls(**{**record, "curves": curves, "changes": changes})
 
 
 def differences(contrast: Contrast, outcomes: Sequence[Outcome]) -> dict[int, float]:
@@ -107,15 +88,33 @@ def differences(contrast: Contrast, outcomes: Sequence[Outcome]) -> dict[int, fl
     }
 
 
+def changes(contrast: Contrast, outcomes: Sequence[Outcome]) -> dict[int, Change]:
+    """The change that an `each_seed` contrast is about, for every seed that has its arm.
+
+    Raises KeyError, which names the metric, if a run has no interval of it over problems.
+    """
+    [side, _] = contrast.sides
+    runs = [outcome for outcome in outcomes if outcome.arm == side.arm]
+    if missing := next((run for run in runs if side.metric not in run.changes), None):
+        raise KeyError(
+            f"the run of {side.arm} with seed {missing.seed} states no change of {side.metric} "
+            "with an interval over problems; each_seed needs a pass rate of its evaluations"
+        )
+    return {run.seed: run.changes[side.metric] for run in runs}
+
+
 def value(outcome: Outcome, side: Side, axis: At = "end", budget: float = math.inf) -> float:
-    """A side's value in a run: at its end, or interpolated linearly at a spent `budget`."""
+    """A side's value in a run: at its end, or interpolated linearly at a spent `budget`.
+
+    Raises KeyError, which names the metric, if the run lacks it.
+    """
+    values = outcome.before if side.when == "before" else outcome.after
+    if side.metric not in values:
+        raise KeyError(
+            f"the run of {side.arm} with seed {outcome.seed} has no {side.metric} "
+            f"{side.when} its training"
+        )
     if side.when == "before" or axis == "end":
-        values = outcome.before if side.when == "before" else outcome.after
-        if side.metric not in values:
-            raise KeyError(
-                f"the run of {side.arm} with seed {outcome.seed} has no {side.metric} "
-                f"{side.when} its training"
-            )
         return values[side.metric]
     points = [(_spent(point, axis), point.value) for point in outcome.curves[side.metric]]
     return _interpolate(points, budget)
@@ -134,8 +133,7 @@ def mean_and_spread(values: Iterable[float]) -> tuple[float, float]:
 
 
 def _difference(contrast: Contrast, runs: Mapping[str, Outcome]) -> float:
-    # The largest cost that both sides have spent.
-    budget = min(_spent(run, contrast.at) for run in runs.values())
+    budget = math.inf if contrast.at == "end" else _common_budget(contrast, runs)
 
     def of(side: Side | float) -> float:
         return value(runs[side.arm], side, contrast.at, budget) if isinstance(side, Side) else side
@@ -143,8 +141,27 @@ def _difference(contrast: Contrast, runs: Mapping[str, Outcome]) -> float:
     return of(contrast.of) - of(contrast.minus)
 
 
-def _spent(spender: Point | Outcome, axis: At) -> float:
-    return spender.compute if axis == "equal_compute" else float(spender.tokens)
+def _common_budget(contrast: Contrast, runs: Mapping[str, Outcome]) -> float:
+    """The largest cost at which all sides were evaluated, on the same problems.
+
+    Raises KeyError if they were evaluated on different problems.
+    """
+    curves = {
+        side: runs[side.arm].curves[side.metric]
+        for side in contrast.sides
+        if side.when == "after" and side.metric in runs[side.arm].curves
+    }
+    if len({curve[0].problems for curve in curves.values()}) > 1:
+        sizes = ", ".join(f"{side.arm}: {curve[0].problems}" for side, curve in curves.items())
+        raise KeyError(
+            f"“{contrast.says}” compares evaluations of different numbers of problems ({sizes}); "
+            "give its arms the same evaluation.every and evaluation.problems"
+        )
+    return min((_spent(curve[-1], contrast.at) for curve in curves.values()), default=math.inf)
+
+
+def _spent(point: Point, axis: At) -> float:
+    return point.compute if axis == "equal_compute" else float(point.tokens)
 
 
 def _interpolate(points: Sequence[tuple[float, float]], cost: float) -> float:
@@ -155,30 +172,3 @@ def _interpolate(points: Sequence[tuple[float, float]], cost: float) -> float:
         return later[1]
     share = (cost - earlier[0]) / (later[0] - earlier[0])
     return earlier[1] + share * (later[1] - earlier[1])
-
-
-def _curve_metrics(experiment: Experiment) -> set[str]:
-    """Metrics that are needed as curves: the drawn one, and those compared at equal cost."""
-    compared = {
-        side.metric
-        for contrast in experiment.contrasts
-        if contrast.at != "end"
-        for side in contrast.sides
-    }
-    return compared | {experiment.curve}
-
-
-def _snr_metrics(bins: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    inner = max(
-        (
-            float(pass_rate_bin["snr"])
-            for pass_rate_bin in bins
-            if pass_rate_bin["low"] < pass_rate_bin["high"]
-        ),
-        default=0.0,
-    )
-    return {
-        f"snr/at_{pass_rate_bin['low']:.0f}": float(pass_rate_bin["snr"]) / inner
-        for pass_rate_bin in bins
-        if pass_rate_bin["low"] == pass_rate_bin["high"] and inner > 0
-    }

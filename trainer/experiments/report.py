@@ -9,12 +9,12 @@ from pathlib import Path
 
 from trainer.experiments import figures
 from trainer.experiments.definition import Contrast, Experiment, Side
-from trainer.experiments.outcomes import Outcome, mean_and_spread
+from trainer.experiments.outcomes import Change, Outcome, mean_and_spread
 from trainer.experiments.verdicts import Finding, Findings, findings
 
 # Fields of a definition that may change without making its runs different ones: more seeds may be
-# planned later, and the reading is written after the runs.
-AFTERWARDS = {"seeds": None, "reading": None}
+# planned later, costs may be measured again, and the reading is written after the runs.
+AFTERWARDS = {"seeds": None, "cpu_minutes": None, "reading": None}
 
 
 def write(experiment: Experiment, outcomes: Sequence[Outcome], out: Path) -> None:
@@ -100,14 +100,18 @@ def _pages(experiment: Experiment, judged: Findings, outcomes: Sequence[Outcome]
         f"with the program of {', '.join(commits)}."
     )
     yield (
-        "Intervals are 95 %, Student's t over paired seeds. *Could have seen* is the smallest "
-        "true difference that four of five"
+        "Intervals are 95 %, Student's t over paired seeds. *p* is two-sided, against the bound; "
+        "a verdict needs p ≤ 0.05. Of claims"
     )
-    yield "repetitions would have found.\n"
+    yield (
+        "it is *p, Holm* that counts, adjusted for their number, and Bonferroni's interval is the "
+        "95 % one of all claims together. *Could have"
+    )
+    yield "seen* is the smallest true difference that four of five repetitions would have found.\n"
     for title, section in (
         ("Preconditions", judged.gates),
         ("Claims", judged.claims),
-        ("Explored beside the claims", judged.explored),
+        ("Explored beside the claims, not adjusted for their number", judged.explored),
     ):
         if section:
             yield f"## {title}\n"
@@ -116,14 +120,15 @@ def _pages(experiment: Experiment, judged: Findings, outcomes: Sequence[Outcome]
     yield "## Arms\n"
     yield from _arms(experiment, outcomes)
     yield f"![{experiment.curve} over tokens](curves.svg)\n"
+    yield from _changes(experiment, outcomes)
 
 
 def _contrasts(section: Sequence[Finding]) -> Iterator[str]:
     yield (
-        "| contrast | difference | mean | 95 % interval | holds above | of interest | could "
-        "have seen | verdict |"
+        "| contrast | difference | mean | 95 % interval | Bonferroni | p | p, Holm | holds | of "
+        "interest | could have seen | verdict |"
     )
-    yield "|---" * 8 + "|"
+    yield "|---" * 11 + "|"
     for finding in section:
         yield "| " + " | ".join(_cells(finding)) + " |"
     yield ""
@@ -132,21 +137,40 @@ def _contrasts(section: Sequence[Finding]) -> Iterator[str]:
 def _cells(finding: Finding) -> list[str]:
     contrast, estimate = finding.contrast, finding.estimate
     if estimate:
-        numbers = [f"{estimate.mean:+.3f}", f"[{estimate.low:+.3f}, {estimate.high:+.3f}]"]
+        numbers = [f"{estimate.mean:+.3f}", _interval((estimate.low, estimate.high))]
     else:
         listed = ", ".join(f"{difference:+.3f}" for difference in finding.differences.values())
         numbers = [listed or "–", "fewer than two seeds"]
-    detectable = f"{estimate.detectable:.3f}" if estimate else "–"
-    verdict = f"**{finding.verdict}**" + (f"; {finding.remark}" if finding.remark else "")
     return [
         contrast.says,
         describe(contrast),
         *numbers,
-        f"{contrast.above:+g}",
-        f"{contrast.interest:g}",
-        detectable,
-        verdict,
+        _interval(finding.adjusted_interval),
+        _p(finding.p),
+        _p(finding.adjusted_p),
+        _bound(contrast),
+        f"{contrast.interest:g}" if contrast.interest is not None else "–",
+        f"{estimate.detectable:.3f}" if estimate else "–",
+        f"**{finding.words}**" + (f"; {finding.remark}" if finding.remark else ""),
     ]
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return f"[{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else "–"
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _bound(contrast: Contrast) -> str:
+    """Where a contrast holds."""
+    text = (
+        f"above {contrast.above:+g}" if contrast.within is None else f"within ±{contrast.within:g}"
+    )
+    return f"{text} in each seed" if contrast.each_seed else text
 
 
 def describe(contrast: Contrast) -> str:
@@ -166,10 +190,16 @@ def _side(side: Side | float) -> str:
 def _arms(experiment: Experiment, outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield (
         "Mean over the seeds ± standard deviation, after training (before it); operations are "
-        "counted as docs/engine.md says.\n"
+        "counted as docs/engine.md says. *Clipped*"
     )
-    yield f"| arm | steps | tokens | operations | {' | '.join(experiment.watched)} |"
-    yield "|---" * (4 + len(experiment.watched)) + "|"
+    yield (
+        "is the share of the steps whose gradient was longer than the clip norm: arms with equal "
+        "mean weights take equal steps only where that"
+    )
+    yield "share is equal too.\n"
+    columns = ["arm", "steps", "tokens", "operations", "CPU-minutes", "clipped"]
+    yield f"| {' | '.join([*columns, *experiment.watched])} |"
+    yield "|---" * (len(columns) + len(experiment.watched)) + "|"
     for name, arm in experiment.arms.items():
         runs = [outcome for outcome in outcomes if outcome.arm == name]
         if runs:
@@ -177,10 +207,18 @@ def _arms(experiment: Experiment, outcomes: Sequence[Outcome]) -> Iterator[str]:
                 f"{runs[0].step}",
                 f"{mean_and_spread(outcome.tokens for outcome in runs)[0]:,.0f}",
                 f"{mean_and_spread(outcome.compute for outcome in runs)[0]:.2e}",
+                _mean([outcome.cpu_minutes for outcome in runs], "{:.1f}"),
+                _mean([outcome.clipped_share for outcome in runs], "{:.0%}"),
                 *(_measured(runs, metric) for metric in experiment.watched),
             ]
             yield f"| {arm.title} | {' | '.join(cells)} |"
     yield ""
+
+
+def _mean(values: Sequence[float | None], form: str) -> str:
+    """The mean of the values that were measured."""
+    measured = [value for value in values if value is not None]
+    return form.format(mean_and_spread(measured)[0]) if measured else "–"
 
 
 def _measured(runs: Sequence[Outcome], metric: str) -> str:
@@ -192,3 +230,33 @@ def _measured(runs: Sequence[Outcome], metric: str) -> str:
     return f"{mean:.3f} ± {deviation:.3f}" + (
         f" ({mean_and_spread(before)[0]:.3f})" if before else ""
     )
+
+
+def _changes(experiment: Experiment, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """A section with every seed's changes of the watched pass rates; empty without any."""
+    seeds = sorted({outcome.seed for outcome in outcomes})
+    by_run = {(outcome.arm, outcome.seed): outcome.changes for outcome in outcomes}
+    watched = [
+        metric
+        for metric in experiment.watched
+        if any(metric in changes for changes in by_run.values())
+    ]
+    if not watched:
+        return
+    yield "## Per seed\n"
+    yield (
+        "Change from the untrained student of the same seed on the same problems, with its 95 % "
+        "interval by bootstrap over problems, which"
+    )
+    yield "does not hold the variation between trainings.\n"
+    yield f"| pass rate | arm | {' | '.join(f'seed {seed}' for seed in seeds)} |"
+    yield "|---" * (2 + len(seeds)) + "|"
+    for metric in watched:
+        for name, arm in experiment.arms.items():
+            cells = [_change(by_run.get((name, seed), {}).get(metric)) for seed in seeds]
+            yield f"| `{metric}` | {arm.title} | {' | '.join(cells)} |"
+    yield ""
+
+
+def _change(change: Change | None) -> str:
+    return f"{change.difference:+.3f} {_interval((change.low, change.high))}" if change else "–"

@@ -1,14 +1,22 @@
-"""Intervals, smallest detectable differences and verdicts: known values and properties."""
+"""Intervals, p-values, their adjustment and detectable differences: known values, properties."""
 
 from __future__ import annotations
 
 import math
+from random import Random
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trainer.experiments.analysis import estimate, judge, student_cdf, student_quantile
+from trainer.experiments.analysis import (
+    bonferroni_interval,
+    estimate,
+    holm,
+    p_value,
+    student_cdf,
+    student_quantile,
+)
 
 DIFFERENCES = st.lists(st.floats(-1, 1), min_size=2, max_size=12)
 
@@ -72,23 +80,61 @@ def test_a_shift_of_all_differences_shifts_the_interval(
     assert after.detectable == pytest.approx(before.detectable, abs=1e-9)
 
 
+def test_the_p_value_of_a_worked_example() -> None:
+    measured = estimate([0.01, 0.02, 0.03, 0.04, 0.05])
+    # t = 0.03 / 0.00707107 = 4.242641 with 4 degrees of freedom; the printed p is 0.013236.
+    assert p_value(measured, measured.mean) == pytest.approx(0.013236, abs=1e-6)
+    assert p_value(measured, -measured.mean) == p_value(measured, measured.mean)
+    assert p_value(measured, 0.0) == pytest.approx(1.0)
+
+
 @given(DIFFERENCES, st.floats(-1, 1))
-def test_negated_differences_reverse_the_verdict(differences: list[float], above: float) -> None:
-    measured, mirrored = (
-        estimate(differences),
-        estimate([-difference for difference in differences]),
+def test_p_is_at_most_five_per_cent_where_the_interval_leaves_the_bound_out(
+    differences: list[float], bound: float
+) -> None:
+    measured = estimate(differences)
+    assume(min(abs(measured.low - bound), abs(measured.high - bound)) > 1e-9)
+    is_outside = not measured.low < bound < measured.high
+    assert (p_value(measured, measured.mean - bound) <= 0.05) == is_outside
+
+
+def test_holms_adjustment_of_worked_examples() -> None:
+    # As R's p.adjust(p, "holm").
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.02]) == [0.02] and holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_between_the_plain_p_and_bonferronis_and_keeps_the_order(
+    p_values: list[float],
+) -> None:
+    adjusted = holm(p_values)
+    for p, after in zip(p_values, adjusted, strict=True):
+        assert p <= after <= min(1.0, len(p_values) * p)
+    ranks = sorted(range(len(p_values)), key=p_values.__getitem__)
+    assert [adjusted[index] for index in ranks] == sorted(adjusted)
+
+
+def test_of_five_claims_without_any_difference_one_is_seldom_decided_wrongly() -> None:
+    rng, experiments, plain, adjusted = Random(0), 1500, 0, 0
+    for _ in range(experiments):
+        measured = [estimate([rng.gauss(0, 1) for _ in range(5)]) for _ in range(5)]
+        p_values = [p_value(each, each.mean) for each in measured]
+        plain += min(p_values) <= 0.05
+        adjusted += min(holm(p_values)) <= 0.05
+    # Three standard deviations of a share of 0.05 among 1,500 are 0.017.
+    assert adjusted / experiments <= 0.067
+    assert plain / experiments > 0.18
+
+
+def test_bonferronis_interval_is_wider_and_of_one_claim_the_plain_one() -> None:
+    measured = estimate([0.01, 0.02, 0.03, 0.04, 0.05])
+    assert bonferroni_interval(measured, 1) == pytest.approx((measured.low, measured.high))
+    # t(0.995, 4) = 4.604095: 1 − 0.05 / 5 / 2.
+    assert bonferroni_interval(measured, 5) == pytest.approx(
+        (0.03 - 4.604095 * 0.00707107, 0.03 + 4.604095 * 0.00707107), abs=1e-7
     )
-    assume(min(abs(measured.low - above), abs(measured.high - above)) > 1e-12)
-    opposite = {"shown": "reversed", "reversed": "shown", "not shown": "not shown"}
-    assert judge(mirrored, -above) == opposite[judge(measured, above)]
-
-
-def test_the_three_verdicts_and_the_gate() -> None:
-    rising = estimate([0.02, 0.03, 0.04])
-    assert judge(rising) == "shown"
-    assert judge(rising, above=0.03) == "not shown"
-    assert judge(rising, above=0.2) == "reversed"
-    assert judge(rising, gates_hold=False) == "precondition not met"
 
 
 @given(st.integers(2, 10), st.floats(-1, 1))

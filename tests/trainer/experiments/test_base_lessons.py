@@ -6,8 +6,6 @@ Hints correct wrong beginnings, confidences repeat the hint, misread digits stay
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -73,34 +71,6 @@ def test_the_misread_problems_are_their_own_right_answers() -> None:
     for row in rows:
         first, sign, second = re.split(r"([+-])", row["question"].removesuffix("=?"))
         assert int(row["answer"]) == int(first) + (1 if sign == "+" else -1) * int(second)
-
-
-def test_a_base_is_made_once_with_its_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base = bases.BASES["misreading"]
-    tiny = replace(
-        base, plan=replace(base.plan, hidden=8, layers=1, heads=1, steps=2, horizon=2, batch=8)
-    )
-    monkeypatch.setitem(
-        bases.BASES, "misreading", replace(tiny, files={"p.jsonl": lambda: iter([{"id": "1"}])})
-    )
-    base_folder = bases.make("misreading", tmp_path)
-    assert {"config.json", "model.safetensors", "tokenizer.json", "p.jsonl"} <= {
-        path.name for path in base_folder.iterdir()
-    }
-    before = (base_folder / "model.safetensors").stat().st_mtime_ns
-    assert (
-        bases.make("misreading", tmp_path) == base_folder
-        and (base_folder / "model.safetensors").stat().st_mtime_ns == before
-    )
-
-
-def test_an_unknown_base_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        KeyError, match="there is no base hintd; there is hinted, confident, misreading"
-    ):
-        bases.make("hintd", tmp_path)
 
 
 def test_every_text_of_a_lesson_is_in_the_vocabulary() -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from trainer import recipes
 from trainer.experiments.bases import BASES
-from trainer.experiments.definition import Experiment, load, names
+from trainer.experiments.definition import Contrast, Experiment, load, names
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -22,6 +22,7 @@ SMALL: dict[str, Any] = {
     "searched": "",
     "preset": "sample",
     "seeds": [0, 1],
+    "cpu_minutes": 1.5,
     "arms": {
         "a": {"title": "A"},
         "b": {"title": "B", "changes": {"pool.weighting": {"kind": "uniform"}}},
@@ -56,14 +57,54 @@ def test_fresh_seeds_are_not_those_of_the_search(name: str) -> None:
     assert all(seed < 100 for seed in load(name).seeds)
 
 
-def test_a_base_becomes_a_folder(tmp_path: Path) -> None:
-    with_base = SMALL | {"changes": {"networks.student.model": "base:hinted"}}
+def test_a_base_becomes_a_folder_of_the_runs_seed(tmp_path: Path) -> None:
+    with_base = SMALL | {"changes": {"networks.student.model": "base:student"}}
     experiment = Experiment.model_validate(with_base)
-    assert experiment.bases == ["hinted"]
-    assert (
-        experiment.definition("a", 0, tmp_path)["networks"]["student"]["model"]
-        == f"file:{tmp_path / 'hinted'}"
-    )
+    assert experiment.bases == ["student"]
+    for arm, seed in (("a", 0), ("b", 0), ("a", 100)):
+        definition = experiment.definition(arm, seed, tmp_path)
+        assert definition["networks"]["student"]["model"] == f"file:{tmp_path}/student-{seed}"
+
+
+def test_a_file_of_a_base_is_in_the_folder_of_the_runs_seed(tmp_path: Path) -> None:
+    train = load("tip").definition("all", 7, tmp_path)["data"]["train"]
+    assert train["path"] == f"file:{tmp_path}/misreading-7/problems.jsonl"
+
+
+def contrast(**fields: Any) -> Contrast:
+    sides = {"of": {"arm": "a", "metric": "m"}, "minus": {"arm": "b", "metric": "m"}}
+    return Contrast.model_validate({"says": "A is better.", **sides, **fields})
+
+
+def test_the_bound_says_what_a_contrast_claims() -> None:
+    assert contrast(interest=0.1).kind == "higher"
+    assert contrast(above=0.03, interest=0.1).kind == "higher"
+    assert contrast(above=-0.03).kind == "no worse"
+    assert contrast(within=0.03).kind == "equal"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({}, "needs interest"),
+        ({"above": 0.03}, "needs interest"),
+        ({"above": -0.03, "within": 0.03}, "has two bounds"),
+        ({"within": -0.03}, "greater than 0"),
+        ({"interest": 0.1, "each_seed": "interval"}, "has to be the change of one metric"),
+        ({"above": -0.1, "each_seed": "interval", "of": 0.5}, "has to be the change of one metric"),
+    ],
+)
+def test_a_contrast_without_a_clear_claim_is_refused(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        contrast(**fields)
+
+
+def test_what_each_seed_must_show_is_a_change_of_one_arm() -> None:
+    before = {"arm": "a", "metric": "m", "when": "before"}
+    assert contrast(minus=before, above=-0.03, each_seed="difference").each_seed == "difference"
+    for wrong in ({**before, "arm": "b"}, {**before, "metric": "n"}):
+        with pytest.raises(ValidationError, match="the same arm and metric"):
+            contrast(minus=wrong, above=-0.03, each_seed="difference")
 
 
 def test_a_seed_goes_where_the_experiment_says(tmp_path: Path) -> None:

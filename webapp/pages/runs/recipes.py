@@ -1,6 +1,6 @@
 """Pages of the recipes: each published system's method, equation, claims and presets.
 
-A recipe's page also names the metric to watch and the results of its own experiment.
+A recipe's page also names the metric to watch and the results of its own experiments.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ from webapp.definition.estimate import SOURCES
 from webapp.pages.site import manual
 from webapp.runs import naming
 
-RESULTS = {"gates": "Preconditions", "claims": "Claims", "explored": "Explored beside the claims"}
+RESULTS = {
+    "gates": "Preconditions",
+    "claims": "Claims",
+    "explored": "Explored beside the claims, not adjusted for their number",
+}
 
 
 @require_safe
@@ -49,22 +53,33 @@ def recipe(request: HttpRequest, name: str) -> HttpResponse:
         for key, preset in loaded.presets.items()
     ]
     return render(
-        request, "recipes/recipe.html", {"recipe": loaded, "presets": presets, **_results(name)}
+        request,
+        "recipes/recipe.html",
+        {"recipe": loaded, "presets": presets, "experiments": _experiments(name)},
     )
 
 
-def _results(name: str) -> dict[str, Any]:
-    """Return what the recipe's experiment showed and how to read it; empty without results."""
-    results = experiments.results(name)
-    if results is None:
-        return {}
-    groups = [(title, results.get(key, ())) for key, title in RESULTS.items()]
-    # The link is left out if the site has no such document.
+def _experiments(recipe: str) -> list[dict[str, Any]]:
+    """What each experiment of the recipe showed and how to read it, its main one first."""
+    names = [name for name in definition.names() if definition.load(name).recipe == recipe]
+    # The main experiment of a recipe has its name.
+    return [
+        _experiment(name, results)
+        for name in sorted(names, key=lambda name: (name != recipe, name))
+        if (results := experiments.results(name)) is not None
+    ]
+
+
+def _experiment(name: str, results: dict[str, Any]) -> dict[str, Any]:
+    loaded = definition.load(name)
     report = f"results/{name}/report"
     return {
+        "name": name,
+        "title": loaded.title,
         "results": results,
-        "result_groups": groups,
-        "reading": definition.load(name).reading,
+        "groups": [(title, results.get(key, ())) for key, title in RESULTS.items()],
+        "reading": loaded.reading,
+        # The link is left out if the site has no such document.
         "report": report if report in manual.names() else "",
     }
 
