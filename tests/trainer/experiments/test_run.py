@@ -39,7 +39,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
 
     def execute(definition: Mapping[str, Any], folder: Path, base: Path | None = None) -> None:
         if not (folder / processes.FILE).is_file():
-            trace.append((folder.name, base and base.name))
+            trace.append((folder.name, base.name if base else None))
             complete(folder, 3.0)
 
     monkeypatch.setattr(run, "execute", execute)
