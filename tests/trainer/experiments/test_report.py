@@ -115,7 +115,7 @@ def test_a_report_lists_both_intervals_and_both_p_values_of_claims_only(tmp_path
     )
     page = (tmp_path / "small" / "report.md").read_text()
     first, second, explored = (line for line in page.splitlines() if line.startswith("| A is"))
-    assert "| [+0.075, +0.125] | [+0.064, +0.136] | 0.003 | 0.004 | above +0 | 0.1 |" in first
+    assert "| [+0.075, +0.125] | [+0.064, +0.136] | 0.003 | 0.004 | above 0 | 0.1 |" in first
     assert "| 0.002 | 0.004 | above -0.03 | – |" in second
     assert "**no worse than the bound: shown**" in second
     assert "| [+0.075, +0.125] | – | 0.003 | – |" in explored
