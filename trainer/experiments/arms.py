@@ -56,7 +56,7 @@ def execute(
             command = ["resume", str(folder), "--from", str(start)]
         else:
             command = ["run", str(folder / "spec.json"), "--dir", str(folder)]
-        if exit_code := run_and_record(["trainer", *command, "--attempt", "1"], folder):
+        if exit_code := run_and_record(["-m", "trainer", *command, "--attempt", "1"], folder):
             raise RuntimeError(
                 f"the run in {folder} ended with code {exit_code}; "
                 "the last lines of its log give the reason"

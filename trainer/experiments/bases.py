@@ -92,16 +92,16 @@ def _row(problem: Problem) -> dict[str, str]:
 BASES = {
     # The built-in student with other seeds.
     "student": Base(PLANS["student"], {}, cpu_minutes=2.3, half=True),
-    "hinted": Base(_plan(POOL_FAMILIES, 2.0, 1.5, Hinted(0.6, 0.6), 900, 1100), {}, 3.0),
+    "hinted": Base(_plan(POOL_FAMILIES, 2.0, 1.5, Hinted(0.6, 0.6), 900, 1100), {}, 3.3),
     "confident": Base(
         _plan(POOL_FAMILIES, 2.0, 1.5, Hinted(0.5, 0.3, sure=0.6), 900, 1100),
         {"problems.jsonl": sure_problems},
-        3.0,
+        3.3,
     ),
     "misreading": Base(
         _plan(COLUMN_FAMILIES, 2.0, 1.0, misread, 600, 760),
         {"problems.jsonl": misread_problems},
-        1.5,
+        1.7,
     ),
 }
 

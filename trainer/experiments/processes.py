@@ -12,14 +12,14 @@ from pathlib import Path
 FILE = "cpu.json"
 
 
-def run_and_record(module: Sequence[str], folder: Path) -> int:
-    """Run `python -m <module …>`; return its exit code.
+def run_and_record(arguments: Sequence[str], folder: Path) -> int:
+    """Run this Python with `arguments`; return its exit code.
 
     If it ends well, write its CPU time to `folder`, which it may have made itself.
     """
     # One thread each: a result must not depend on how many run at a time.
     process = subprocess.Popen(
-        [sys.executable, "-m", *module], env={**os.environ, "OMP_NUM_THREADS": "1"}
+        [sys.executable, *arguments], env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     # Of this process and what it waited for; RUSAGE_CHILDREN would add those of other threads.
     _, status, usage = os.wait4(process.pid, 0)

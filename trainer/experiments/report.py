@@ -168,7 +168,7 @@ def _p(p: float | None) -> str:
 def _bound(contrast: Contrast) -> str:
     """Where a contrast holds."""
     text = (
-        f"above {contrast.above:+g}" if contrast.within is None else f"within ±{contrast.within:g}"
+        f"above {contrast.above:g}" if contrast.within is None else f"within ±{contrast.within:g}"
     )
     return f"{text} in each seed" if contrast.each_seed else text
 

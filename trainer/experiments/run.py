@@ -79,7 +79,16 @@ def _make_base(name: str, seed: int, bases: Path, report: Report) -> None:
         return
     report(f"base student {name}, seed {seed}")
     # A process of its own: torch's generator, which its training draws from, is one per process.
-    command = ["trainer.experiments", "base", name, "--seed", str(seed), "--dir", str(bases.parent)]
+    command = [
+        "-m",
+        "trainer.experiments",
+        "base",
+        name,
+        "--seed",
+        str(seed),
+        "--dir",
+        str(bases.parent),
+    ]
     if exit_code := run_and_record(command, target):
         raise RuntimeError(f"the training of the base student in {target} ended with {exit_code}")
 

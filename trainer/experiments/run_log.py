@@ -106,16 +106,19 @@ def _rates(event: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _changes(log: Sequence[Mapping[str, Any]]) -> dict[str, Change]:
     """The changes that the last evaluations state, by metric."""
     return {
-        metric: Change(
-            rate["difference"]["pass_rate"],
-            *rate["difference"]["interval"],
-            rate["n"] if "n" in rate else rate["problems"],
-        )
+        metric: _change(rate)
         for event in log
         if event["type"] == "evaluation" and event["when"] == "after"
         for metric, rate in _rates(event)
         if rate.get("difference")
     }
+
+
+def _change(rate: Mapping[str, Any]) -> Change:
+    low, high = rate["difference"]["interval"]
+    # A group has its own number of problems.
+    problems = rate["n"] if "n" in rate else rate["problems"]
+    return Change(rate["difference"]["pass_rate"], low, high, problems)
 
 
 def _starts(log: Sequence[Mapping[str, Any]], metric: str) -> dict[int, float]:
@@ -134,7 +137,7 @@ def _of_one_set(points: Sequence[Point], starts: Mapping[int, float]) -> list[Po
     count_by_set = Counter(point.problems for point in points)
     problems = max(count_by_set, key=lambda size: (count_by_set[size], size or 0))
     curve = [point for point in points if point.problems == problems]
-    if curve[0].step and points[0].step == 0 and problems in starts:
+    if curve[0].step and points[0].step == 0 and problems is not None and problems in starts:
         curve.insert(0, replace(points[0], value=starts[problems], problems=problems))
     return curve
 

@@ -191,11 +191,12 @@ def _side_of_bound(contrast: Contrast, change: Change) -> int:
 
 
 def _shown(contrast: Contrast, mean: float) -> Verdict:
-    interest = contrast.interest
     # What matters of “no worse” and “equal” is their bound.
-    if contrast.kind == "higher" and interest is not None and mean < contrast.above + interest:
-        return "shown, smaller than of interest"
-    return "shown"
+    if contrast.kind != "higher" or contrast.interest is None:
+        return "shown"
+    # Rounded, because a mean of exactly what is of interest is not smaller and sums are not exact.
+    is_smaller = round(mean - contrast.above - contrast.interest, 9) < 0
+    return "shown, smaller than of interest" if is_smaller else "shown"
 
 
 def _about(contrast: Contrast) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,11 +14,13 @@ import pytest
 
 from tests.trainer.experiments.test_definition import SMALL
 from trainer.events import EventLog
+from trainer.experiments import RESULTS
 from trainer.experiments.definition import Contrast, Experiment, Side
-from trainer.experiments.outcomes import Outcome, differences, outcome, value
+from trainer.experiments.folders import run_folder
+from trainer.experiments.outcomes import Change, Outcome, differences, value
 from trainer.experiments.report import earlier_outcomes, merge_outcomes, write
-from trainer.experiments.run import folder_of, outcomes
-from trainer.experiments.verdicts import findings
+from trainer.experiments.run import outcomes
+from trainer.experiments.run_log import outcome
 
 EXPERIMENT = Experiment.model_validate(SMALL)
 GAIN = {"a": 0.2, "b": 0.1}
@@ -52,32 +55,6 @@ def pair(seed: int, noise: float = 0.0) -> list[Outcome]:
     ]
 
 
-def test_a_run_is_read_from_its_log() -> None:
-    outcome = measured("a", 0, [(0, 0, 0.3), (5, 50, 0.4), (10, 100, 0.5)])
-    assert (outcome.commit, outcome.step, outcome.tokens, outcome.compute) == (
-        "c0ffee",
-        10,
-        100,
-        10.0,
-    )
-    assert (outcome.before, outcome.after) == ({"m": 0.3}, {"m": 0.5})
-
-
-def test_the_ends_of_the_snr_are_shares_of_the_peak_between() -> None:
-    edges = [(0.0, 0.0, 0.1), (0.0, 0.5, 0.2), (0.5, 1.0, 0.4), (1.0, 1.0, 0.3)]
-    event = {
-        "type": "snr",
-        "step": 0,
-        "bins": [{"low": low, "high": high, "snr": snr} for low, high, snr in edges],
-    }
-    claim = SMALL["claims"][0] | {"of": 0.5, "minus": {"arm": "a", "metric": "snr/at_0"}}
-    experiment = Experiment.model_validate(SMALL | {"claims": [claim], "watched": ["snr/at_1"]})
-    assert outcome(experiment, "a", 0, [event]).after == {
-        "snr/at_0": 0.25,
-        "snr/at_1": pytest.approx(0.75),
-    }
-
-
 def test_differences_pair_the_seeds_that_both_arms_have() -> None:
     contrast = EXPERIMENT.claims[0]
     assert differences(contrast, [*pair(0), *pair(1), pair(2)[0]]) == {
@@ -107,33 +84,6 @@ def test_a_metric_that_was_not_measured_is_named() -> None:
         differences(contrast, pair(0))
 
 
-def test_a_gate_that_does_not_hold_silences_the_claims() -> None:
-    gate = {
-        "says": "m rises by a half.",
-        "of": {"arm": "a", "metric": "m"},
-        "minus": 0.9,
-        "interest": 0.1,
-    }
-    gated = Experiment.model_validate(SMALL | {"gates": [gate]})
-    runs = [*pair(0), *pair(1, 0.01), *pair(2, -0.01)]
-    assert findings(EXPERIMENT, runs).claims[0].verdict == "shown"
-    assert findings(gated, runs).claims[0].verdict == "precondition not met"
-    assert findings(EXPERIMENT, pair(0)).claims[0].verdict == "not shown"
-
-
-def test_a_difference_can_be_shown_and_still_be_too_small_to_matter() -> None:
-    claims_by_interest = tuple(
-        EXPERIMENT.claims[0].model_copy(update={"interest": interest}) for interest in (0.2, 0.05)
-    )
-    claims = findings(
-        EXPERIMENT.model_copy(update={"claims": claims_by_interest}), [*pair(0), *pair(1)]
-    ).claims
-    assert [(claim.verdict, claim.remark) for claim in claims] == [
-        ("shown", "a difference of 0.2 is ruled out"),
-        ("shown", ""),
-    ]
-
-
 def test_the_report_says_what_the_numbers_are(tmp_path: Path) -> None:
     write(EXPERIMENT, [*pair(0), *pair(1, 0.01), *pair(2, -0.01)], tmp_path)
     record = json.loads((tmp_path / "small" / "results.json").read_text())
@@ -144,7 +94,67 @@ def test_the_report_says_what_the_numbers_are(tmp_path: Path) -> None:
     ) == pytest.approx([0.1] * 3)
     page = (tmp_path / "small" / "report.md").read_text()
     assert "| A is better. | a `m` − b `m` | +0.100 |" in page and record["command"] in page
-    assert "| A | 10 | 100 | 1.00e+01 | 0.500 ± 0.010 (0.300) |" in page
+    assert "| A | 10 | 100 | 1.00e+01 | – | – | 0.500 ± 0.010 (0.300) |" in page
+
+
+def test_a_report_lists_both_intervals_and_both_p_values_of_claims_only(tmp_path: Path) -> None:
+    claim = SMALL["claims"][0]
+    no_worse = {key: claim[key] for key in ("says", "of", "minus")} | {"above": -0.03}
+    experiment = Experiment.model_validate(
+        SMALL | {"claims": [claim, no_worse], "explored": [claim]}
+    )
+    # Differences 0.09, 0.1 and 0.11: t = 0.1 / 0.0057735 = 17.32 with two degrees of freedom.
+    write(
+        experiment,
+        [
+            measured(arm, seed, [(0, 0, 0.3), (10, 100, 0.3 + gain)])
+            for seed, gains in enumerate(((0.09, 0.0), (0.1, 0.0), (0.11, 0.0)))
+            for arm, gain in zip("ab", gains, strict=True)
+        ],
+        tmp_path,
+    )
+    page = (tmp_path / "small" / "report.md").read_text()
+    first, second, explored = (line for line in page.splitlines() if line.startswith("| A is"))
+    assert "| [+0.075, +0.125] | [+0.064, +0.136] | 0.003 | 0.004 | above 0 | 0.1 |" in first
+    assert "| 0.002 | 0.004 | above -0.03 | – |" in second
+    assert "**no worse than the bound: shown**" in second
+    assert "| [+0.075, +0.125] | – | 0.003 | – |" in explored
+    assert "## Explored beside the claims, not adjusted for their number" in page
+    record = json.loads((tmp_path / "small" / "results.json").read_text())
+    assert record["claims"][1]["words"] == "no worse than the bound: shown"
+    assert record["claims"][0]["adjusted_interval"] == pytest.approx([0.0642, 0.1358], abs=1e-4)
+    assert record["explored"][0]["adjusted_p"] is None
+
+
+def test_a_report_lists_the_change_of_every_seed_and_what_clipping_and_time_were(
+    tmp_path: Path,
+) -> None:
+    runs = [
+        replace(
+            run,
+            changes={"m": Change(0.1 * run.seed, -0.01, 0.2, 300)},
+            clipped_share=0.25 * (1 + run.seed),
+            cpu_minutes=1.0 + run.seed,
+        )
+        for run in (*pair(0), *pair(1))
+    ]
+    write(EXPERIMENT, runs, tmp_path)
+    page = (tmp_path / "small" / "report.md").read_text()
+    assert "| `m` | A | +0.000 [-0.010, +0.200] | +0.100 [-0.010, +0.200] |" in page
+    assert "| A | 10 | 100 | 1.00e+01 | 1.5 | 38% |" in page
+    assert earlier_outcomes(EXPERIMENT, tmp_path) == runs
+    write(EXPERIMENT, [*pair(0), *pair(1)], tmp_path)
+    assert "## Per seed" not in (tmp_path / "small" / "report.md").read_text()
+
+
+def test_a_record_of_an_earlier_version_is_still_an_outcome() -> None:
+    record = json.loads((RESULTS / "opsd" / "results.json").read_text())["runs"][0]
+    for added in ("changes", "clipped_share", "cpu_minutes"):
+        record.pop(added, None)
+    for point in record["curves"]["eval/pass_rate"]:
+        point.pop("problems", None)
+    run = Outcome.of_record(record)
+    assert (run.changes, run.clipped_share, run.cpu_minutes) == ({}, None, None)
 
 
 def test_a_report_says_which_of_the_planned_seeds_were_carried_out(tmp_path: Path) -> None:
@@ -169,7 +179,8 @@ def test_arms_that_share_their_start_share_what_was_measured_there(tmp_path: Pat
     for arm, curve in {"a": [(0, 0, 0.3), (10, 100, 0.5)], "b": [(10, 100, 0.4)]}.items():
         with closing(
             EventLog(
-                folder_of(experiment, tmp_path, arm, 0) / "attempts" / "1" / "events", attempt=1
+                run_folder(tmp_path, experiment.name, arm, 0) / "attempts" / "1" / "events",
+                attempt=1,
             )
         ) as log:
             for event in events(curve):
@@ -185,7 +196,8 @@ def test_seeds_of_the_search_are_no_part_of_the_results(tmp_path: Path) -> None:
     for seed in (0, 100):
         with closing(
             EventLog(
-                folder_of(EXPERIMENT, tmp_path, "a", seed) / "attempts" / "1" / "events", attempt=1
+                run_folder(tmp_path, EXPERIMENT.name, "a", seed) / "attempts" / "1" / "events",
+                attempt=1,
             )
         ) as log:
             log.emit("end", outcome="completed", reason="All steps are done.", remedy="")
