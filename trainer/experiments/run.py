@@ -33,7 +33,7 @@ def run(
     """Execute the runs that are missing, those of `jobs` seeds at a time.
 
     Reports the estimated CPU time before and the actual one after. Raises RuntimeError if a run
-    does not complete.
+    does not complete, and what `trainer.spec.load` raises if an arm's definition is invalid.
     """
     seeds = list(dict.fromkeys(seeds))
     # The first arm first, because the others may start from its step 0.
@@ -41,6 +41,10 @@ def run(
     arms = [
         arm for arm in experiment.arms if arm in arms or (experiment.shares_start and arm == first)
     ]
+    # Before any base is trained, so that an invalid definition costs no minutes.
+    for seed in seeds:
+        for arm in arms:
+            experiment.definition(arm, seed, bases_folder(folder))
     estimated = remaining(experiment, folder, seeds, arms)
     report(f"{experiment.name}: {estimated.describe()}")
     spent_before = spent(experiment, folder, seeds, arms)

@@ -120,6 +120,16 @@ def test_a_run_that_fails_ends_the_experiment(
     assert started[0] == "a-0" and set(started) <= {"a-0", "a-1"}
 
 
+def test_an_invalid_definition_is_refused_before_anything_is_run(
+    tmp_path: Path, executed: list[tuple[str, str | None]]
+) -> None:
+    arms = SMALL["arms"] | {"b": {"title": "B", "changes": {"pool.weihgting": 1}}}
+    experiment = Experiment.model_validate(SMALL | {"arms": arms})
+    with pytest.raises(ValueError, match="weihgting"):
+        run.run(experiment, tmp_path, [0], ["a", "b"], lambda line: None)
+    assert executed == []
+
+
 def test_a_process_leaves_its_cpu_time_and_has_one_thread(tmp_path: Path) -> None:
     module = tmp_path / "burn.py"
     module.write_text(
