@@ -19,12 +19,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from trainer.experiments.definition import Experiment
 from trainer.experiments.outcomes import Change, Outcome, Point
 
-CLIPPED = "optimiser/clipped"
 # Prefix of the metrics of an evaluation, by its role.
 PREFIXES = {"evaluation": "eval", "retained": "retained"}
 
@@ -41,7 +41,6 @@ def outcome(
     points = _points(log)
     costs = [event for event in log if event["type"] == "metrics"]
     commits = [event["commit"] for event in log if event["type"] == "environment"]
-    clipped = [float(event["values"][CLIPPED]) for event in costs if CLIPPED in event["values"]]
     metrics = [metric for metric in experiment.metrics if metric in points]
     return Outcome(
         arm,
@@ -66,9 +65,22 @@ def outcome(
             for metric, change in _changes(log).items()
             if metric in experiment.metrics
         },
-        clipped_share=math.fsum(clipped) / len(clipped) if clipped else None,
+        clipped_share=_clipped_share(costs, experiment.definition(arm, seed, Path())),
         cpu_minutes=cpu_minutes,
     )
+
+
+def _clipped_share(
+    costs: Sequence[Mapping[str, Any]], definition: Mapping[str, Any]
+) -> float | None:
+    """The share of the updates whose gradient was longer than its stage's clip norm."""
+    limits = {stage["name"]: stage["optimiser"]["clip_norm"] for stage in definition["stages"]}
+    clipped = [
+        event["values"]["grad_norm"] > limits[event["stage"]]
+        for event in costs
+        if "grad_norm" in event["values"]
+    ]
+    return sum(clipped) / len(clipped) if clipped else None
 
 
 def _points(log: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:

@@ -48,6 +48,7 @@ def metrics(step: int, values: dict[str, float]) -> dict[str, Any]:
     tokens = 5 + 10 * step
     return {
         "type": "metrics",
+        "stage": "reverse",
         "step": step,
         "tokens": tokens,
         "compute": tokens / 10,
@@ -164,8 +165,10 @@ def test_the_changes_are_those_of_the_last_evaluation() -> None:
     }
 
 
-def test_the_clipped_share_is_that_of_all_steps() -> None:
-    steps = [metrics(step, {"optimiser/clipped": float(step > 3)}) for step in range(1, 5)]
+def test_the_clipped_share_is_that_of_updates_with_a_gradient_above_the_limit() -> None:
+    # The preset's limit is 1, and a gradient of just that length is not changed.
+    norms = (0.5, 1.0, 1.5, 0.2)
+    steps = [metrics(step, {"grad_norm": norm}) for step, norm in enumerate(norms, 1)]
     assert read("a", steps).clipped_share == 0.25
     assert read("a", [metrics(1, {"m": 1.0})]).clipped_share is None
 
