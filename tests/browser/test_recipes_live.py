@@ -23,7 +23,7 @@ SMALL = {
 }
 STAGE = {"problems_per_step": "4", "until.steps": "4", "optimiser.warmup_steps": "0"}
 PANELS = [
-    ("paced", "sample", "frontier/", "[data-heat] svg"),
+    ("paced", "small", "frontier/", "[data-heat] svg"),
     ("opsd", "small", "privileged/", "#privileged .rates circle"),
     ("tip", "small", "tokens/", ".region-map .cell"),
     ("caopd", "small", "calibration/", ".reliability .bar"),

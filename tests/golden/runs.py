@@ -22,8 +22,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 TRAINER = (sys.executable, "-m", "trainer")
 
-CPU_PRESETS = {"paced": "sample"}
-DEFAULT_PRESET = "small"
+PRESET = "small"
 STEPS = 20
 EVALUATE_EVERY = 8  # at steps 8 and 16: of two equal stages, one evaluation falls into each
 LIMIT_SECONDS = 1200  # a run takes about 20 s on an idle core; this is for a busy machine
@@ -88,8 +87,7 @@ def recipes() -> list[str]:
 
 def run(recipe: str) -> Numbers:
     """Run the cut preset of a recipe in a temporary folder. Raises RunError if the run fails."""
-    preset = CPU_PRESETS.get(recipe, DEFAULT_PRESET)
-    definition = cut(yaml.safe_load(_trainer("recipes", recipe, "--preset", preset)))
+    definition = cut(yaml.safe_load(_trainer("recipes", recipe, "--preset", PRESET)))
     with tempfile.TemporaryDirectory(prefix="golden-") as folder:
         spec, run_dir = Path(folder) / "spec.yaml", Path(folder) / "run"
         spec.write_text(yaml.safe_dump(definition, sort_keys=False), encoding="utf-8")

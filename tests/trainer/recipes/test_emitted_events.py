@@ -18,12 +18,11 @@ from trainer.events.values import Missing
 from trainer.spec import load, to_dict
 
 TRAINER = Path(recipes.__file__).parents[1]
-CPU_PRESETS = {"paced": "sample"}
 
 
 def short(recipe: str) -> dict[str, Any]:
     """Return the recipe's preset for a CPU with two steps per stage and few problems."""
-    definition = to_dict(recipes.load(recipe).spec(CPU_PRESETS.get(recipe, "small")))
+    definition = to_dict(recipes.load(recipe).spec("small"))
     for stage in definition["stages"]:
         stage["until"]["steps"], stage["optimiser"]["warmup_steps"] = 2, 0
     definition["data"]["train"]["count"] = 96

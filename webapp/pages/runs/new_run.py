@@ -28,7 +28,7 @@ from webapp.runs.lookup import find_run
 from webapp.runs.models import Run
 
 DEFAULT_RECIPE = "paced"
-# Presets that train the built-in models on two CPU cores; each recipe has one of them.
+# Presets that train the built-in models on two CPU cores; each recipe has at least one of them.
 CPU_PRESETS = ("sample", "small")
 OWN_DATA_PRESETS = ("paper",)
 SAMPLE_PREFIX = "Sample: "
