@@ -34,8 +34,8 @@ from trainer.text.problems.records import (
     UnusableRowError,
 )
 
-# Characters of the id of a problem.
-LONGEST_ID = 64
+# Characters of an answer that a teacher has written, and of the id of a problem.
+LONGEST_ANSWER, LONGEST_ID = 8_000_000, 64
 TOO_LONG = "is too long"
 GSM8K = re.compile(
     r"(?P<solution>.*)^\s*####[ \t]*(?P<answer>[^\n]*?)\s*\Z", re.DOTALL | re.MULTILINE
@@ -73,6 +73,18 @@ def problem_of(row: Row, columns: Columns, name: str) -> Problem:
     )
 
 
+def asked_and_answer(row: Row, columns: Columns, name: str) -> tuple[str, str]:
+    """What a row asks, as `Problem.asked`, and its answer as it is.
+
+    Raises UnusableRowError as `problem_of` does.
+    """
+    # What a teacher has thought may be longer than what a problem may ask.
+    reader = _RowReader(row, name, LONGEST_ANSWER)
+    turns, question = reader.question(columns.question)
+    history = _history(reader, columns, turns)
+    return Problem("", question, "", history=history).asked, reader.answer(columns.answer)
+
+
 def content_id(question: str, answer: str, history: Sequence[Message] = ()) -> str:
     """The id of a problem without one: the same content has the same id in every file."""
     texts = [question, answer, *(text for message in history for text in message)]
@@ -92,10 +104,10 @@ def last_box(text: str) -> str | None:
 
 
 class _RowReader:
-    """The texts of one row; messages of errors name it by `where`."""
+    """The texts of one row, of at most `longest` characters; errors name it by `where`."""
 
-    def __init__(self, row: Row, name: str) -> None:
-        self.values = row.values
+    def __init__(self, row: Row, name: str, longest: int = LONGEST_ROW) -> None:
+        self.values, self.longest = row.values, longest
         self.where = f"row {row.number} of {name}"
 
     def value(self, address: str) -> Any:
@@ -113,12 +125,12 @@ class _RowReader:
         if address not in self.values and column_templates.is_template(address):
             # Rows of JSON leave empty values out.
             filled = column_templates.fill(address, self.optional_value)
-            return _storable(filled, address, self.where)
-        return _text(self.value(address), address, self.where)
+            return self.storable(filled, address)
+        return self.plain(self.value(address), address)
 
     def optional_value(self, address: str) -> str:
         try:
-            return _text(value_at(self.values, address), address, self.where)
+            return self.plain(value_at(self.values, address), address)
         except NoValueError:
             return ""
 
@@ -138,7 +150,7 @@ class _RowReader:
             return None
         messages = messages_in(value, self.where)
         for message in messages:
-            _storable(message.text, address, self.where)
+            self.storable(message.text, address)
         return messages
 
     def question(self, address: str) -> tuple[tuple[Message, ...], str]:
@@ -157,7 +169,7 @@ class _RowReader:
             listed, letter = multiple_choice(question, choices, answer, self.where)
         except ProblemError as error:
             raise UnusableRowError(str(error), "has choices that cannot be used") from None
-        return _storable(listed, address, self.where), letter
+        return self.storable(listed, address), letter
 
     def history(self, address: str | None) -> tuple[Message, ...]:
         if address is None:
@@ -167,8 +179,42 @@ class _RowReader:
         except NoValueError:
             return ()
         for message in messages:
-            _storable(message.text, address, self.where)
+            self.storable(message.text, address)
         return messages
+
+    def plain(self, value: Any, column: str) -> str:
+        """The text of one value."""
+        # Published sets often keep the one answer in a list.
+        if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], dict | list):
+            value = value[0]
+        if isinstance(value, dict | list | bytes):
+            raise UnusableRowError(
+                f"column “{column}” in {self.where} holds a list or a group of values; choose a "
+                f"column of text or numbers, or a value inside it such as {_inner(column, value)}"
+            )
+        # Tables export a missing value as NaN.
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            return ""
+        return self.storable(str(value), column)
+
+    def storable(self, value: str, column: str) -> str:
+        if len(value) > self.longest:
+            raise UnusableRowError(
+                f"column “{column}” in {self.where} has {len(value):,} characters; "
+                f"at most {self.longest:,} are read",
+                TOO_LONG,
+            )
+        # Postgres stores neither half of a surrogate pair nor a NUL.
+        try:
+            storable = b"\0" not in value.encode()
+        except UnicodeEncodeError:
+            storable = False
+        if not storable:
+            raise UnusableRowError(
+                f"column “{column}” in {self.where} holds a broken Unicode character or a NUL; "
+                "remove it"
+            )
+        return value
 
 
 def _history(reader: _RowReader, columns: Columns, turns: Sequence[Message]) -> tuple[Message, ...]:
@@ -214,40 +260,6 @@ def _shortened_id(id: str) -> str:
     return f"{id[: LONGEST_ID - len(digest) - 1]}…{digest}"
 
 
-def _text(value: Any, column: str, where: str) -> str:
-    # Published sets often keep the one answer in a list.
-    if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], dict | list):
-        value = value[0]
-    if isinstance(value, dict | list | bytes):
-        raise UnusableRowError(
-            f"column “{column}” in {where} holds a list or a group of values; choose a column of "
-            f"text or numbers, or a value inside it such as {_inner(column, value)}"
-        )
-    # Tables export a missing value as NaN.
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return ""
-    return _storable(str(value), column, where)
-
-
 def _inner(column: str, value: Any) -> str:
     name = next(iter(value), "name") if isinstance(value, dict) else "0"
     return f"“{column}.{name}”" if isinstance(value, dict) else f"“{column}[{name}]”"
-
-
-def _storable(value: str, column: str, where: str) -> str:
-    if len(value) > LONGEST_ROW:
-        raise UnusableRowError(
-            f"column “{column}” in {where} has {len(value):,} characters; "
-            f"at most {LONGEST_ROW:,} are read",
-            TOO_LONG,
-        )
-    # Postgres stores neither half of a surrogate pair nor a NUL.
-    try:
-        storable = b"\0" not in value.encode()
-    except UnicodeEncodeError:
-        storable = False
-    if not storable:
-        raise UnusableRowError(
-            f"column “{column}” in {where} holds a broken Unicode character or a NUL; remove it"
-        )
-    return value

@@ -35,6 +35,15 @@ class Problem:
     tier: str = ""
     history: tuple[Message, ...] = ()
 
+    @property
+    def asked(self) -> str:
+        """The turns before the question, and the question.
+
+        A system prompt is no part of it: the same question under another one is the same question.
+        """
+        turns = [message.text for message in self.history if message.role != "system"]
+        return "\n".join([*turns, self.question])
+
 
 @dataclass(frozen=True, slots=True)
 class ProblemSet:

@@ -29,15 +29,6 @@ def normalised(question: str) -> str:
     return " ".join(text.split()).rstrip(" .?!")
 
 
-def asked(problem: Problem) -> str:
-    """What a problem asks: the turns before its question and the question.
-
-    A system prompt is no part of it: the same question under another one is the same question.
-    """
-    turns = [message.text for message in problem.history if message.role != "system"]
-    return "\n".join([*turns, problem.question])
-
-
 def rank(seed: int, purpose: str, question: str) -> float:
     """A number in [0, 1) that depends on (seed, purpose, question), uniformly distributed."""
     digest = hashlib.sha256(f"{seed}\0{purpose}\0{normalised(question)}".encode()).digest()
@@ -51,7 +42,7 @@ def sampled(problems: Iterable[Numbered], limit: int, seed: int) -> list[Numbere
     for index, numbered in enumerate(problems):
         # Negated, so that the first of the heap is the highest rank, which is dropped next. The
         # index decides between copies of a question and is unique, so problems are never compared.
-        entry = (-rank(seed, "limit", asked(numbered[1])), -index, numbered)
+        entry = (-rank(seed, "limit", numbered[1].asked), -index, numbered)
         if len(heap) < limit:
             heapq.heappush(heap, entry)
         else:
@@ -66,17 +57,17 @@ def split(
     training: list[Problem] = []
     held_out: list[Problem] = []
     for problem in problems:
-        (held_out if rank(seed, "split", asked(problem)) < share else training).append(problem)
+        (held_out if rank(seed, "split", problem.asked) < share else training).append(problem)
     return training, held_out
 
 
 def check_disjoint(train: Iterable[Problem], other_problems: Iterable[Problem], role: str) -> None:
     """Raise ProblemError, naming the questions, if `other` asks what `train` asks."""
-    train_by_question = {normalised(asked(problem)): problem for problem in train}
+    train_by_question = {normalised(problem.asked): problem for problem in train}
     pairs = [
         (problem, train_by_question[key])
         for problem in other_problems
-        if (key := normalised(asked(problem))) in train_by_question
+        if (key := normalised(problem.asked)) in train_by_question
     ]
     if pairs:
         examples = "; ".join(
