@@ -62,9 +62,9 @@ class ProblemError(ValueError):
 
 
 class UnusableRowError(ProblemError):
-    """One row that is no problem; `reason` says so in a few words, as in “is too long”."""
+    """One row that is no problem; `reason` says so in a few words, as in “too long”."""
 
-    def __init__(self, message: str, reason: str = "cannot be read") -> None:
+    def __init__(self, message: str, reason: str = "not readable") -> None:
         super().__init__(message)
         self.reason = reason
 
