@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -134,6 +135,86 @@ def test_gsm8k_itself_is_read() -> None:
     assert not any("####" in problem.solution for problem in train.items)
 
 
+@given(rows=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=5, unique=True))
+def test_a_list_of_objects_is_read_however_it_is_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    folder = tmp_path_factory.mktemp("lists")
+    table = [{"question": question, "answer": f"= {answer}"} for question, answer in rows]
+    expected = read(write_jsonl(folder / "a.jsonl", table))
+    spaced = json.dumps(table, indent=2, ensure_ascii=False)
+    for name, text in {
+        "compact.json": json.dumps(table),
+        "spaced.json": spaced,
+        "marked.json": f"\ufeff{spaced}",
+        "windows.json": spaced.replace("\n", "\r\n"),
+        "old.json": spaced.replace("\n", "\r"),
+        "named_wrongly.jsonl": spaced,
+        "without_a_suffix": spaced,
+        "wrapped.json": json.dumps({"version": "1.0", "data": table}, indent=1),
+        "objects.json": "\n".join(json.dumps(row, indent=1) for row in table),
+    }.items():
+        assert read(write(folder / name, text)) == expected, name
+
+
+def test_a_list_is_read_entry_by_entry(tmp_path: Path) -> None:
+    rows = [{"question": f"{n}?", "answer": str(n), "note": "x" * 5_000} for n in range(200)]
+    path = write(tmp_path / "a.json", json.dumps(rows))
+    assert [problem.answer for problem in read(path).items] == [str(n) for n in range(200)]
+    # Of a list that goes on without end only the head is read for the mapping.
+    with path.open("ab") as file:
+        file.truncate(2 * 2**30)
+    assert inspect(path, count=3).format == "json"
+
+
+def test_one_entry_may_be_longer_than_a_block(tmp_path: Path) -> None:
+    rows = [{"question": "a?", "answer": "1", "note": "é" * 300_000}, ROWS[3]]
+    found = read(write(tmp_path / "a.json", json.dumps(rows, ensure_ascii=False)))
+    assert [problem.question for problem in found.items] == ["a?", ROWS[3]["question"]]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    "first", ["", "sep=;\n", '"sep=;"\n', "SEP=;\n", "sep=\t\n", "sep=|\n", "sep=:\n"]
+)
+def test_tables_are_read_as_spreadsheets_write_them(
+    tmp_path: Path, first: str, mark: str, end: str
+) -> None:
+    separator = first.replace('"', "").strip("\n")[-1:] or ","
+    table = f'question{separator}answer\n"a, b; c?"{separator}"1\n2"\n\nd?{separator}3\n'
+    # Line breaks inside quotes are part of the text.
+    text = (mark + first + table).replace("\n", end)
+    found = read(write(tmp_path / "a.csv", text))
+    assert [(problem.question, problem.answer) for problem in found.items] == [
+        ("a, b; c?", f"1{end}2"),
+        ("d?", "3"),
+    ]
+    columns = {"question": "question", "answer": "missing"}
+    row = 4 if first else 3
+    assert f"row {row} of a.csv" in refusal(tmp_path / "a.csv", columns=columns)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_json_may_end_in_any_way(tmp_path: Path, end: str) -> None:
+    text = "".join(json.dumps(row) + end for row in ROWS)
+    assert read(write(tmp_path / "a.jsonl", text)) == read(write_jsonl(tmp_path / "b.jsonl", ROWS))
+    broken = write(tmp_path / "c.jsonl", text + "{" + end)
+    assert "line 21 of c.jsonl" in refusal(broken)
+
+
+def test_columns_without_a_name_are_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ",question,answer,,\n0,a?,1,,\n")
+    assert inspect(path).columns == ("question", "answer")
+    assert read(path).items[0].answer == "1"
+
+
+def test_a_cell_may_be_longer_than_pythons_limit_for_csv(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", [{**ROWS[0], "note": "x" * 300_000}])
+    assert len(read(path)) == 1
+    assert "has 300,000 characters; at most 100,000" in refusal(path, columns={"answer": "note"})
+
+
 def test_empty_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> None:
     jsonl = write(tmp_path / "a.jsonl", b'\xef\xbb\xbf{"question": "a?", "answer": "1"}\r\n\r\n')
     table = write(tmp_path / "a.csv", b"\xef\xbb\xbfquestion,answer\r\na?,1\r\n\r\n")
@@ -168,13 +249,40 @@ def test_empty_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> No
             '{"question": "a?", "answer": "1"}\n[1, 2]\n',
             "line 2 of a.jsonl is no JSON object",
         ),
+        ("a.json", '{\n "question": "a?"\n}\n', "no column “answer”; it has “question”"),
+        ("a.json", "[]", "a.json has no rows"),
+        ("a.json", "[1, 2]", "entry 1 of a.json is no JSON object"),
         (
             "a.json",
-            '[{"question": "a?", "answer": "1"}]',
-            "line 1 of a.json is one JSON list; write one object per line",
+            '[{"question": "a?", "answer": "1"}, ["b?"]]',
+            "entry 2 of a.json is no JSON object",
         ),
-        ("a.json", '{\n "question": "a?"\n}\n', "starts a value of several lines"),
+        ("a.json", '[{"question": "a?", "answer": "1"}', "a.json is cut off in entry 2"),
+        ("a.json", '[{"question": "a?", "answer": "1"},', "a.json is cut off in entry 2"),
+        ("a.json", '[{"question": "a?", "answ', "a.json is cut off in entry 1"),
+        (
+            "a.json",
+            '[{"question": "a?", "answer": "1"}, {"question": "b?" "answer": "2"}]' + " " * 99,
+            "entry 2 of a.json is not valid JSON: Expecting ',' delimiter",
+        ),
+        (
+            "a.json",
+            '[{"question": "a?", "answer": "1"} {"question": "b?", "answer": "2"}]',
+            "entry 2 of a.json is not valid JSON: a comma or the end of the list is missing",
+        ),
+        (
+            "a.json",
+            '[{"question": "a?", "answer": "1"}]\n[]',
+            "a.json goes on after the end of its list",
+        ),
+        (
+            "a.json",
+            b'[\n{"question": "caf\xe9", "answer": "1"}]',
+            "line 2 of a.json is not UTF-8 text (byte 0xe9 at position 18)",
+        ),
+        ("a.json", b'[\n\n{"question": "\x00"}]', "line 3 of a.json contains a NUL character"),
         ("a.jsonl", "[" * 100_000, "nested too deeply"),
+        ("a.jsonl", '{"question": ' + "[" * 100_000, "nested too deeply"),
         ("a.jsonl", '{"question": "\\ud800?", "answer": "1"}\n', "broken Unicode character"),
         (
             "a.jsonl",
@@ -227,9 +335,9 @@ def test_problems_without_an_answer_are_named(tmp_path: Path) -> None:
         *ROWS[:3],
         {"question": "how?", "answer": None},
     ]
-    assert (
-        refusal(write_jsonl(tmp_path / "a.jsonl", rows))
-        == "rows 21, 25 of a.jsonl have no answer; fill it in or remove the rows"
+    assert refusal(write_jsonl(tmp_path / "a.jsonl", rows)) == (
+        "rows 21, 25 of a.jsonl have no answer; fill it in, remove the rows, or set unusable rows "
+        "to leave out"
     )
     assert "row 2 of b.csv has no question" in refusal(
         write_csv(tmp_path / "b.csv", [{"question": "", "answer": "1"}])
@@ -245,21 +353,121 @@ def test_repeated_ids_are_refused_and_repeated_problems_left_out(tmp_path: Path)
     assert "rows 1 and 2 have the same id “1”" in refusal(path, columns={"id": "nr"})
     twice = read(write_jsonl(tmp_path / "b.jsonl", [*ROWS, *ROWS[:4]]))
     assert len(twice) == 20
-    assert twice.notes == ("4 repeated problems of b.jsonl were left out",)
+    assert twice.notes == (
+        "b.jsonl: 4 rows were left out: repeats an earlier row (rows 21, 22, 23, 24)",
+    )
 
 
-def test_what_names_and_groups_problems_is_short_and_repeats(tmp_path: Path) -> None:
+def test_names_of_groups_are_on_one_line(tmp_path: Path) -> None:
     path = write_jsonl(
         tmp_path / "a.jsonl", [{**row, "topic": f"topic\n{n}"} for n, row in enumerate(ROWS)]
     )
     assert read(path, columns={"domain": "topic"}, limit=5).items[0].domain.startswith("topic ")
-    assert "the id in row 1 of b.jsonl has 65 characters" in refusal(
-        write_jsonl(tmp_path / "b.jsonl", [{**ROWS[0], "nr": "x" * 65}]), columns={"id": "nr"}
+
+
+def test_long_names_of_groups_are_shortened_and_stay_different(tmp_path: Path) -> None:
+    topics = ["Mathematics -> " + "x" * n + " -> Counting" for n in (20, 90, 91, 92, 90)]
+    topics += ["Mathematics -> " + "x" * 50 + letter + "x" * 40 + " -> Counting" for letter in "ab"]
+    rows = [{**row, "topic": topic} for row, topic in zip(ROWS, topics, strict=False)]
+    found = read(write_jsonl(tmp_path / "a.jsonl", rows), columns={"domain": "topic"})
+    domains = [problem.domain for problem in found.items]
+    assert domains[0] == topics[0]
+    assert [len(set(names)) for names in (topics, domains)] == [6, 6]
+    assert domains[1] == domains[4]
+    assert all(len(domain) <= 64 for domain in domains)
+    assert all(domain.startswith("Mathematics -> x") for domain in domains)
+    assert all(domain.endswith("x -> Counting") for domain in domains)
+    (note,) = found.notes
+    assert note.startswith("5 domain names of a.jsonl with more than 64 characters are shortened")
+    assert topics[1][:100] in note
+
+
+def test_long_ids_are_shortened_and_stay_different(tmp_path: Path) -> None:
+    ids = ["https://" + "x" * 80 + str(n) for n in range(20)]
+    rows = [{**row, "nr": id} for row, id in zip(ROWS, ids, strict=True)]
+    found = read(write_jsonl(tmp_path / "a.jsonl", rows), columns={"id": "nr"})
+    assert len({problem.id for problem in found.items}) == 20
+    assert all(len(problem.id) == 64 for problem in found.items)
+
+
+def test_a_column_of_too_many_groups_is_left_out_and_said(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"{n}?", "answer": "1", "topic": str(n), "kind": str(n % 2)}
+        for n in range(101)
+    ]
+    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    found = read(path, columns={"domain": "topic", "difficulty": "kind"})
+    assert {problem.domain for problem in found.items} == {""}
+    assert {problem.difficulty for problem in found.items} == {"0", "1"}
+    assert "the domain column “topic” of a.jsonl has more than 100 different" in found.notes[0]
+    columns = Columns(domain="topic", difficulty="kind")
+    facts = survey(FileProblems(path="file:a", columns=columns), path)
+    assert (facts.fingerprint, facts.count) == (found.fingerprint, 101)
+    assert facts.columns == Columns(difficulty="kind")
+    # What was chosen for a run is the same as what was kept.
+    assert read(path, columns=facts.columns.model_dump()).fingerprint == found.fingerprint
+
+
+UNUSABLE: list[tuple[Mapping[str, object], str]] = [
+    ({"question": "", "answer": "1"}, "no question"),
+    ({"question": None, "answer": "1"}, "no question"),
+    ({"question": "why?", "answer": " "}, "no answer"),
+    ({"question": "why?", "answer": math.nan}, "no answer"),
+    ({"question": "why?"}, "no column “answer”"),
+    ({"question": "x" * 101, "answer": "1"}, "too long"),
+    ({"question": "x" * 200_000, "answer": "1"}, "too long"),
+    ({"question": "why?", "answer": "1" * 101}, "too long"),
+    ({"question": ["a", "b"], "answer": "1"}, "not readable"),
+    ({"question": "\ud800", "answer": "1"}, "not readable"),
+    ({"question": [{"role": "alien", "content": "x"}], "answer": "1"}, "not readable"),
+    ({"question": ROWS[0]["question"], "answer": "0"}, "repeats an earlier row"),
+]
+
+
+@pytest.mark.parametrize(("row", "reason"), UNUSABLE)
+def test_unusable_rows_are_left_out_by_choice_counted_and_named(
+    tmp_path: Path, row: Mapping[str, object], reason: str
+) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [*ROWS, row, row, *([row] * 5)])
+    columns = Columns(unusable_rows="leave_out", longest=100)
+    source = FileProblems(path=f"file:{path}", columns=columns)
+    found = survey(source, path)
+    assert (found.count, found.rows) == (20, 27)
+    assert [(left.reason, left.count, left.rows) for left in found.left_out] == [
+        (reason, 7, (21, 22, 23, 24, 25))
+    ]
+    loaded = load(source, Data())
+    assert (
+        loaded.fingerprint
+        == found.fingerprint
+        == read(path.with_name("a.jsonl"), columns=columns.model_dump()).fingerprint
     )
-    many = [{"question": f"{n}?", "answer": "1"} for n in range(101)]
-    sentence = "the difficulty column of c.jsonl has more than 100 different values"
-    assert sentence in refusal(
-        write_jsonl(tmp_path / "c.jsonl", many), columns={"difficulty": "question"}
+    assert loaded.notes == (
+        f"a.jsonl: 7 rows were left out: {reason} (rows 21, 22, 23, 24, 25, …)",
+    )
+    assert len(preview(path, columns)) == 10
+
+
+@pytest.mark.parametrize(("row", "reason"), UNUSABLE[:-1])
+def test_unusable_rows_refuse_the_file_without_that_choice(
+    tmp_path: Path, row: Mapping[str, object], reason: str
+) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [*ROWS, row])
+    assert "row 21 of a.jsonl" in refusal(path, columns={"longest": 100})
+
+
+def test_repeated_ids_are_left_out_by_choice(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [{**row, "nr": n % 18} for n, row in enumerate(ROWS)])
+    found = read(path, columns={"id": "nr", "unusable_rows": "leave_out"})
+    assert found.notes == (
+        "a.jsonl: 2 rows were left out: same id as an earlier row (rows 19, 20)",
+    )
+
+
+def test_a_file_of_which_no_row_is_left_is_refused(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [{"q": "why?", "answer": "1"}] * 3)
+    assert "no row of a.jsonl is a problem: 3 rows were left out: no column “question”" in refusal(
+        path, columns={"unusable_rows": "leave_out"}
     )
 
 
@@ -294,7 +502,8 @@ def test_inspection_reads_the_head_of_a_large_file(tmp_path: Path) -> None:
     assert found.rows[0] == {"problem": "a?", "final_answer": "1.5", "Level": "3"}
     assert found.guess == {
         "question": "problem", "answer": "final_answer", "choices": None, "solution": None,
-        "id": None, "domain": None, "difficulty": "Level",
+        "id": None, "domain": None, "difficulty": "Level", "system": None, "history": None,
+        "answer_from": None,
     }  # fmt: skip
     columns = Columns(question="problem", answer="final_answer")
     assert [problem.answer for problem in preview(path, columns, 2)] == ["1.5", "1.5"]
@@ -304,14 +513,15 @@ def test_inspection_shows_rows_that_lack_columns(tmp_path: Path) -> None:
     found = inspect(write_jsonl(tmp_path / "a.jsonl", [{"question": "a?"}, {"answer": ["b", 1]}]))
     assert found.rows == (
         {"question": "a?", "answer": ""},
-        {"question": "", "answer": "['b', '1']"},
+        {"question": "", "answer": '["b", "1"]'},
     )
 
 
 def test_a_survey_counts_a_file_as_it_would_be_loaded(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", [*ROWS, *ROWS[:4]])
     found = survey(FileProblems(path=f"file:{path}"), path)
-    assert (found.count, found.fingerprint, found.repeats) == (20, read(path).fingerprint, 4)
+    assert (found.count, found.fingerprint, found.rows) == (20, read(path).fingerprint, 24)
+    assert [left.count for left in found.left_out] == [4]
     with pytest.raises(ProblemError, match="has no rows"):
         survey(FileProblems(path="file:b.csv"), write(tmp_path / "b.csv", "question,answer\n"))
 

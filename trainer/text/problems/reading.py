@@ -102,7 +102,7 @@ class Reading:
         missing: dict[str, list[int]] = {"question": [], "answer": []}
         for row in files.rows(self.path, self.source.format, self.source.split):
             self.rows += 1
-            absent = {address for address in absent if not _has(row, address)}
+            absent = {named for named in absent if not _has(row, *named)}
             if (problem := self._problem(row)) is None:
                 continue
             gaps = [role for role in missing if not getattr(problem, role)]
@@ -126,7 +126,7 @@ class Reading:
         problems: list[Problem] = []
         for row in islice(rows, HEAD_ROWS):
             self.rows += 1
-            absent = {address for address in absent if not _has(row, address)}
+            absent = {named for named in absent if not _has(row, *named)}
             if len(problems) == count:
                 if not absent:
                     break
@@ -182,9 +182,9 @@ class Reading:
             raise TooManyGroupsError(role)
         return name
 
-    def _check_absent(self, addresses: set[str]) -> None:
-        if self.rows and addresses:
-            names = ", ".join(f"“{address}”" for address in sorted(addresses))
+    def _check_absent(self, absent: set[tuple[str, str]]) -> None:
+        if self.rows and absent:
+            names = ", ".join(f"“{address}”" for _, address in sorted(absent))
             raise ProblemError(
                 f"no row of {self.path.name} has a column {names}; choose another or none"
             )
@@ -202,21 +202,23 @@ def short_name(text: str, number: int = 1) -> str:
     return f"{text[: kept // 2]}{mark}{text[len(text) - (kept - kept // 2) :]}"
 
 
-def _optional_addresses(columns: Columns) -> set[str]:
-    """The addresses that a row may lack, but not all rows."""
-    named = [getattr(columns, role) for role in OPTIONAL]
-    addresses = {address for address in named if address is not None}
-    texts = [columns.question, columns.answer, *addresses]
-    templates = {text for text in texts if column_templates.is_template(text)}
-    inside = {address for text in templates for address in column_templates.placeholders(text)}
-    return (addresses - templates) | inside
+def _optional_addresses(columns: Columns) -> set[tuple[str, str]]:
+    """(text of the mapping, address in it) of what a row may lack, but not all rows."""
+    texts = [getattr(columns, role) for role in OPTIONAL if getattr(columns, role) is not None]
+    plain = {(text, text) for text in texts if not column_templates.is_template(text)}
+    return plain | {
+        (text, address)
+        for text in (columns.question, columns.answer, *texts)
+        for address in column_templates.placeholders(text)
+    }
 
 
-def _has(row: Row, address: str) -> bool:
+def _has(row: Row, text: str, address: str) -> bool:
     try:
         value_at(row.values, address)
     except NoValueError:
-        return False
+        # Braces may be part of the name of a column.
+        return text in row.values
     return True
 
 
