@@ -71,20 +71,20 @@ def format_of(path: Path) -> str:
         (format for magic, format in MAGIC.items() if head.startswith(magic)),
         SUFFIXES.get(path.suffix.lower()),
     ):
-        return _json_format(head, path) if format_name == "jsonl" else format_name
+        return _json_format(head) if format_name == "jsonl" else format_name
     starts_as_json = head.lstrip(BLANK).startswith((b"{", b"["))
-    return _json_format(head, path) if starts_as_json else "csv"
+    return _json_format(head) if starts_as_json else "csv"
 
 
-def _json_format(head: bytes, path: Path) -> str:
+def _json_format(head: bytes) -> str:
     """jsonl, or json where a list or an object goes over several lines."""
     text = head.lstrip(BLANK).decode("utf-8", "replace")
     line, *further_lines = text.splitlines()
-    if text.startswith("[") or line.strip() == "{" or WRAPPED.match(text):
+    if text.startswith("[") or WRAPPED.match(text):
         return "json"
-    if path.suffix.lower() != ".json" or not further_lines:
+    if not further_lines:
         return "jsonl"
-    # An object in a `.json` file may start and go on in the next line.
+    # An object may start here and go on in the next line.
     try:
         json.loads(line)
     except json.JSONDecodeError as error:
