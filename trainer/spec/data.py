@@ -21,20 +21,43 @@ PROMPT_AND_VERIFIER = (
 )
 
 
+# Characters.
+LONGEST_ROW = 100_000
+
+
 class Columns(Section):
-    """The columns of a data file."""
+    """The columns of a data file, and which of its rows are used.
+
+    A column is named by its address: `answer`, `reward_model.ground_truth`, `answers.text[0]`. A
+    text with addresses in braces joins several columns.
+    """
 
     question: str = option(
         "question",
         title="Question column",
-        help="Column with the question for the student.",
+        help="Column with the question for the student, a value inside it as `data.question`, or "
+        "several joined: `{instruction}` and `{input}` in one text, of which empty lines are left "
+        "out. Of a list of messages: the user's last one, after those before it.",
         min_length=1,
+        multiline=True,
     )
     answer: str = option(
         "answer",
         title="Answer column",
-        help="Column with the reference answer. GSM8K's ending `#### 42` is recognised.",
+        help="Column with the reference answer. GSM8K's ending `#### 42` is recognised. Of a list "
+        "of messages: the reply at its end.",
         min_length=1,
+    )
+    answer_from: Literal["text", "last_box"] = option(
+        "text",
+        title="Answer in that column",
+        help="What of the column is the reference answer.",
+        choice_help={
+            "text": "The whole text, or what follows `####` at its end.",
+            "last_box": "What the last complete `\\boxed{}` contains, as in MATH; the text is the "
+            "worked solution.",
+        },
+        expert=True,
     )
     choices: str | None = option(
         None,
@@ -44,6 +67,20 @@ class Columns(Section):
     )
     solution: str | None = option(
         None, title="Solution column", help="Column with a worked solution."
+    )
+    system: str | None = option(
+        None,
+        title="System prompt column",
+        help="Column with the system prompt, which goes before the question as a message of its "
+        "own. A system message in a list of messages needs no column.",
+        expert=True,
+    )
+    history: str | None = option(
+        None,
+        title="History column",
+        help="Column with the turns before the question: a list of messages, or of pairs of "
+        "question and answer. Turns in the question's own list need no column.",
+        expert=True,
     )
     id: str | None = option(
         None,
@@ -61,6 +98,34 @@ class Columns(Section):
         title="Difficulty column",
         help="Column by which the pass rates of an evaluation are grouped.",
     )
+    unusable_rows: Literal["refuse", "leave_out"] = option(
+        "refuse",
+        title="Unusable rows",
+        help="Rows without question or answer, rows that are too long or cannot be read.",
+        choice_help={
+            "refuse": "The file is refused, and the rows are named.",
+            "leave_out": "They are left out, counted, and the first ones named.",
+        },
+        expert=True,
+    )
+    longest: int = option(
+        LONGEST_ROW,
+        title="Longest row",
+        help="A question with its system prompt and history, or an answer, with more characters "
+        "makes a row unusable.",
+        unit="characters",
+        ge=1,
+        le=LONGEST_ROW,
+        expert=True,
+    )
+
+    @field_validator("answer", "choices", "solution", "system", "history", "id", "domain")
+    @classmethod
+    def _is_on_one_line(cls, address: str | None) -> str | None:
+        # The form shows it in a field of one line, which would lose line breaks.
+        if address is not None and "\n" in address:
+            raise ValueError("must be on one line")
+        return address
 
 
 class ArithmeticProblems(Section):
@@ -101,8 +166,12 @@ class FileProblems(Section):
         help="`dataset:<name>@<fingerprint>`, `file:<path>` or `hub:<org>/<name>@<revision>`: a "
         "file or a folder of data files.",
     )
-    format: Literal["auto", "jsonl", "csv", "parquet"] = option(
-        "auto", title="Format", help="auto: detected from the file's name and content.", expert=True
+    format: Literal["auto", "jsonl", "json", "csv", "parquet"] = option(
+        "auto",
+        title="Format",
+        help="auto: detected from the file's name and content. json: a list of objects; jsonl: one "
+        "object per line.",
+        expert=True,
     )
     split: str | None = option(
         None,
@@ -113,8 +182,8 @@ class FileProblems(Section):
     shape: Literal["columns", "auto"] = option(
         "columns",
         title="Column mapping",
-        help="columns: as named below. auto: detected by name, for data like GSM8K, MATH-500, "
-        "AIME or MMLU.",
+        help="columns: as named below. auto: detected, for data like GSM8K, MATH, AIME, MMLU, "
+        "Alpaca, ShareGPT, messages or verl.",
         expert=True,
     )
     columns: Columns = option(

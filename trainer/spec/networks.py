@@ -210,6 +210,12 @@ class TextTeacher(Section):
     response: str = option(
         "response", title="Answer column", help="Column with the teacher's answer.", min_length=1
     )
+    history: str | None = option(
+        None,
+        title="History column",
+        help="Column with the turns before the question, where problems have a history.",
+        expert=True,
+    )
 
 
 class EndpointTeacher(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
+from trainer.spec import Columns
 from webapp.access.models import Team
 from webapp.base import endpoints
 from webapp.definition import run_form as forms
@@ -55,7 +56,12 @@ def mapping_of(data: DataSet) -> dict[str, str]:
 
     `{role}` in a name stands for data.train, data.evaluation or data.retained.
     """
-    mapping = {f"{{role}}.columns.{name}": column or "" for name, column in data.columns.items()}
+    # With every field: the data set that was chosen before may have set one.
+    columns = Columns(**data.columns).model_dump()
+    mapping = {
+        f"{{role}}.columns.{name}": "" if value is None else str(value)
+        for name, value in columns.items()
+    }
     for name, value in data.verifier.items():
         # What a browser sends: `on` for a checked box, else an empty text for a missing value.
         is_empty = value is None or value is False

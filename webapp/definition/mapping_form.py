@@ -24,10 +24,22 @@ UPLOAD: Mapping[str, str] = {"data.train.kind": "file", "data.train.path": "file
 
 @dataclass(frozen=True)
 class ColumnField:
-    """The choice of one column; an optional one may be none."""
+    """The choice of one column or value inside it; an optional one may be none.
+
+    A template, or an address that is not among the options, is written by hand. `options` is empty
+    for a setting that names no column.
+    """
 
     field: FormField
     options: tuple[str, ...]
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.field.value) and self.field.value not in self.options
+
+    @property
+    def text(self) -> str:
+        return self.field.value if self.is_open else ""
 
 
 def definition_in(query: QueryDict) -> dict[str, Any]:
@@ -40,11 +52,13 @@ def definition_in(query: QueryDict) -> dict[str, Any]:
 
 
 def form_for(inspection: Inspection, query: QueryDict) -> FormData:
-    """Return the values sent, or the guess from the names of the columns."""
+    """Return the values sent, or the guess from the names and first values of the columns."""
     guess = {role: column for role, column in inspection.guess.items() if column}
-    form = forms.form_from(
-        {"data": {"train": {"kind": "file", "path": "file:upload", "columns": guess}}}
+    train = {"kind": "file", "path": "file:upload", "columns": guess}
+    verifier = (
+        {"verifier": {"kind": inspection.shape.verifier}} if inspection.shape.verifier else {}
     )
+    form = forms.form_from({"data": {"train": train, **verifier}})
     for name, values in query.lists():
         if name.startswith(PREFIXES):
             form.setlist(name, values)
@@ -55,7 +69,10 @@ def column_fields(
     form: FormData, inspection: Inspection, issues: Sequence[SpecIssue]
 ) -> list[ColumnField]:
     fields = _fields(form, COLUMNS, issues)
-    return [ColumnField(field, inspection.columns) for field in fields]
+    return [
+        ColumnField(field, inspection.addresses if field.info.type == "text" else ())
+        for field in fields
+    ]
 
 
 def verifier_fields(form: FormData, issues: Sequence[SpecIssue]) -> list[FormField]:

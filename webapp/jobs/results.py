@@ -21,6 +21,7 @@ ANSWER_COLUMNS = Columns(
     question="question",
     answer="answer",
     solution="response",
+    history="history",
     id="id",
     domain="domain",
     difficulty="difficulty",
@@ -82,6 +83,8 @@ def _answer(row: dict[str, Any]) -> dict[str, Any]:
         "tokens": answer["tokens"],
         "domain": row["domain"],
         "difficulty": row["difficulty"],
+        # As text, so that tables can hold it; a data set reads it from there.
+        "history": json.dumps(row["history"], ensure_ascii=False) if "history" in row else "",
     }
 
 

@@ -6,7 +6,7 @@ columns and every row has been read once. Files of any size are streamed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from django.utils.text import slugify
 
 from trainer.spec import Data, FileProblems, SpecIssue, issues_in
 from trainer.text import problems
-from trainer.text.problems import Inspection, ProblemError, Survey
+from trainer.text.problems import Inspection, Message, ProblemError, Survey
 from trainer.text.verifiers import Verifier
 from webapp.access.models import Team, User
 from webapp.base.number_text import bytes_size
@@ -27,6 +27,7 @@ PREVIEW_ROWS = 10
 VERIFIER_SECONDS = 5.0
 MEDIA_TYPES = {
     "jsonl": "application/jsonl",
+    "json": "application/json",
     "csv": "text/csv",
     "parquet": "application/vnd.apache.parquet",
 }
@@ -46,11 +47,15 @@ class Mapping:
 
 @dataclass(frozen=True)
 class ProblemPreview:
-    """A problem as a run sees it; `reference` is the answer that the verifier reads, or empty."""
+    """A problem as a run sees it; `reference` is the answer that the verifier reads, or empty.
+
+    `history` has the messages before the question.
+    """
 
     question: str
     answer: str
     reference: str
+    history: tuple[Message, ...] = ()
 
 
 def keep(team: Team, file: UploadedFile) -> Artifact:
@@ -95,7 +100,7 @@ def read(path: Path, filename: str, mapping: Mapping) -> list[ProblemPreview]:
     with Verifier(mapping.verifier, VERIFIER_SECONDS) as verifier:
         references = verifier.read_references([row.answer for row in rows])
     return [
-        ProblemPreview(row.question, row.answer, reference)
+        ProblemPreview(row.question, row.answer, reference, row.history)
         for row, reference in zip(rows, references, strict=True)
     ]
 
@@ -122,9 +127,14 @@ def create(
         "artifact": artifact,
         "filename": filename,
         "format": inspect(path, filename).format,
-        "columns": mapping.source.columns.model_dump(),
+        "columns": survey.columns.model_dump(),
         "verifier": mapping.verifier.model_dump(),
         "problem_count": survey.count,
+        "survey": {
+            "rows": survey.rows,
+            "left_out": [asdict(rows) for rows in survey.left_out],
+            "notes": [note.replace(path.name, filename) for note in survey.notes],
+        },
     }
     row, _ = DataSet.objects.update_or_create(
         team=team,

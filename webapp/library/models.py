@@ -46,6 +46,8 @@ class DataSet(models.Model):
     columns = models.JSONField(default=dict)
     verifier = models.JSONField(default=dict)
     problem_count = models.IntegerField()
+    # {rows, left_out: [{reason, count, rows}], notes}; empty for data sets of earlier versions.
+    survey = models.JSONField(default=dict)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(default=timezone.now)
 

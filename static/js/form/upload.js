@@ -53,7 +53,11 @@ function showResponse(request, form) {
     return;
   }
   const page = /** @type {Document | null} */ (request.response);
-  const reason = page?.querySelector(".error:not(:empty), main p")?.textContent?.trim();
+  // The form's page says it beside the field, below a help text; other pages in their first line.
+  const sentence =
+    page?.querySelector(".error:not(:empty)") ??
+    page?.querySelector("main:not(:has(form[data-upload])) p");
+  const reason = sentence?.textContent?.trim();
   const problem = /** @type {HTMLElement} */ (form.querySelector('.error[id$="-problem"]'));
   problem.textContent = reason || "The server refused the upload. Reload the page and try again.";
   form.querySelector('input[type="file"]')?.setAttribute("aria-invalid", "true");

@@ -134,6 +134,86 @@ def test_gsm8k_itself_is_read() -> None:
     assert not any("####" in problem.solution for problem in train.items)
 
 
+@given(rows=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=5, unique=True))
+def test_a_list_of_objects_is_read_however_it_is_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    folder = tmp_path_factory.mktemp("lists")
+    table = [{"question": question, "answer": f"= {answer}"} for question, answer in rows]
+    expected = read(write_jsonl(folder / "a.jsonl", table))
+    spaced = json.dumps(table, indent=2, ensure_ascii=False)
+    for name, text in {
+        "compact.json": json.dumps(table),
+        "spaced.json": spaced,
+        "marked.json": f"\ufeff{spaced}",
+        "windows.json": spaced.replace("\n", "\r\n"),
+        "old.json": spaced.replace("\n", "\r"),
+        "named_wrongly.jsonl": spaced,
+        "without_a_suffix": spaced,
+        "wrapped.json": json.dumps({"version": "1.0", "data": table}, indent=1),
+        "objects.json": "\n".join(json.dumps(row, indent=1) for row in table),
+    }.items():
+        assert read(write(folder / name, text)) == expected, name
+
+
+def test_a_list_is_read_entry_by_entry(tmp_path: Path) -> None:
+    rows = [{"question": f"{n}?", "answer": str(n), "note": "x" * 5_000} for n in range(200)]
+    path = write(tmp_path / "a.json", json.dumps(rows))
+    assert [problem.answer for problem in read(path).items] == [str(n) for n in range(200)]
+    # Of a list that goes on without end only the head is read for the mapping.
+    with path.open("ab") as file:
+        file.truncate(2 * 2**30)
+    assert inspect(path, count=3).format == "json"
+
+
+def test_one_entry_may_be_longer_than_a_block(tmp_path: Path) -> None:
+    rows = [{"question": "a?", "answer": "1", "note": "é" * 300_000}, ROWS[3]]
+    found = read(write(tmp_path / "a.json", json.dumps(rows, ensure_ascii=False)))
+    assert [problem.question for problem in found.items] == ["a?", ROWS[3]["question"]]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    "first", ["", "sep=;\n", '"sep=;"\n', "SEP=;\n", "sep=\t\n", "sep=|\n", "sep=:\n"]
+)
+def test_tables_are_read_as_spreadsheets_write_them(
+    tmp_path: Path, first: str, mark: str, end: str
+) -> None:
+    separator = first.replace('"', "").strip("\n")[-1:] or ","
+    table = f'question{separator}answer\n"a, b; c?"{separator}"1\n2"\n\nd?{separator}3\n'
+    # Line breaks inside quotes are part of the text.
+    text = (mark + first + table).replace("\n", end)
+    found = read(write(tmp_path / "a.csv", text))
+    assert [(problem.question, problem.answer) for problem in found.items] == [
+        ("a, b; c?", f"1{end}2"),
+        ("d?", "3"),
+    ]
+    columns = {"question": "question", "answer": "missing"}
+    row = 4 if first else 3
+    assert f"row {row} of a.csv" in refusal(tmp_path / "a.csv", columns=columns)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_json_may_end_in_any_way(tmp_path: Path, end: str) -> None:
+    text = "".join(json.dumps(row) + end for row in ROWS)
+    assert read(write(tmp_path / "a.jsonl", text)) == read(write_jsonl(tmp_path / "b.jsonl", ROWS))
+    broken = write(tmp_path / "c.jsonl", text + "{" + end)
+    assert "line 21 of c.jsonl" in refusal(broken)
+
+
+def test_columns_without_a_name_are_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", ",question,answer,,\n0,a?,1,,\n")
+    assert inspect(path).columns == ("question", "answer")
+    assert read(path).items[0].answer == "1"
+
+
+def test_a_cell_may_be_longer_than_pythons_limit_for_csv(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", [{**ROWS[0], "note": "x" * 300_000}])
+    assert len(read(path)) == 1
+    assert "has 300,000 characters; at most 100,000" in refusal(path, columns={"answer": "note"})
+
+
 def test_empty_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> None:
     jsonl = write(tmp_path / "a.jsonl", b'\xef\xbb\xbf{"question": "a?", "answer": "1"}\r\n\r\n')
     table = write(tmp_path / "a.csv", b"\xef\xbb\xbfquestion,answer\r\na?,1\r\n\r\n")
@@ -168,13 +248,40 @@ def test_empty_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> No
             '{"question": "a?", "answer": "1"}\n[1, 2]\n',
             "line 2 of a.jsonl is no JSON object",
         ),
+        ("a.json", '{\n "question": "a?"\n}\n', "no column “answer”; it has “question”"),
+        ("a.json", "[]", "a.json has no rows"),
+        ("a.json", "[1, 2]", "entry 1 of a.json is no JSON object"),
         (
             "a.json",
-            '[{"question": "a?", "answer": "1"}]',
-            "line 1 of a.json is one JSON list; write one object per line",
+            '[{"question": "a?", "answer": "1"}, ["b?"]]',
+            "entry 2 of a.json is no JSON object",
         ),
-        ("a.json", '{\n "question": "a?"\n}\n', "starts a value of several lines"),
+        ("a.json", '[{"question": "a?", "answer": "1"}', "a.json is cut off in entry 2"),
+        ("a.json", '[{"question": "a?", "answer": "1"},', "a.json is cut off in entry 2"),
+        ("a.json", '[{"question": "a?", "answ', "a.json is cut off in entry 1"),
+        (
+            "a.json",
+            '[{"question": "a?", "answer": "1"}, {"question": "b?" "answer": "2"}]' + " " * 99,
+            "entry 2 of a.json is not valid JSON: Expecting ',' delimiter",
+        ),
+        (
+            "a.json",
+            '[{"question": "a?", "answer": "1"} {"question": "b?", "answer": "2"}]',
+            "entry 2 of a.json is not valid JSON: a comma or the end of the list is missing",
+        ),
+        (
+            "a.json",
+            '[{"question": "a?", "answer": "1"}]\n[]',
+            "a.json goes on after the end of its list",
+        ),
+        (
+            "a.json",
+            b'[\n{"question": "caf\xe9", "answer": "1"}]',
+            "line 2 of a.json is not UTF-8 text (byte 0xe9 at position 18)",
+        ),
+        ("a.json", b'[\n\n{"question": "\x00"}]', "line 3 of a.json contains a NUL character"),
         ("a.jsonl", "[" * 100_000, "nested too deeply"),
+        ("a.jsonl", '{"question": ' + "[" * 100_000, "nested too deeply"),
         ("a.jsonl", '{"question": "\\ud800?", "answer": "1"}\n', "broken Unicode character"),
         (
             "a.jsonl",
@@ -220,49 +327,6 @@ def test_a_file_without_a_line_break_is_not_read_into_memory(tmp_path: Path) -> 
     assert "longer than 8 MB" in refusal(path)
 
 
-def test_problems_without_an_answer_are_named(tmp_path: Path) -> None:
-    rows: list[Mapping[str, object]] = [
-        *ROWS,
-        {"question": "why?", "answer": " "},
-        *ROWS[:3],
-        {"question": "how?", "answer": None},
-    ]
-    assert (
-        refusal(write_jsonl(tmp_path / "a.jsonl", rows))
-        == "rows 21, 25 of a.jsonl have no answer; fill it in or remove the rows"
-    )
-    assert "row 2 of b.csv has no question" in refusal(
-        write_csv(tmp_path / "b.csv", [{"question": "", "answer": "1"}])
-    )
-    many = [{"question": "why?", "answer": ""}] * 100
-    assert "rows 1, 2, 3, 4, 5 and perhaps more of c.jsonl have no answer" in refusal(
-        write_jsonl(tmp_path / "c.jsonl", many)
-    )
-
-
-def test_repeated_ids_are_refused_and_repeated_problems_left_out(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", [{**row, "nr": 1} for row in ROWS])
-    assert "rows 1 and 2 have the same id “1”" in refusal(path, columns={"id": "nr"})
-    twice = read(write_jsonl(tmp_path / "b.jsonl", [*ROWS, *ROWS[:4]]))
-    assert len(twice) == 20
-    assert twice.notes == ("4 repeated problems of b.jsonl were left out",)
-
-
-def test_what_names_and_groups_problems_is_short_and_repeats(tmp_path: Path) -> None:
-    path = write_jsonl(
-        tmp_path / "a.jsonl", [{**row, "topic": f"topic\n{n}"} for n, row in enumerate(ROWS)]
-    )
-    assert read(path, columns={"domain": "topic"}, limit=5).items[0].domain.startswith("topic ")
-    assert "the id in row 1 of b.jsonl has 65 characters" in refusal(
-        write_jsonl(tmp_path / "b.jsonl", [{**ROWS[0], "nr": "x" * 65}]), columns={"id": "nr"}
-    )
-    many = [{"question": f"{n}?", "answer": "1"} for n in range(101)]
-    sentence = "the difficulty column of c.jsonl has more than 100 different values"
-    assert sentence in refusal(
-        write_jsonl(tmp_path / "c.jsonl", many), columns={"difficulty": "question"}
-    )
-
-
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
     assert "there is no file" in refusal(tmp_path / "none.csv")
     with pytest.raises(ProblemError, match="only the server knows"):
@@ -294,7 +358,8 @@ def test_inspection_reads_the_head_of_a_large_file(tmp_path: Path) -> None:
     assert found.rows[0] == {"problem": "a?", "final_answer": "1.5", "Level": "3"}
     assert found.guess == {
         "question": "problem", "answer": "final_answer", "choices": None, "solution": None,
-        "id": None, "domain": None, "difficulty": "Level",
+        "id": None, "domain": None, "difficulty": "Level", "system": None, "history": None,
+        "answer_from": None,
     }  # fmt: skip
     columns = Columns(question="problem", answer="final_answer")
     assert [problem.answer for problem in preview(path, columns, 2)] == ["1.5", "1.5"]
@@ -304,14 +369,15 @@ def test_inspection_shows_rows_that_lack_columns(tmp_path: Path) -> None:
     found = inspect(write_jsonl(tmp_path / "a.jsonl", [{"question": "a?"}, {"answer": ["b", 1]}]))
     assert found.rows == (
         {"question": "a?", "answer": ""},
-        {"question": "", "answer": "['b', '1']"},
+        {"question": "", "answer": '["b", "1"]'},
     )
 
 
 def test_a_survey_counts_a_file_as_it_would_be_loaded(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "a.jsonl", [*ROWS, *ROWS[:4]])
     found = survey(FileProblems(path=f"file:{path}"), path)
-    assert (found.count, found.fingerprint, found.repeats) == (20, read(path).fingerprint, 4)
+    assert (found.count, found.fingerprint, found.rows) == (20, read(path).fingerprint, 24)
+    assert [left.count for left in found.left_out] == [4]
     with pytest.raises(ProblemError, match="has no rows"):
         survey(FileProblems(path="file:b.csv"), write(tmp_path / "b.csv", "question,answer\n"))
 

@@ -76,6 +76,11 @@ def test_a_file_becomes_a_data_set_with_its_mapping(erin: User, still: Team) -> 
         "id": None,
         "domain": None,
         "difficulty": None,
+        "answer_from": "text",
+        "system": None,
+        "history": None,
+        "unusable_rows": "refuse",
+        "longest": 100_000,
     }
     assert data.verifier == {"kind": "numeric", "tolerance": 0.0}
     with artifacts.open(still, data.artifact.sha256) as file:
@@ -159,7 +164,8 @@ def test_gsm8k_is_read_completely(alice: User) -> None:
         (b" \n\n", "a.jsonl", "is empty"),
         (b'{"q": "1+1?", "a": \n', "a.jsonl", "Line 1 of a.jsonl is not valid JSON"),
         (b'{"q": 1}\n{"q": 2', "a.jsonl", "Line 2 of a.jsonl, the last, is cut off"),
-        (b'[{"q": 1}]', "a.json", "one JSON list"),
+        (b'[{"q": 1}, 2]', "a.json", "Entry 2 of a.json is no JSON object"),
+        (b'[{"q": 1}, {"q":', "a.json", "a.json is cut off in entry 2"),
         (
             "question,answer\ncafé,1\n".encode("latin-1"),
             "a.csv",

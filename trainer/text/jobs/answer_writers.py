@@ -87,13 +87,17 @@ class EndpointAnswerWriter:
     def answers(self, problems: Sequence[Problem]) -> list[list[AnswerLine]]:
         require_privileged(self.teacher.context, problems)
         context = self.teacher.context
-        prompts = [
+        questions = [
             prompt_text(
                 context,
                 question_text(self.template, problem, self.codec),
                 privileged_text(context, problem),
             )
             for problem in problems
+        ]
+        prompts = [
+            (*problem.history, ("user", text))
+            for problem, text in zip(problems, questions, strict=True)
         ]
         completions = self.endpoint.write(prompts, self.sampling)
         texts = [

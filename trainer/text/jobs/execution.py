@@ -29,7 +29,7 @@ from trainer.text.jobs.answer_writers import (
     ModelAnswerWriter,
 )
 from trainer.text.jobs.model_loading import load_model
-from trainer.text.problems import Problem, load_source
+from trainer.text.problems import Message, Problem, load_source
 from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.teachers.completion_cache import CompletionCache
@@ -116,4 +116,6 @@ def _result_row(
         "domain": problem.domain,
         "difficulty": problem.difficulty,
         "answers": answers,
+        # Most problems have none.
+        **({"history": list(map(Message._asdict, problem.history))} if problem.history else {}),
     }

@@ -1,7 +1,21 @@
-"""From the text of a question to the token ids of the prompt.
+"""From a question and the messages before it to the token ids of the prompt.
 
 After this step a prompt is ids: answers are sampled, scored and trained on as ids and never read
 back from text, because encoding a decoded text again may give other ids.
+
+System prompt and earlier turns are messages of the chat template. A template that takes no system
+message gets its text at the head of the first user message. Without a template the messages are
+plain text: the system prompt, then each turn after its speaker's name, then `Assistant:`.
+
+    You are a teacher.
+
+    User: What is 2+3?
+
+    Assistant: 5
+
+    User: And 2+4?
+
+    Assistant:
 """
 
 from __future__ import annotations
@@ -9,21 +23,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from trainer.text.language.control_tokens import ChatMessage, encode_parts, mark_spelled
 from trainer.text.language.models import LanguageModel, ModelError
 
+PLAIN_NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
 
-def prompt_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
+
+def prompt_ids(
+    language_model: LanguageModel, text: str, history: Sequence[ChatMessage] = ()
+) -> tuple[int, ...]:
     """Encode a question with the chat template if the run uses it, else with the tokenizer's BOS.
 
-    Raises ModelError if the tokenizer lacks a character of the text, or if the template lacks the
-    thinking mode that the run chooses.
+    `history` has the (role, text) of the messages before it. Control tokens that a text spells out
+    stay text. Raises ModelError if the tokenizer lacks a character of the text, or if the template
+    lacks the thinking mode that the run chooses or leaves out the history.
     """
     if language_model.thinking != "as_the_template":
         _check_thinking(language_model)
+    messages = [*history, ("user", text)]
     ids = (
-        _from_template(language_model, text)
+        _from_template(language_model, messages)
         if language_model.chat_template
-        else _plain(language_model, text)
+        else _plain(language_model, plain_text(messages))
     )
     if _unknown(language_model) in ids:
         raise _unreadable(language_model, text)
@@ -32,6 +53,16 @@ def prompt_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
             f"A prompt is empty for {language_model.name}. Give the problem a question."
         )
     return tuple(ids)
+
+
+def plain_text(messages: Sequence[ChatMessage]) -> str:
+    """Messages as the text for a model without a chat template; a question alone stays as it is."""
+    systems = [text for role, text in messages if role == "system"]
+    turns = [(role, text) for role, text in messages if role != "system"]
+    if len(turns) == 1:
+        return "\n\n".join([*systems, turns[0][1]])
+    named = [f"{PLAIN_NAMES[role]}: {text}" for role, text in turns]
+    return "\n\n".join([*systems, *named, f"{PLAIN_NAMES['assistant']}:"])
 
 
 def text_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
@@ -68,25 +99,69 @@ def check_length(language_model: LanguageModel, prompt: Sequence[int], max_new_t
         )
 
 
-def _from_template(language_model: LanguageModel, text: str) -> list[int]:
-    message = [{"role": "user", "content": text}]
+def _from_template(language_model: LanguageModel, messages: Sequence[ChatMessage]) -> list[int]:
+    marked, mark = mark_spelled(language_model.tokenizer, messages)
+    if len(marked) > 1:
+        marked = _accepted(language_model, marked)
+    if not mark:
+        return list(_apply(language_model, marked, tokenize=True, return_dict=False))
+    rendered = _apply(language_model, marked, tokenize=False)
+    return encode_parts(language_model.tokenizer, rendered.split(mark))
+
+
+def _accepted(language_model: LanguageModel, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The messages as the template takes them. Raises ModelError if it leaves turns out."""
+    accepted = list(messages)
+    if messages[0][0] == "system" and not _shows_system(language_model, messages):
+        accepted = _with_system_in_first_turn(messages)
+    rendered = _apply(language_model, accepted, tokenize=False)
+    for role, text in accepted:
+        # What the assistant has said may lose its thinking.
+        if role != "assistant" and text.strip() not in rendered:
+            raise ModelError(
+                f"The chat template of {language_model.name} leaves out the message "
+                f"“{_short(text)}” ({role}). Choose a model whose template takes a history, or "
+                "turn the template off."
+            )
+    return accepted
+
+
+def _shows_system(language_model: LanguageModel, messages: Sequence[ChatMessage]) -> bool:
+    try:
+        return messages[0][1].strip() in _apply(language_model, messages, tokenize=False)
+    # Some templates refuse a system message.
+    except ModelError:
+        return False
+
+
+def _with_system_in_first_turn(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    (_, system), *turns = messages
+    first = next(index for index, (role, _) in enumerate(turns) if role == "user")
+    turns[first] = ("user", f"{system}\n\n{turns[first][1]}")
+    return turns
+
+
+def _apply(language_model: LanguageModel, messages: Sequence[ChatMessage], **options: Any) -> Any:
     thinking: dict[str, Any] = (
         {}
         if language_model.thinking == "as_the_template"
         else {"enable_thinking": language_model.thinking == "on"}
     )
     try:
-        ids: Any = language_model.tokenizer.apply_chat_template(
-            message, add_generation_prompt=True, tokenize=True, return_dict=False, **thinking
+        return language_model.tokenizer.apply_chat_template(
+            [{"role": role, "content": text} for role, text in messages],
+            add_generation_prompt=True,
+            **options,
+            **thinking,
         )
     # A template is a program of its author, which may fail in any way.
     except Exception as error:
         cause = str(error).strip().partition("\n")[0]
         raise ModelError(
-            f"The chat template of {language_model.name} cannot format “{_short(text)}” "
+            f"The chat template of {language_model.name} cannot format "
+            f"“{_short(messages[-1][1])}” "
             f"({cause}). Fix the template or turn it off."
         ) from error
-    return list(ids)
 
 
 def _check_thinking(language_model: LanguageModel) -> None:
@@ -106,13 +181,16 @@ def _plain(language_model: LanguageModel, text: str) -> list[int]:
 
     Some tokenizers append an end token, after which the model would not answer; it is removed.
     """
+    ((_, marked),), mark = mark_spelled(language_model.tokenizer, [("user", text)])
+    first, *parts = marked.split(mark) if mark else [text]
     try:
-        ids = language_model.tokenizer(text).input_ids
+        ids = language_model.tokenizer(first).input_ids
+        further_ids = encode_parts(language_model.tokenizer, parts)
     except Exception as error:
         raise _unreadable(language_model, text) from error
     while ids and ids[-1] in language_model.eos_ids:
         ids = ids[:-1]
-    return ids
+    return [*ids, *further_ids]
 
 
 def _unknown(language_model: LanguageModel) -> int | None:

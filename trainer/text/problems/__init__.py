@@ -5,7 +5,8 @@ Imports without torch.
 
 from trainer.text.problems.inspection import Inspection, inspect
 from trainer.text.problems.locations import locate
-from trainer.text.problems.records import Problem, ProblemError, ProblemSet
+from trainer.text.problems.reading import LeftOut
+from trainer.text.problems.records import Message, Problem, ProblemError, ProblemSet
 from trainer.text.problems.sources import (
     RunProblems,
     Survey,
@@ -19,6 +20,8 @@ from trainer.text.problems.sources import (
 
 __all__ = [
     "Inspection",
+    "LeftOut",
+    "Message",
     "Problem",
     "ProblemError",
     "ProblemSet",

@@ -7,15 +7,17 @@ the start of its name says so (`train-00000-of-00002.parquet`, `test/data.jsonl`
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from trainer.text.problems import arrow_rows, csv_rows, json_lines
+from trainer.text.problems.formats import arrow_rows, csv_rows, json_documents, json_lines
 from trainer.text.problems.records import ProblemError, Row
 
 READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "jsonl": json_lines.read,
+    "json": json_documents.read,
     "csv": csv_rows.read,
     "parquet": arrow_rows.read_parquet,
     "arrow": arrow_rows.read_arrow,
@@ -23,7 +25,7 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
 SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
-    # Most `.json` files of data sets are JSON Lines; a single list is refused with a sentence.
+    # Lines or a list: `format_of` decides by the content.
     ".json": "jsonl",
     ".csv": "csv",
     ".tsv": "csv",
@@ -36,6 +38,12 @@ COMPRESSED = {
     b"\x1f\x8b": "compressed with gzip",
     b"\xfd7zXZ": "compressed with xz",
 }
+BLANK = b"\xef\xbb\xbf \t\r\n"
+# An object around the list of rows, which may have a version or the like before it.
+WRAPPED = re.compile(
+    r'\{\s*(?:"[^"]*"\s*:\s*(?:"[^"]*"|[\w.+-]+)\s*,\s*)*'
+    rf'"(?:{"|".join(json_documents.LIST_NAMES)})"\s*:\s*\[\s*\{{'
+)
 SPLITS = ("train", "test", "validation", "valid", "dev", "eval")
 
 
@@ -49,7 +57,10 @@ def rows(path: Path, format: str = "auto", split: str | None = None) -> Iterator
 
 
 def format_of(path: Path) -> str:
-    """jsonl, csv, parquet or arrow. Raises ProblemError for a missing, empty or compressed file."""
+    """jsonl, json, csv, parquet or arrow.
+
+    Raises ProblemError for a missing, empty or compressed file.
+    """
     head = _head(path)
     for magic, description in COMPRESSED.items():
         if head.startswith(magic):
@@ -60,8 +71,27 @@ def format_of(path: Path) -> str:
         (format for magic, format in MAGIC.items() if head.startswith(magic)),
         SUFFIXES.get(path.suffix.lower()),
     ):
-        return format_name
-    return "jsonl" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) else "csv"
+        return _json_format(head) if format_name == "jsonl" else format_name
+    starts_as_json = head.lstrip(BLANK).startswith((b"{", b"["))
+    return _json_format(head) if starts_as_json else "csv"
+
+
+def _json_format(head: bytes) -> str:
+    """jsonl, or json where a list or an object goes over several lines."""
+    text = head.lstrip(BLANK).decode("utf-8", "replace")
+    line, *further_lines = text.splitlines()
+    if text.startswith("[") or WRAPPED.match(text):
+        return "json"
+    if not further_lines:
+        return "jsonl"
+    # An object may start here and go on in the next line.
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        return "json" if error.pos >= len(line.rstrip()) else "jsonl"
+    except RecursionError:
+        pass
+    return "jsonl"
 
 
 def data_files(path: Path, split: str | None = None) -> list[Path]:
@@ -101,7 +131,7 @@ def _head(path: Path) -> bytes:
         raise ProblemError(
             f"{path.name} cannot be opened: {(error.strerror or 'unknown reason').lower()}"
         ) from None
-    if not head.strip(b"\xef\xbb\xbf \t\r\n"):
+    if not head.strip(BLANK):
         raise ProblemError(f"{path.name} is empty; it needs one row per problem")
     return head
 

@@ -5,27 +5,40 @@ Only the head of the file is read, so the time does not depend on its size.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from trainer.spec.base import encodable
 from trainer.text.problems import files
-from trainer.text.problems.mapping import guess
+from trainer.text.problems.addresses import addresses_in
 from trainer.text.problems.records import ProblemError
+from trainer.text.problems.shapes import Shape, recognise
 
 HEAD_ROWS = 100
 LONGEST_CELL = 2_000
 MOST_COLUMNS = 1_000
+MOST_ADDRESSES = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """`columns` in order of appearance; `rows` as text; `guess` maps a role to a column or None."""
+    """`columns` in order of appearance; `rows` as text.
+
+    `addresses` has the columns and the values inside them that can be mapped; `shape` has the first
+    mapping.
+    """
 
     format: str
     columns: tuple[str, ...]
     rows: tuple[dict[str, str], ...]
-    guess: dict[str, str | None]
+    addresses: tuple[str, ...]
+    shape: Shape
+
+    @property
+    def guess(self) -> dict[str, str | None]:
+        return self.shape.guess
 
 
 def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection:
@@ -33,7 +46,7 @@ def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection
     path = Path(path)
     format = files.format_of(files.data_files(path, split)[0])
     head = [
-        {str(column): _cell(value) for column, value in row.values.items()}
+        {encodable(str(column)): value for column, value in row.values.items()}
         for row in islice(files.rows(path, split=split), HEAD_ROWS)
     ]
     if not head:
@@ -44,11 +57,24 @@ def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection
             f"{path.name} has {len(columns):,} columns; at most {MOST_COLUMNS:,} are read. "
             "Is it a table of problems?"
         )
-    rows = tuple({column: row.get(column, "") for column in columns} for row in head[:count])
-    return Inspection(format, columns, rows, guess(columns))
+    return Inspection(
+        format,
+        columns,
+        tuple({column: _cell(row.get(column)) for column in columns} for row in head[:count]),
+        tuple(dict.fromkeys(encodable(name) for row in head for name in addresses_in(row)))[
+            :MOST_ADDRESSES
+        ],
+        recognise(head),
+    )
 
 
 def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
+    text = (
+        json.dumps(value, ensure_ascii=False, default=str)
+        if isinstance(value, dict | list)
+        else ""
+        if value is None
+        else str(value)
+    )
     # JSON can hold half of a surrogate pair, which no page can be sent.
     return text[:LONGEST_CELL].encode("utf-8", "replace").decode()

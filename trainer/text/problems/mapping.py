@@ -1,112 +1,104 @@
 """From a row of a data file to a problem, by the column mapping.
 
-GSM8K writes `worked solution … #### 1,234` into one column: the answer is what follows `####`, the
-rest is the solution.
+A column is named by its address (`addresses`), several by a template (`column_templates`). Of a
+list of messages the question is the user's last one, and the answer is the reply to it
+(`conversations`). GSM8K writes `worked solution … #### 1,234` into one column: the answer is what
+follows `####`, the rest is the solution. MATH marks the answer in the solution by `\\boxed{}`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from trainer.spec import Columns
-from trainer.text.problems.benchmarks import multiple_choice
-from trainer.text.problems.records import Problem, ProblemError, Row
+from trainer.text.problems.records import Message, Problem, Row, UnusableRowError
+from trainer.text.problems.row_reader import TOO_LONG, RowReader
 
-LONGEST_TEXT = 100_000  # characters
-# Characters of the name of a problem or of a group of problems.
-LONGEST_NAME = 64
+# Characters of an answer that a teacher has written, and of the id of a problem.
+LONGEST_ANSWER, LONGEST_ID = 8_000_000, 64
 GSM8K = re.compile(
     r"(?P<solution>.*)^\s*####[ \t]*(?P<answer>[^\n]*?)\s*\Z", re.DOTALL | re.MULTILINE
 )
-GUESSES = {
-    "question": ("question", "problem", "prompt", "input", "instruction", "query"),
-    "answer": (
-        "answer",
-        "final_answer",
-        "expected_answer",
-        "answerkey",
-        "target",
-        "label",
-        "output",
-        "solution",
-    ),
-    "choices": ("choices", "options"),
-    "solution": ("solution", "rationale", "explanation", "reasoning"),
-    "id": ("id", "unique_id", "uid", "problem_id", "key"),
-    "domain": ("domain", "subject", "category", "topic", "type", "family"),
-    "difficulty": ("difficulty", "level", "grade"),
-}
-
-
-def guess(columns: Sequence[str]) -> dict[str, str | None]:
-    """A first mapping for a file with these columns: role → column, or None if no name fits."""
-    # Reversed, so that of columns that differ only in case the first one is taken.
-    lower = {column.lower(): column for column in reversed(columns)}
-    column_by_role = {
-        role: next((lower[name] for name in names if name in lower), None)
-        for role, names in GUESSES.items()
-    }
-    return {
-        **column_by_role,
-        # "solution" is also a guess for the answer; one column cannot be both.
-        "solution": None
-        if column_by_role["solution"] == column_by_role["answer"]
-        else column_by_role["solution"],
-    }
+BOX = re.compile(r"\\f?boxed\s*(?=\{)")
 
 
 def problem_of(row: Row, columns: Columns, name: str) -> Problem:
     """The problem in a row of the file `name`.
 
-    Raises ProblemError for a missing column or text that cannot be stored. An empty question or
-    answer is allowed here, because the caller counts them.
+    `domain` and `difficulty` are whole, of any length. Raises UnusableRowError for a missing
+    question or answer column and for text that cannot be stored or has more characters than
+    `columns.longest`. An empty question or answer is allowed here, because the caller counts them,
+    and so is a missing optional column.
     """
-    texts = {
-        role: _text(row, column, name)
-        for role, column in columns
-        if column is not None and role != "choices"
-    }
-    answer, solution = _gsm8k(texts["answer"], texts.get("solution", ""))
-    question = texts["question"].strip()
+    reader = RowReader(row, name)
+    turns, question = reader.question(columns.question)
+    answer, solution = _answer_and_solution(
+        reader.answer(columns.answer), reader.optional(columns.solution), columns
+    )
     if columns.choices is not None:
-        where = f"row {row.number} of {name}"
-        choices = _value(row, columns.choices, where)
-        listed, answer = multiple_choice(question, choices, answer, where)
-        question = _checked(listed, columns.choices, where)
-    names = {
-        role: _short(texts.get(role, ""), role, row, name)
-        for role in ("id", "domain", "difficulty")
-    }
+        question, answer = reader.multiple_choice(question, answer, columns.choices)
+    history = _history(reader, columns, turns)
+    _check_length("question", question, history, columns.longest, reader.where)
+    _check_length("answer", answer, (), columns.longest, reader.where)
+    id = _shortened_id(" ".join(reader.optional(columns.id).split()))
     return Problem(
         question=question,
         answer=answer,
         solution=solution,
-        **{**names, "id": names["id"] or content_id(question, answer)},
+        id=id or content_id(question, answer, history),
+        domain=" ".join(reader.optional(columns.domain).split()),
+        difficulty=" ".join(reader.optional(columns.difficulty).split()),
+        history=history,
     )
 
 
-def _short(text: str, role: str, row: Row, name: str) -> str:
-    """The text on one line. Raises ProblemError if it is too long to be a name."""
-    line = " ".join(text.split())
-    if len(line) > LONGEST_NAME:
-        where = f"row {row.number} of {name}"
-        raise ProblemError(
-            f"the {role} in {where} has {len(line):,} characters; "
-            f"at most {LONGEST_NAME} can be shown; map another column"
-        )
-    return line
+def asked_and_answer(row: Row, columns: Columns, name: str) -> tuple[str, str]:
+    """What a row asks, as `Problem.asked`, and its answer as it is.
+
+    Raises UnusableRowError as `problem_of` does.
+    """
+    # What a teacher has thought may be longer than what a problem may ask.
+    reader = RowReader(row, name, LONGEST_ANSWER)
+    turns, question = reader.question(columns.question)
+    history = _history(reader, columns, turns)
+    return Problem("", question, "", history=history).asked, reader.answer(columns.answer)
 
 
-def content_id(question: str, answer: str) -> str:
+def content_id(question: str, answer: str, history: Sequence[Message] = ()) -> str:
     """The id of a problem without one: the same content has the same id in every file."""
-    return hashlib.sha256(f"{question}\0{answer}".encode()).hexdigest()[:16]
+    texts = [question, answer, *(text for message in history for text in message)]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
-def _gsm8k(answer: str, solution: str) -> tuple[str, str]:
+def last_box(text: str) -> str | None:
+    """What the last complete `\\boxed{…}` of a text contains; None if there is none."""
+    for match in reversed(list(BOX.finditer(text))):
+        depth = 0
+        for index in range(match.end(), len(text)):
+            escaped = text[index - 1] == "\\" and text[index - 2] != "\\"
+            depth += 0 if escaped else (text[index] == "{") - (text[index] == "}")
+            if not depth:
+                return text[match.end() + 1 : index].strip()
+    return None
+
+
+def _history(reader: RowReader, columns: Columns, turns: Sequence[Message]) -> tuple[Message, ...]:
+    """The system prompt, then the turns; a system column replaces that of the conversation."""
+    messages = (*reader.history(columns.history), *turns)
+    in_conversation = "\n\n".join(
+        message.text for message in messages if message.role == "system" and message.text
+    )
+    system = reader.optional(columns.system).strip() or in_conversation
+    rest = tuple(message for message in messages if message.role != "system")
+    return (Message("system", system), *rest) if system else rest
+
+
+def _answer_and_solution(answer: str, solution: str, columns: Columns) -> tuple[str, str]:
+    if columns.answer_from == "last_box":
+        # Without a box the answer is empty, and the row counts as one without an answer.
+        return last_box(answer) or "", solution.strip() or answer.strip()
     if not (match := GSM8K.match(answer)):
         return answer.strip(), solution.strip()
     # Commas between thousands only: `1,234` becomes `1234`.
@@ -114,40 +106,22 @@ def _gsm8k(answer: str, solution: str) -> tuple[str, str]:
     return short, solution.strip() or match["solution"].strip()
 
 
-def _text(row: Row, column: str, name: str) -> str:
-    where = f"row {row.number} of {name}"
-    value = _value(row, column, where)
-    if isinstance(value, dict | list | bytes):
-        raise ProblemError(
-            f"column “{column}” in {where} holds a list or a group of values; "
-            "choose a column of text or numbers"
+def _check_length(
+    role: str, text: str, history: Sequence[Message], longest: int, where: str
+) -> None:
+    length = len(text) + sum(len(message.text) for message in history)
+    if length > longest:
+        with_history = " with its history" if history else ""
+        raise UnusableRowError(
+            f"the {role} in {where} has {length:,} characters{with_history}; "
+            f"at most {longest:,} are read",
+            TOO_LONG,
         )
-    # Tables export a missing value as NaN.
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return ""
-    return _checked(str(value), column, where)
 
 
-def _value(row: Row, column: str, where: str) -> Any:
-    if column not in row.values:
-        column_names = ", ".join(f"“{key}”" for key in list(row.values)[:20])
-        raise ProblemError(f"{where} has no column “{column}”; it has {column_names or 'none'}")
-    return row.values[column]
-
-
-def _checked(value: str, column: str, where: str) -> str:
-    if len(value) > LONGEST_TEXT:
-        raise ProblemError(
-            f"column “{column}” in {where} has {len(value):,} characters; "
-            f"at most {LONGEST_TEXT:,} are read"
-        )
-    # Postgres stores neither half of a surrogate pair nor a NUL.
-    try:
-        storable = b"\0" not in value.encode()
-    except UnicodeEncodeError:
-        storable = False
-    if not storable:
-        raise ProblemError(
-            f"column “{column}” in {where} holds a broken Unicode character or a NUL; remove it"
-        )
-    return value
+def _shortened_id(id: str) -> str:
+    """An id of at most LONGEST_ID characters; different ids stay different."""
+    if len(id) <= LONGEST_ID:
+        return id
+    digest = hashlib.sha256(id.encode()).hexdigest()[:16]
+    return f"{id[: LONGEST_ID - len(digest) - 1]}…{digest}"

@@ -1,4 +1,4 @@
-"""Records of problems, and the error that everything about problems raises.
+"""Records of problems, and the errors that everything about problems raises.
 
 Imports without torch: the web pages preview problems with the code that the trainer loads them by.
 """
@@ -6,7 +6,14 @@ Imports without torch: the web pages preview problems with the code that the tra
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Message(NamedTuple):
+    """A message before the question; `role` is system, user, assistant or tool."""
+
+    role: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +23,7 @@ class Problem:
     `answer` is the short text that a verifier compares with; `solution` is a worked solution, or
     empty. `domain`, `difficulty` and `tier` group the pass rates of the evaluation; an empty string
     means none. `tier` is the difficulty for the built-in student (mastered, frontier, hopeless).
+    `history` has the messages before the question: a system prompt comes first.
     """
 
     id: str
@@ -25,6 +33,16 @@ class Problem:
     domain: str = ""
     difficulty: str = ""
     tier: str = ""
+    history: tuple[Message, ...] = ()
+
+    @property
+    def asked(self) -> str:
+        """The turns before the question, and the question.
+
+        A system prompt is no part of it: the same question under another one is the same question.
+        """
+        turns = [message.text for message in self.history if message.role != "system"]
+        return "\n".join([*turns, self.question])
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +59,14 @@ class ProblemSet:
 
 class ProblemError(ValueError):
     """Problems that cannot be used. The message is a sentence: what, where, what to do."""
+
+
+class UnusableRowError(ProblemError):
+    """One row that is no problem; `reason` says so in a few words, as in “too long”."""
+
+    def __init__(self, message: str, reason: str = "not readable") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

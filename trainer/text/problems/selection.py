@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from trainer.text.problems.records import Problem, ProblemError
 
@@ -42,7 +42,7 @@ def sampled(problems: Iterable[Numbered], limit: int, seed: int) -> list[Numbere
     for index, numbered in enumerate(problems):
         # Negated, so that the first of the heap is the highest rank, which is dropped next. The
         # index decides between copies of a question and is unique, so problems are never compared.
-        entry = (-rank(seed, "limit", numbered[1].question), -index, numbered)
+        entry = (-rank(seed, "limit", numbered[1].asked), -index, numbered)
         if len(heap) < limit:
             heapq.heappush(heap, entry)
         else:
@@ -57,17 +57,17 @@ def split(
     training: list[Problem] = []
     held_out: list[Problem] = []
     for problem in problems:
-        (held_out if rank(seed, "split", problem.question) < share else training).append(problem)
+        (held_out if rank(seed, "split", problem.asked) < share else training).append(problem)
     return training, held_out
 
 
 def check_disjoint(train: Iterable[Problem], other_problems: Iterable[Problem], role: str) -> None:
     """Raise ProblemError, naming the questions, if `other` asks what `train` asks."""
-    train_by_question = {normalised(problem.question): problem for problem in train}
+    train_by_question = {normalised(problem.asked): problem for problem in train}
     pairs = [
         (problem, train_by_question[key])
         for problem in other_problems
-        if (key := normalised(problem.question)) in train_by_question
+        if (key := normalised(problem.asked)) in train_by_question
     ]
     if pairs:
         examples = "; ".join(
@@ -88,19 +88,27 @@ def excerpt(text: str, length: int = 60) -> str:
     return f"“{line[:length]}…”" if len(line) > length else f"“{line}”"
 
 
-def without_repeats(problems: Iterable[Numbered], has_ids: bool) -> Iterator[Numbered]:
-    """Yield each id once.
+def without_repeats(
+    problems: Iterable[Numbered],
+    has_ids: bool,
+    leave_out: Callable[[str, int], None],
+    refuse: bool = True,
+) -> Iterator[Problem]:
+    """Yield each id once; `leave_out(reason, row)` is told of the others.
 
-    If the file has an id column (`has_ids`), a repeated id raises ProblemError.
+    If the file has an id column (`has_ids`), a repeated id raises ProblemError where it shall
+    (`refuse`).
     """
     row_by_id: dict[str, int] = {}
     for row, problem in problems:
         if problem.id not in row_by_id:
             row_by_id[problem.id] = row
-            yield row, problem
-        elif has_ids:
+            yield problem
+        elif has_ids and refuse:
             first = row_by_id[problem.id]
             raise ProblemError(
                 f"rows {first} and {row} have the same id {excerpt(problem.id)}; "
-                "make ids unique, or map no id column"
+                "make ids unique, map no id column, or set unusable rows to leave out"
             )
+        else:
+            leave_out("same id as an earlier row" if has_ids else "repeats an earlier row", row)

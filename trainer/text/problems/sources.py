@@ -10,22 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 from trainer.spec import ArithmeticProblems, Columns, Data, FileProblems, SplitProblems
 from trainer.spec.data import EvalProblems
-from trainer.text.problems import arithmetic, files, selection
+from trainer.text.problems import arithmetic, selection
 from trainer.text.problems.inspection import inspect
 from trainer.text.problems.locations import locate
-from trainer.text.problems.mapping import problem_of
+from trainer.text.problems.reading import LeftOut, Reading, ungrouped_if_many
 from trainer.text.problems.records import Problem, ProblemError, ProblemSet
 from trainer.text.problems.selection import Numbered
 
 # A run holds its problems in memory.
 MOST = 1_000_000
-MOST_GROUPS = 100
 NAMED = 5
 
 Resolve = Callable[[str], Path]
@@ -35,13 +34,16 @@ Resolve = Callable[[str], Path]
 class Survey:
     """Facts about a whole file.
 
-    `fingerprint` equals that of the `ProblemSet` that `load` makes of it; `repeats` is the number
-    of repeated problems, which are not counted.
+    `fingerprint` equals that of the `ProblemSet` that `load` makes of it. Of `rows` in the file
+    `count` are problems, the others are in `left_out`. `columns` is the mapping that was used.
     """
 
     count: int
     fingerprint: str
-    repeats: int
+    rows: int
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+    columns: Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,13 @@ def load(source: EvalProblems, data: Data, resolve: Resolve = locate) -> Problem
 def preview(
     path: Path, columns: Columns, count: int = 10, format: str = "auto", split: str | None = None
 ) -> list[Problem]:
-    """The first problems of a file. An empty question or answer is returned, not refused."""
-    return [
-        problem_of(row, columns, path.name)
-        for row in islice(files.rows(path, format, split), count)
-    ]
+    """The first problems of a file. An empty question or answer is returned, not refused.
+
+    Rows that cannot be read are left out where the mapping says so. Raises ProblemError for a
+    column that none of the first rows has.
+    """
+    source = FileProblems(path=f"file:{path}", format=format, split=split, columns=columns)
+    return Reading(source, columns, path).head(count)
 
 
 def survey(source: FileProblems, path: Path) -> Survey:
@@ -100,21 +104,20 @@ def survey(source: FileProblems, path: Path) -> Survey:
 
     Raises ProblemError as `load` does.
     """
-    digest, read, count = hashlib.sha256(), 0, 0
-    columns = _columns(source, path)
 
-    def complete() -> Iterator[Numbered]:
-        nonlocal read
-        for numbered in _complete(_numbered(source, columns, path), path.name):
-            read += 1
-            yield numbered
+    def read(columns: Columns) -> Survey:
+        reading = Reading(source, columns, path)
+        digest, count = hashlib.sha256(), 0
+        for problem in _unrepeated(reading, reading.problems()):
+            digest.update(_line(problem))
+            count += 1
+        _check_any(count, reading)
+        return Survey(
+            count, digest.hexdigest(), reading.rows, reading.left_out, reading.notes, columns
+        )
 
-    for _, problem in selection.without_repeats(complete(), has_ids=columns.id is not None):
-        digest.update(_line(problem))
-        count += 1
-    if not count:
-        raise ProblemError(f"{path.name} has no rows after its header; it needs one per problem")
-    return Survey(count, digest.hexdigest(), read - count)
+    found, columns, notes = ungrouped_if_many(_columns(source, path), path.name, read)
+    return replace(found, columns=columns, notes=(*found.notes, *notes))
 
 
 def problem_set(problems: Iterable[Problem], notes: Iterable[str] = ()) -> ProblemSet:
@@ -126,8 +129,15 @@ def problem_set(problems: Iterable[Problem], notes: Iterable[str] = ()) -> Probl
 
 
 def _line(problem: Problem) -> bytes:
-    # The order of the fields is part of every stored fingerprint: a new field would change all.
-    return json.dumps(astuple(problem), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    # The order of the fields is part of every stored fingerprint: a new field would change all, so
+    # the last one is there only if it has a value.
+    values = astuple(problem)
+    return (
+        json.dumps(
+            values if problem.history else values[:-1], ensure_ascii=False, separators=(",", ":")
+        ).encode()
+        + b"\n"
+    )
 
 
 def load_source(source: EvalProblems, resolve: Resolve = locate) -> ProblemSet:
@@ -142,23 +152,39 @@ def load_source(source: EvalProblems, resolve: Resolve = locate) -> ProblemSet:
 
 
 def _from_file(source: FileProblems, path: Path) -> ProblemSet:
-    columns = _columns(source, path)
-    complete = _complete(_numbered(source, columns, path), path.name)
-    selected = (
-        selection.sampled(complete, source.limit, source.seed)
-        if source.limit
-        else _collect(complete, path.name)
+    def read(columns: Columns) -> ProblemSet:
+        reading = Reading(source, columns, path)
+        selected = (
+            selection.sampled(reading.problems(), source.limit, source.seed)
+            if source.limit
+            else _collect(reading.problems(), path.name)
+        )
+        problems = list(_unrepeated(reading, selected))
+        _check_any(len(problems), reading)
+        notes = [f"{path.name}: {left_out.sentence}" for left_out in reading.left_out]
+        return problem_set(problems, [*notes, *reading.notes])
+
+    problems, _, notes = ungrouped_if_many(_columns(source, path), path.name, read)
+    return replace(problems, notes=(*problems.notes, *notes))
+
+
+def _unrepeated(reading: Reading, problems: Iterable[Numbered]) -> Iterator[Problem]:
+    return selection.without_repeats(
+        problems,
+        has_ids=reading.columns.id is not None,
+        leave_out=reading.leave_out,
+        refuse=reading.columns.unusable_rows == "refuse",
     )
-    problems = [
-        problem
-        for _, problem in selection.without_repeats(selected, has_ids=columns.id is not None)
-    ]
-    if not problems:
-        raise ProblemError(f"{path.name} has no rows after its header; it needs one per problem")
-    repeats = len(selected) - len(problems)
-    return problem_set(
-        problems, [f"{repeats} repeated problems of {path.name} were left out"] if repeats else []
-    )
+
+
+def _check_any(count: int, reading: Reading) -> None:
+    if count:
+        return
+    name = reading.path.name
+    if reading.left_out:
+        first = reading.left_out[0]
+        raise ProblemError(f"no row of {name} is a problem: {first.sentence}; choose other columns")
+    raise ProblemError(f"{name} has no rows after its header; it needs one per problem")
 
 
 def _columns(source: FileProblems, path: Path) -> Columns:
@@ -173,46 +199,9 @@ def _columns(source: FileProblems, path: Path) -> Columns:
                 f"no column of {path.name} has a name for the {role} (it has {column_names}); "
                 "set shape to columns and name it"
             )
-    return Columns(**{role: column for role, column in inspection.guess.items() if column})
-
-
-def _numbered(source: FileProblems, columns: Columns, path: Path) -> Iterator[Numbered]:
-    groups: dict[str, set[str]] = {"domain": set(), "difficulty": set()}
-    for row in files.rows(path, source.format, source.split):
-        problem = problem_of(row, columns, path.name)
-        for role, values in groups.items():
-            values.add(getattr(problem, role))
-            if len(values) > MOST_GROUPS:
-                raise ProblemError(
-                    f"the {role} column of {path.name} has more than {MOST_GROUPS} different "
-                    "values; it groups the pass rates, so map a column with few values or none"
-                )
-        yield row.number, problem
-
-
-def _complete(problems: Iterable[Numbered], name: str) -> Iterator[Numbered]:
-    """Yield complete problems.
-
-    Raises ProblemError, which names the rows without question or answer, at the end of the file or
-    as soon as there are many.
-    """
-    missing: dict[str, list[int]] = {"question": [], "answer": []}
-    for row, problem in problems:
-        gaps = [role for role in missing if not getattr(problem, role)]
-        for role in gaps:
-            missing[role].append(row)
-        if not gaps:
-            yield row, problem
-        elif max(map(len, missing.values())) == NAMED:
-            break
-    for role, rows in missing.items():
-        if rows:
-            more = " and perhaps more" if len(rows) == NAMED else ""
-            subject, verb = ("row", "has") if len(rows) == 1 else ("rows", "have")
-            raise ProblemError(
-                f"{subject} {', '.join(map(str, rows))}{more} of {name} {verb} no {role}; "
-                f"fill it in or remove the {subject}"
-            )
+    return Columns.model_validate(
+        {role: column for role, column in inspection.guess.items() if column}
+    )
 
 
 def _collect(problems: Iterator[Numbered], name: str) -> list[Numbered]:

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainer.events import sync_folder
-from trainer.text.problems import ProblemSet
+from trainer.text.problems import Message, ProblemSet
+
+HISTORY = pa.list_(pa.struct([("role", pa.string()), ("text", pa.string())]))
 
 
 def write(folder: Path, table: pa.Table) -> dict[str, Any]:
@@ -42,14 +44,16 @@ def write(folder: Path, table: pa.Table) -> dict[str, Any]:
 
 
 def problem_table(problems: ProblemSet) -> pa.Table:
-    """Columns id, question, answer, domain, difficulty."""
+    """Columns id, question, answer, domain, difficulty; history if a problem has one."""
     columns = ("id", "question", "answer", "domain", "difficulty")
-    return pa.table(
-        {
-            name: pa.array([getattr(problem, name) for problem in problems.items], pa.string())
-            for name in columns
-        }
-    )
+    table = {
+        name: pa.array([getattr(problem, name) for problem in problems.items], pa.string())
+        for name in columns
+    }
+    if any(problem.history for problem in problems.items):
+        histories = [list(map(Message._asdict, problem.history)) for problem in problems.items]
+        table["history"] = pa.array(histories, HISTORY)
+    return pa.table(table)
 
 
 # Given, not inferred: a column with only None would be of type null, and a reader of several files

@@ -30,7 +30,11 @@ from trainer.text.verifiers import Verifier
 
 @dataclass(frozen=True)
 class Question:
-    """A problem with its prompt; `text` is what `prompt` encodes, before any chat template."""
+    """A problem with its prompt.
+
+    `text` is the last message that `prompt` encodes, before any chat template; the messages before
+    it are `problem.history`.
+    """
 
     problem: Problem
     prompt: tuple[int, ...]
@@ -86,7 +90,10 @@ class SamplerAndJudge:
         texts = (
             (problem, question_text(self.template, problem, self.codec)) for problem in problems
         )
-        questions = [Question(problem, prompt_ids(model, text), text) for problem, text in texts]
+        questions = [
+            Question(problem, prompt_ids(model, text, problem.history), text)
+            for problem, text in texts
+        ]
         check_length(
             model, max((question.prompt for question in questions), key=len, default=()), longest
         )

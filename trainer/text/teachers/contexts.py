@@ -119,7 +119,9 @@ class PromptFormatter:
 
     def _ids(self, question: Question, privileged: str, note: str) -> tuple[int, ...]:
         return prompt_ids(
-            self.language_model, prompt_text(self.context, question.text, privileged, note)
+            self.language_model,
+            prompt_text(self.context, question.text, privileged, note),
+            question.problem.history,
         )
 
 

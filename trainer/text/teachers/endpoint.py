@@ -41,6 +41,10 @@ RESUME_REMEDY = (
 )
 
 
+# A question, or the (role, text) of each message before and with it.
+ChatPrompt = str | tuple[tuple[str, str], ...]
+
+
 class RetryableError(Exception):
     """One attempt failed in a way that may pass.
 
@@ -65,7 +69,7 @@ class Endpoint:
         return key_of(self.teacher)
 
     def write(
-        self, prompts: Sequence[str], sampling: Sampling, progress: Progress | None = None
+        self, prompts: Sequence[ChatPrompt], sampling: Sampling, progress: Progress | None = None
     ) -> list[Completion]:
         """Return one completion to each prompt, in order; equal prompts share theirs.
 
@@ -79,14 +83,15 @@ class Endpoint:
         completion_by_prompt = dict(zip(unique_prompts, completions, strict=True))
         return [completion_by_prompt[prompt] for prompt in prompts]
 
-    def _body(self, prompt: str, sampling: Sampling) -> dict[str, Any]:
+    def _body(self, prompt: ChatPrompt, sampling: Sampling) -> dict[str, Any]:
         """The request body.
 
         `top_k` is not part of OpenAI's interface, so it is sent only where the definition sets it.
         """
+        messages = (("user", prompt),) if isinstance(prompt, str) else prompt
         body = {
             "model": self.teacher.model,
-            "messages": [{"role": "user", "content": prompt}],
+            "messages": [{"role": role, "content": text} for role, text in messages],
             "max_tokens": sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,

@@ -1,27 +1,28 @@
-"""Teacher answers read from a file, matched with problems by question, ignoring white space."""
+"""Teacher answers read from a file, matched with problems by question, ignoring white space.
+
+The columns are named by addresses, as those of problems; of a list of messages the question is the
+user's last one, with the turns before it, and the response is the reply.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.spec import TextTeacher
+from trainer.spec import Columns, TextTeacher
 from trainer.text.problems import Problem, ProblemError, files, locate
-from trainer.text.problems.records import Row
+from trainer.text.problems.mapping import asked_and_answer
 
 
 def texts_for(teacher: TextTeacher, problems: Sequence[Problem]) -> list[str]:
     """The file's first answer to each problem. Raises ProblemError if one is missing."""
     path = locate(teacher.path)
     answer_by_question: dict[str, str] = {}
+    columns = Columns(question=teacher.question, answer=teacher.response, history=teacher.history)
     for row in files.rows(path):
-        question, response = (
-            _text(row, column, path.name) for column in (teacher.question, teacher.response)
-        )
+        question, response = asked_and_answer(row, columns, path.name)
         if response.strip():
             answer_by_question.setdefault(_key(question), response)
-    unanswered = [
-        problem for problem in problems if _key(problem.question) not in answer_by_question
-    ]
+    unanswered = [problem for problem in problems if _key(problem.asked) not in answer_by_question]
     if unanswered:
         first = unanswered[0].question
         excerpt = first if len(first) <= 60 else f"{first[:60]}…"
@@ -31,18 +32,7 @@ def texts_for(teacher: TextTeacher, problems: Sequence[Problem]) -> list[str]:
             f"“{excerpt}”; add them to the file, check "
             "networks.teacher.question, or train on the other problems alone"
         )
-    return [answer_by_question[_key(problem.question)] for problem in problems]
-
-
-def _text(row: Row, column: str, name: str) -> str:
-    value = row.values.get(column)
-    if isinstance(value, str):
-        return value
-    column_names = ", ".join(f"“{key}”" for key in list(row.values)[:20])
-    raise ProblemError(
-        f"row {row.number} of {name} has no text in column “{column}”; its columns are "
-        f"{column_names or 'none'}"
-    )
+    return [answer_by_question[_key(problem.asked)] for problem in problems]
 
 
 def _key(question: str) -> str:

@@ -159,7 +159,10 @@ def _text_completions(
         for question in questions
     ]
     prompts = [
-        prompt_text(teacher.context, question.text, privileged)
+        (
+            *question.problem.history,
+            ("user", prompt_text(teacher.context, question.text, privileged)),
+        )
         for question, privileged in zip(questions, privileged_texts, strict=True)
     ]
     # One rank asks for all: a second request costs again and gets another answer.

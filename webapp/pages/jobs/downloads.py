@@ -35,6 +35,7 @@ ANSWERS = {
     "truncated": TRUTH,
     "tokens": COUNT,
     **GROUPS,
+    "history": TEXT,
 }
 COUNTS = {
     "passed": COUNT,

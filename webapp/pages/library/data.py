@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from trainer.spec import SpecIssue
+from trainer.spec import Columns, SpecIssue
 from trainer.text.problems import ProblemError
 from trainer.text.verifiers import VerifierError
 from webapp.access import actors, permissions
@@ -65,8 +65,19 @@ def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
         "data": data,
         "uri": locations.uri_of_data(data),
         "preview_query": urlencode(query),
+        "columns": _columns_shown(data),
     }
     return render(request, "data/data_set.html", context)
+
+
+def _columns_shown(data: DataSet) -> dict[str, Any]:
+    """Return the mapping without what is not set or has its default."""
+    defaults = Columns().model_dump()
+    return {
+        role: value
+        for role, value in data.columns.items()
+        if value is not None and (role in ("question", "answer") or value != defaults.get(role))
+    }
 
 
 @require_POST
@@ -140,7 +151,7 @@ def _create(request: HttpRequest) -> HttpResponse:
         )
     except ProblemError as error:
         return _mapping_page(request, request.POST, problem=str(error))
-    left_out = f" {survey.repeats:,} repeated rows were left out." if survey.repeats else ""
+    left_out = "".join(f" {rows.sentence}." for rows in survey.left_out)
     messages.success(
         request,
         f"{data.name} is saved: {survey.count:,} problem{pluralize(survey.count)}.{left_out}",

@@ -130,8 +130,8 @@ def test_missing_texts_are_refused_before_the_run_with_their_number(tmp_path: Pa
 def test_a_file_without_the_named_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ProblemError,
-        match=r"row 1 of t\.jsonl has no text in column “response”; "
-        r"its columns are “question”, “answer”",
+        match=r"row 1 of t\.jsonl has no column “response”; "
+        r"it has “question”, “answer”",
     ):
         answered(tmp_path / "t.jsonl", {"question": "1+1=", "answer": "2"}).check(
             [question("1+1=")]

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from trainer.text.problems.formats.text_lines import TextLine, lines
 from trainer.text.problems.records import ProblemError, Row
-from trainer.text.problems.text_lines import TextLine, lines
+
+# NaN and infinities mean a missing value: that is how tables export one.
+DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=lambda _: None)
 
 
 def read(path: Path) -> Iterator[Row]:
@@ -20,15 +23,14 @@ def read(path: Path) -> Iterator[Row]:
 
 def _object(line: TextLine, name: str) -> dict[str, Any]:
     try:
-        # NaN and infinities mean a missing value: that is how tables export one.
-        value = json.loads(line.text, parse_int=str, parse_float=str, parse_constant=lambda _: None)
+        value = DECODER.decode(line.text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ProblemError(_parse_error(line, name, error)) from None
     if isinstance(value, dict):
         return value
     is_list = isinstance(value, list) and line.number == 1
     reason = (
-        "one JSON list; write one object per line instead"
+        "one JSON list; set the format to json or auto, or write one object per line"
         if is_list
         else 'no JSON object such as {"question": "…", "answer": "…"}'
     )

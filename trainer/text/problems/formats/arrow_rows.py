@@ -38,7 +38,8 @@ def read_arrow(path: Path) -> Iterator[Row]:
 def _rows(batches: Iterator[object]) -> Iterator[Row]:
     number = 0
     for batch in batches:
-        for values in batch.to_pylist():  # type: ignore[attr-defined]
+        # A map has names and values, as a group of columns has.
+        for values in batch.to_pylist(maps_as_pydicts="lossy"):  # type: ignore[attr-defined]
             number += 1
             yield Row(number, values)
 

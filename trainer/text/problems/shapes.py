@@ -1,0 +1,181 @@
+"""The first mapping of a file: recognised from the names of its columns and from its first rows.
+
+Known shapes: GSM8K, MATH, Alpaca (`instruction`, `input`, `output`), ShareGPT (`conversations`),
+`messages`, verl (`prompt` as messages, `reward_model.ground_truth`), prompt and completion as
+messages, and multiple choice. Any other file is mapped by the names of its columns, nested ones
+included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainer.text.problems.addresses import NoValueError, addresses_in, opened, value_at
+from trainer.text.problems.conversations import ends_with_reply, is_conversation
+from trainer.text.problems.mapping import GSM8K, last_box
+
+NAMES = {
+    "question": ("question", "problem", "prompt", "query", "instruction", "input"),
+    "answer": (
+        "answer",
+        "final_answer",
+        "expected_answer",
+        "ground_truth",
+        "answerkey",
+        "target",
+        "label",
+        "output",
+        "response",
+        "completion",
+        "solution",
+    ),
+    "choices": ("choices", "options"),
+    "solution": ("solution", "rationale", "explanation", "reasoning"),
+    "system": ("system", "system_prompt"),
+    "history": ("history",),
+    "id": ("id", "unique_id", "uid", "problem_id", "key"),
+    "domain": ("domain", "subject", "category", "topic", "type", "family", "data_source"),
+    "difficulty": ("difficulty", "level", "grade"),
+}
+CONVERSATION_NAMES = ("prompt", "messages", "conversations", "conversation")
+ALPACA = ("instruction", "input")
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """`guess` has the value of each field of a mapping, or None; `name` is empty if none is known.
+
+    `verifier` is the kind that fits the answers, or empty.
+    """
+
+    name: str
+    guess: dict[str, str | None]
+    verifier: str = ""
+
+
+def recognise(rows: Sequence[Values]) -> Shape:
+    """The shape of a file from its first rows."""
+    table = _Table(rows)
+    guess = {role: table.text(role) for role in NAMES}
+    # By name alone: without its choices a question of a benchmark cannot be answered.
+    guess["choices"] = table.column(NAMES["choices"])
+    guess["history"] = table.column(NAMES["history"])
+    guess["answer_from"] = None
+    name = _put_conversation(guess, table) or _put_instruction(guess, table)
+    # “solution” is also a guess for the answer; one column cannot be both.
+    if guess["solution"] == guess["answer"]:
+        guess["solution"] = None
+    if guess["choices"]:
+        return Shape("multiple choice", guess, "choice")
+    if guess["answer"] and not name:
+        answers = [str(table.value(row, guess["answer"]) or "") for row in rows]
+        if _most(GSM8K.match(answer) for answer in answers):
+            name = "GSM8K"
+        elif _most(last_box(answer) is not None for answer in answers):
+            name, guess["answer_from"] = "MATH", "last_box"
+    return Shape(name, guess, "math" if guess["answer_from"] else "")
+
+
+def _put_conversation(guess: dict[str, str | None], table: _Table) -> str:
+    """Map messages where the file has no columns of text for question and answer; the shape."""
+    columns = table.conversations
+    column = _first(CONVERSATION_NAMES, columns) or next(iter(columns.values()), None)
+    texts = [_first(NAMES[role], table.texts) for role in ("question", "answer")]
+    if column is None or all(texts):
+        return ""
+    guess["question"] = column
+    if truth := table.nested.get("ground_truth"):
+        guess["answer"] = truth
+        return "verl"
+    if answer := _first(("completion", "response"), columns) or texts[1]:
+        guess["answer"] = answer
+        return "prompt as messages"
+    if table.has_reply(column):
+        guess["answer"] = column
+    return "ShareGPT" if table.has_key(column, "from") else "messages"
+
+
+def _put_instruction(guess: dict[str, str | None], table: _Table) -> str:
+    """Join instruction and input, of which the second may be empty; the shape."""
+    columns = [table.texts[name] for name in ALPACA if name in table.texts]
+    if guess["question"] not in columns:
+        return ""
+    if len(columns) == len(ALPACA):
+        guess["question"] = "\n\n".join(f"{{{column}}}" for column in columns)
+    return "Alpaca" if ALPACA[0] in table.texts and guess["answer"] else ""
+
+
+class _Table:
+    """The first rows of a file: lower-case name → address of columns and of nested values.
+
+    `texts` and `conversations` are whole columns; `nested` are texts inside groups, by the last
+    part of their address. A column that is empty in these rows may be a text.
+    """
+
+    def __init__(self, rows: Sequence[Values]) -> None:
+        self.rows = rows
+        # Of columns that differ only in case the first one is taken.
+        self.columns: dict[str, str] = {}
+        for name in dict.fromkeys(name for row in rows for name in row):
+            self.columns.setdefault(name.lower(), name)
+        self.texts = {
+            name: column for name, column in self.columns.items() if self._all(column, _is_text)
+        }
+        self.conversations = {
+            name: column
+            for name, column in self.columns.items()
+            if self._all(column, is_conversation) and self._values(column)
+        }
+        self.nested: dict[str, str] = {}
+        for address in dict.fromkeys(address for row in rows for address in addresses_in(row)):
+            is_inside = "." in address and "[" not in address and address not in self.texts.values()
+            if is_inside and self._values(address) and self._all(address, _is_text):
+                self.nested.setdefault(address.rpartition(".")[2].lower(), address)
+
+    def text(self, role: str) -> str | None:
+        """A column with a name for the role, else a nested value."""
+        # Ids inside groups count something else as a rule.
+        nested = {} if role == "id" else self.nested
+        return _first(NAMES[role], self.texts) or _first(NAMES[role], nested)
+
+    def column(self, names: Sequence[str]) -> str | None:
+        return _first(names, self.columns)
+
+    def value(self, row: Values, address: str) -> Any:
+        try:
+            return value_at(row, address)
+        except NoValueError:
+            return None
+
+    def has_key(self, column: str, key: str) -> bool:
+        return any(key in message for value in self._values(column) for message in opened(value))
+
+    def has_reply(self, column: str) -> bool:
+        """Whether a conversation ends with an answer."""
+        return any(map(ends_with_reply, self._values(column)))
+
+    def _values(self, address: str) -> list[Any]:
+        values = (self.value(row, address) for row in self.rows)
+        return [value for value in values if value not in (None, "", [])]
+
+    def _all(self, address: str, fits: Callable[[Any], bool]) -> bool:
+        return all(map(fits, self._values(address)))
+
+
+def _is_text(value: Any) -> bool:
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return not isinstance(value, dict | list | bytes) and not is_conversation(value)
+
+
+def _first(names: Sequence[str], address_by_name: Mapping[str, str]) -> str | None:
+    return next((address_by_name[name] for name in names if name in address_by_name), None)
+
+
+def _most(tests: Iterable[object]) -> bool:
+    results = [bool(test) for test in tests]
+    return sum(results) * 2 > len(results)
