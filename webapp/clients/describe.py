@@ -63,7 +63,8 @@ def _merge(origin: Origin, batch: ClientBatch) -> list[str]:
     """Merge one batch; return the names beyond the limits of a run."""
     started = batch.params.get(STARTED)
     # Compared before the parameters are merged, which replaces the stored start time.
-    if started is not None and origin.params.get(STARTED, started) != started:
+    is_started_again = started is not None and origin.params.get(STARTED, started) != started
+    if batch.resumes or is_started_again:
         origin.resuming, origin.resumed_keys = True, []
     # As in MLflow, a parameter keeps its first value there. Trackio's client sends its
     # configuration again with each process, so that its last value counts.

@@ -242,8 +242,10 @@ def _is_repeated(run: Run, name: str, step: int) -> bool:
     A series of a single step is a result, such as a test score, which may be logged again at any
     step. A series that the run does not have yet is new.
     """
-    steps = {x for series in series_store.read([run], [name]) for x in series.x}
-    return len(steps) > 1 and max(steps) >= step
+    # Not the highest x of the curve: a long curve is in buckets, and these have an average x.
+    if not series_store.read([run], [name], start=step):
+        return False
+    return len({x for series in series_store.read([run], [name]) for x in series.x}) > 1
 
 
 def _await_other_series(run: Run, resumed_keys: set[str]) -> None:
