@@ -23,6 +23,7 @@ from webapp.clients import receipts
 from webapp.clients.client_batch import ClientBatch, LoggedValues, LogLine, digest_id
 from webapp.clients.describe import describe
 from webapp.clients.limits import within
+from webapp.clients.masking import masked_text
 from webapp.clients.models import Origin
 from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
@@ -326,7 +327,7 @@ def _event(run_write: RunWrite, line: LogLine, seq: int) -> Event:
         type="log",
         step=run_write.current_step if line.step is None else line.step,
         wall_time=moment(line.wall_time),
-        payload={"level": line.level, "message": line.message},
+        payload={"level": line.level, "message": masked_text(line.message)},
         batch_number=run_write.batch_number,
     )
 
