@@ -12,6 +12,7 @@ import shutil
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,11 @@ from tests.clients.test_trackio import curve
 from webapp.access.models import Team, User
 from webapp.clients import importers
 from webapp.clients import record as recording
-from webapp.clients.client_batch import digest_id
 from webapp.clients.importers import UnreadableFile, import_runs
 from webapp.clients.importers.protobuf import fields
 from webapp.clients.importers.tensorboard import masked_crc
 from webapp.clients.importers.wandb import BLOCK, HEADER
-from webapp.clients.models import ImportedFile, Receipt
+from webapp.clients.models import Receipt
 from webapp.runs.models import Run, State
 from webapp.series import series_store
 
@@ -163,7 +163,7 @@ def recorded(*events: bytes) -> bytes:
     )
 
 
-def offline(rows: list[dict[str, object]]) -> bytes:
+def offline(rows: Sequence[dict[str, Any]]) -> bytes:
     """A file as W&B writes it offline, its records cut at the ends of blocks."""
     records = [message(17, message(1, b"abc123") + message(3, b"sums"))]
     records += [
@@ -263,24 +263,6 @@ def test_an_import_that_was_broken_off_goes_on_where_it_stopped(
     assert "50 values so far, at step 99" in reports[-1] and not Receipt.objects.exists()
 
 
-def test_a_file_that_was_imported_with_a_receipt_for_each_value_grows_too(
-    still: Team, tmp_path: Path
-) -> None:
-    """As earlier versions did it."""
-    file = tmp_path / "run.csv"
-    file.write_text("_step,loss\n0,1\n1,2\n")
-    [run] = import_runs(tmp_path, "wandb", still, None, "p")
-    imported_file = ImportedFile.objects.get()
-    Receipt.objects.bulk_create(
-        Receipt(run=run, log=digest_id(imported_file.head, offset)) for offset in (11, 15)
-    )
-    imported_file.delete()
-    file.write_text("_step,loss\n0,1\n1,2\n2,3\n")
-    for _ in range(2):
-        import_runs(tmp_path, "wandb", still, None, "p")
-    assert values(run) == [("loss", 0, 1.0), ("loss", 1, 2.0), ("loss", 2, 3.0)]
-
-
 @pytest.mark.parametrize(
     ("format", "name", "content", "error"),
     [
@@ -322,11 +304,33 @@ def test_a_file_that_was_imported_with_a_receipt_for_each_value_grows_too(
         ),
         ("wandb", "run.wandb", b"x" * 100, "does not begin like a file of W&B"),
         ("wandb", "run.wandb", offline([{"loss": 1}])[:-3] + b"xyz", "at byte"),
-        ("wandb", "run.jsonl", b'{"loss": 1}\nnothing\n', "the line at byte 12 is not JSON"),
+        ("wandb", "run.jsonl", b'{"_step": 1}\nnothing\n', "the line at byte 13 is not JSON"),
         ("wandb", "run.jsonl", b"[1]\n", "not an object"),
         ("wandb", "run.csv", b"a,b\n1,2,3\n", "the row at byte 4 has 3 values for 2 columns"),
         ("wandb", "run.csv", b"\xff\xfe\n", "not UTF-8"),
-        ("mlflow", "run.csv", b"key,value\nloss,1\n", "lacks a number or a name"),
+        ("mlflow", "run.csv", b"key,value\nloss,1\n", "has no column step, timestamp"),
+        (
+            "mlflow",
+            "run.csv",
+            b"key,value,step,timestamp\nloss,1,0,1\nloss,x,1,1\n",
+            "the row at byte 36 lacks a number or a name",
+        ),
+        (
+            "wandb",
+            "run.csv",
+            b"question,answer\n1+1,2\n",
+            "has no _step.*; it has question, answer",
+        ),
+        ("wandb", "run.csv", b"_step,loss\n0,1\n,2\n", "the row at byte 15 has no _step"),
+        ("wandb", "run.jsonl", b'{"loss": 1}\n', "at byte 0 has no _step.*it has loss"),
+        ("wandb", "run.csv", b"key,value,step,timestamp\nloss,1,0,1\n", "has no _step"),
+        (
+            "wandb",
+            "run.csv",
+            b'"Relative Time (Process)","a - loss"\n0.5,1\n',
+            "has no steps: its first column is 'Relative Time [(]Process[)]'",
+        ),
+        ("wandb", "run.csv", b"epoch,a - loss\n0.5,1\n", "the step 0.5, which is no whole number"),
         ("mlflow", "anything.txt", b"x", "Nothing there looks like"),
     ],
 )
@@ -336,6 +340,14 @@ def test_a_bad_file_is_refused_in_words_with_the_place(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UnreadableFile, match=error):
         import_runs(tmp_path, format, still, None, "p")
+
+
+def test_values_before_a_damaged_row_are_kept(still: Team, tmp_path: Path) -> None:
+    """Also where the values before it look as if the run was resumed."""
+    (tmp_path / "run.csv").write_text("_step,loss\n0,1\n1,2\n2,3\n1,2.5\nx,5\n")
+    with pytest.raises(UnreadableFile, match="the step 'x'"):
+        import_runs(tmp_path, "wandb", still, None, "p")
+    assert [value for *_, value in values(Run.objects.get())] == [1, 2, 2.5, 3]
 
 
 @settings(

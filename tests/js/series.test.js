@@ -5,7 +5,14 @@ import { test } from "node:test";
 
 import { columnsOf, keysOf, PER_LINE } from "../../static/js/charts/columns.js";
 import { describe } from "../../static/js/charts/legend.js";
-import { align, emptySeries, merge, seriesOf, smooth } from "../../static/js/charts/series.js";
+import {
+  align,
+  emptySeries,
+  extentOf,
+  merge,
+  seriesOf,
+  smooth,
+} from "../../static/js/charts/series.js";
 
 /** @param {number} seed */
 function shuffled(seed, values) {
@@ -141,4 +148,33 @@ test("a smoothed line keeps its raw curve behind it", () => {
   const [, curve, , , raw] = columnsOf([{ key: "k", label: "k" }], new Map([["k", series]]), 0.5);
   assert.deepEqual(raw, [0, 1]);
   assert.ok(/** @type {number} */ (curve[1]) < 1);
+});
+
+test("a schedule is not smoothed", () => {
+  const series = emptySeries();
+  merge(series, [1, 2, 3], [1, 0, 1]);
+  const lines = [
+    { key: "lr", label: "learning rate", schedule: true },
+    { key: "lr", label: "the same, measured" },
+  ];
+  const data = columnsOf(lines, new Map([["lr", series]]), 0.9);
+  assert.deepEqual(data[1], [1, 0, 1]);
+  assert.notDeepEqual(data[1 + PER_LINE], [1, 0, 1]);
+});
+
+test("the common range of all series is from the first to the last x", () => {
+  const [a, b] = [emptySeries(), emptySeries()];
+  merge(a, [3, 5], [1, 1]);
+  merge(b, [-1, 4], [1, 1]);
+  assert.deepEqual(
+    extentOf(
+      new Map([
+        ["a", a],
+        ["b", b],
+        ["c", emptySeries()],
+      ]),
+    ),
+    [-1, 5],
+  );
+  assert.equal(extentOf(new Map()), null);
 });

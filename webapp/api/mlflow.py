@@ -44,6 +44,7 @@ from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Reques
 from webapp.clients import runs
 from webapp.clients.client_batch import ClientBatch, RunPublicId, key
 from webapp.clients.limits import MAX_PARAMS
+from webapp.clients.masking import masked
 from webapp.clients.models import Project
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, State
@@ -156,7 +157,7 @@ def create_experiment(request: Request) -> dict[str, Any]:
         raise ApiError(400, "RESOURCE_ALREADY_EXISTS", f"Experiment '{name}' already exists.")
     project = runs.project(team, name)
     if message.tags:
-        project.tags = values_of(message.tags)
+        project.tags = masked(values_of(message.tags))
         project.save(update_fields=["tags"])
     return {"experiment_id": str(project.pk)}
 
@@ -170,7 +171,8 @@ def set_experiment_tag(request: Request) -> dict[str, Any]:
             .select_for_update()
             .get(pk=_project(request, message.experiment_id).pk)
         )
-        project.tags = {**project.tags, storable(message.key): storable(message.value)}
+        tag = masked({storable(message.key): storable(message.value)})
+        project.tags = {**project.tags, **tag}
         if len(project.tags) > MAX_PARAMS:
             raise ApiError(
                 400,

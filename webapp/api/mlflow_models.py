@@ -15,6 +15,7 @@ from webapp.api.mlflow_types import RunRequest, Tag, files_of, read, values_of
 from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
 from webapp.clients import runs
 from webapp.clients.limits import MAX_PARAMS
+from webapp.clients.masking import masked
 from webapp.clients.models import Origin
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run
@@ -165,7 +166,7 @@ def _facts(origin: Origin, number: int) -> dict[str, Any]:
 
 
 def _keep(origin: Origin, number: int, facts: dict[str, Any]) -> None:
-    origin.tags = {**origin.tags, f"{TAG}{number}": json.dumps(facts)}
+    origin.tags = {**origin.tags, f"{TAG}{number}": json.dumps(masked(facts))}
     origin.save(update_fields=["tags"])
 
 

@@ -65,7 +65,11 @@ class RunPublicId:
 
 @dataclass(frozen=True)
 class ClientBatch:
-    """What one request logs to one run; `not_kept` are keys whose values are not numbers."""
+    """What one request logs to one run.
+
+    `not_kept` are keys whose values are not numbers. `resumes`: a new process logs; its first
+    values tell whether it went back to an earlier step.
+    """
 
     run: RunAddress | RunPublicId
     logs: list[LoggedValues] = field(default_factory=list)
@@ -74,11 +78,12 @@ class ClientBatch:
     tags: dict[str, str] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=list)
     not_kept: frozenset[str] = frozenset()
+    resumes: bool = False
 
     @property
     def describes(self) -> bool:
         """Whether it holds more than values and lines."""
-        return bool(self.params or self.tags or self.inputs or self.not_kept)
+        return bool(self.params or self.tags or self.inputs or self.not_kept or self.resumes)
 
     @property
     def size(self) -> int:

@@ -1,15 +1,20 @@
-"""What clients log about a run besides values: parameters, tags, data sets, keys not kept."""
+"""What clients log about a run besides values: parameters, tags, data sets, keys not kept.
+
+Secrets among them are masked here, whatever client or file they come from.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
 from webapp.clients import runs
 from webapp.clients.client_batch import ClientBatch
 from webapp.clients.limits import LONGEST_VALUE, MAX_INPUTS, MAX_PARAMS, listed
+from webapp.clients.masking import masked
 from webapp.clients.models import Origin
 from webapp.runs.models import Run
 
@@ -61,9 +66,16 @@ def describe(
 
 def _merge(origin: Origin, batch: ClientBatch) -> list[str]:
     """Merge one batch; return the names beyond the limits of a run."""
+    batch = replace(
+        batch,
+        params=masked(batch.params),
+        tags=masked(batch.tags),
+        inputs=[masked(data_input) for data_input in batch.inputs],
+    )
     started = batch.params.get(STARTED)
     # Compared before the parameters are merged, which replaces the stored start time.
-    if started is not None and origin.params.get(STARTED, started) != started:
+    is_started_again = started is not None and origin.params.get(STARTED, started) != started
+    if batch.resumes or is_started_again:
         origin.resuming, origin.resumed_keys = True, []
     # As in MLflow, a parameter keeps its first value there. Trackio's client sends its
     # configuration again with each process, so that its last value counts.
@@ -87,10 +99,12 @@ def _shows_errors(origin: Origin) -> bool:
 
 
 def _refuse_changes(origin: Origin, params: dict[str, Any]) -> None:
+    # Masked: an earlier version stored secrets as they came.
+    stored = masked({name: origin.params[name] for name in params if name in origin.params})
     for name, value in params.items():
-        if origin.params.get(name, value) != value:
+        if stored.get(name, value) != value:
             raise Unfit(
-                f"The parameter {name!r} of this run is {origin.params[name]!r} already; "
+                f"The parameter {name!r} of this run is {stored[name]!r} already; "
                 f"it cannot become {value!r}."
             )
 

@@ -56,14 +56,18 @@ class Origin(models.Model):
 class ImportedFile(models.Model):
     """How far a file was imported into a run: everything before byte `done` is recorded.
 
-    `head` is a digest of the start of the file, which does not change while the file grows.
+    `head` is a digest of all its `size` bytes. `has_grown`: it was imported again with more bytes,
+    and has another row for these. Without a `size` the row is of an earlier version: `head` is then
+    a digest of the start of the file.
     """
 
     pk = models.CompositePrimaryKey("run_id", "head")
     # The primary key begins with the run, so that it serves as the index of this column.
     run = models.ForeignKey(Run, on_delete=models.CASCADE, db_index=False)
     head = models.UUIDField()
+    size = models.BigIntegerField(null=True)
     done = models.BigIntegerField(default=0)
+    has_grown = models.BooleanField(default=False)
 
 
 class Receipt(models.Model):

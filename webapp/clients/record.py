@@ -23,6 +23,7 @@ from webapp.clients import receipts
 from webapp.clients.client_batch import ClientBatch, LoggedValues, LogLine, digest_id
 from webapp.clients.describe import describe
 from webapp.clients.limits import within
+from webapp.clients.masking import masked_text
 from webapp.clients.models import Origin
 from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
@@ -242,8 +243,10 @@ def _is_repeated(run: Run, name: str, step: int) -> bool:
     A series of a single step is a result, such as a test score, which may be logged again at any
     step. A series that the run does not have yet is new.
     """
-    steps = {x for series in series_store.read([run], [name]) for x in series.x}
-    return len(steps) > 1 and max(steps) >= step
+    # Not the highest x of the curve: a long curve is in buckets, and these have an average x.
+    if not series_store.read([run], [name], start=step):
+        return False
+    return len({x for series in series_store.read([run], [name]) for x in series.x}) > 1
 
 
 def _await_other_series(run: Run, resumed_keys: set[str]) -> None:
@@ -324,7 +327,7 @@ def _event(run_write: RunWrite, line: LogLine, seq: int) -> Event:
         type="log",
         step=run_write.current_step if line.step is None else line.step,
         wall_time=moment(line.wall_time),
-        payload={"level": line.level, "message": line.message},
+        payload={"level": line.level, "message": masked_text(line.message)},
         batch_number=run_write.batch_number,
     )
 

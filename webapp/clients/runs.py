@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from webapp.access.models import Team, User
 from webapp.clients.client_batch import RunAddress, RunPublicId, cut
+from webapp.clients.masking import masked
 from webapp.clients.models import Origin, Project
 from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
@@ -109,7 +110,11 @@ def create(
         )
         Attempt.objects.create(run=run, number=1, host=client)
         Origin.objects.create(
-            run=run, project=where, client=client, key=key_of(key) or run.public_id, tags=tags or {}
+            run=run,
+            project=where,
+            client=client,
+            key=key_of(key) or run.public_id,
+            tags=masked(tags or {}),
         )
         run.refresh_from_db()
     return run

@@ -8,9 +8,9 @@
  * charts that `showOnly` selects.
  */
 
-import { createChart } from "./chart.js";
+import { createChart, EMPTY_VIEW } from "./chart.js";
 import { keysOf } from "./columns.js";
-import { emptySeries, merge, seriesOf } from "./series.js";
+import { emptySeries, extentOf, merge, seriesOf } from "./series.js";
 
 /**
  * @typedef {{run: string, since: number, series: string, charts: Declaration[], lazy?: boolean}}
@@ -35,8 +35,7 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
   let shown = lazy ? [] : charts;
   /** @type {Map<string, import("./series.js").Series>} */
   let store = new Map();
-  /** @type {import("./chart.js").View} */
-  let view = { axis: "step", smoothing: 0, marks: [], from: null, to: null, extent: null };
+  let view = EMPTY_VIEW;
   let requestNumber = 0;
   /** Cursor of the loaded series, and of the newest frame. */
   let loadedCursor = 0;
@@ -64,7 +63,7 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
     store = new Map(
       answer.series.map((/** @type {any} */ series) => [series.key, seriesOf(series)]),
     );
-    view = { ...view, marks: answer.marks };
+    view = { ...view, marks: answer.marks, bases: answer.bases };
     loadedCursor = answer.cursor;
     show();
     follow(keys);
@@ -107,6 +106,8 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
     if (isLastPart) seenCursor = frame.cursor;
     header.receive(frame);
     if (frame.changed.includes("checkpoints")) return refetchLater();
+    // The baselines come with series.json.
+    if (frame.changed.includes("evaluation")) refetchLater();
     if (frame.type === "delta" && (!frame.series.length || frame.cursor <= loadedCursor)) return;
     if (
       view.axis !== "step" ||
@@ -169,7 +170,7 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
     zoom,
     /** @param {import("./chart.js").View["axis"]} axis */
     setAxis(axis) {
-      view = { ...view, axis, from: null, to: null, marks: [] };
+      view = { ...view, axis, from: null, to: null, marks: [], bases: {} };
       store = new Map();
       load();
     },
@@ -179,15 +180,4 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
       show();
     },
   };
-}
-
-/**
- * @param {Map<string, import("./series.js").Series>} store
- * @returns {[number, number] | null} smallest and largest x of all series
- */
-function extentOf(store) {
-  const ends = [...store.values()]
-    .filter((series) => series.points)
-    .flatMap(({ x }) => [x[0], x[x.length - 1]]);
-  return ends.length ? [Math.min(...ends), Math.max(...ends)] : null;
 }

@@ -4,23 +4,25 @@
  */
 
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
-import { formatter, tick } from "../format.js";
-import { columnsOf, PER_LINE } from "./columns.js";
+import { formatter } from "../format.js";
+import { columnsOf, keysOf, PER_LINE } from "./columns.js";
 import { listenToKeys } from "./keyboard.js";
 import { createLegend } from "./legend.js";
 import { drawBaseline, drawBroken, drawMarks } from "./marks.js";
 import { colour, DASHES, faint, token, onSchemeChange } from "./palette.js";
+import { extentOf } from "./series.js";
+import { linearTicks, logRange, logTicks, paddedRange, tickLabels, xRange } from "./scales.js";
 import { fillTable } from "./table.js";
 
 /**
  * @typedef {import("./columns.js").Declaration} Declaration
  * @typedef {{axis: "step" | "tokens" | "time" | "compute", smoothing: number, marks:
- *   import("./marks.js").Mark[], from: number | null, to: number | null, extent: [number, number] |
- *   null}} View
+ *   import("./marks.js").Mark[], bases: Record<string, import("./marks.js").Base>, from: number |
+ *   null, to: number | null, extent: [number, number] | null}} View
  * @typedef {(from: number | null, to: number | null) => void} Zoom
  */
 
-const AXIS_FORMAT = { step: "count", tokens: "count", time: "seconds", compute: "count" };
+const AXIS_FORMAT = { step: "step", tokens: "count", time: "seconds", compute: "count" };
 /** Words before the cursor's position in the legend. */
 const POSITION_LABELS = {
   step: "at step",
@@ -29,13 +31,21 @@ const POSITION_LABELS = {
   compute: "at operation",
 };
 const HEIGHT = 220;
-/** Allowed distances between ticks on an axis of steps: whole numbers. */
-const WHOLE_INCREMENTS = Array.from({ length: 13 }, (_, power) =>
-  [1, 2, 5].map((digit) => digit * 10 ** power),
-).flat();
-
-/** Allowed distances between ticks on an axis of bytes: powers of two. */
-const BYTE_INCREMENTS = Array.from({ length: 50 }, (_, power) => 2 ** power);
+/** Least distance between ticks, in pixels. */
+const TICK_SPACE = { x: 64, y: 36 };
+/** Width of a character of a tick label, and the space beside a label. */
+const CHARACTER = 7;
+const LABEL_GAP = 16;
+/** @type {View} */
+export const EMPTY_VIEW = {
+  axis: "step",
+  smoothing: 0,
+  marks: [],
+  bases: {},
+  from: null,
+  to: null,
+  extent: null,
+};
 
 /**
  * @param {HTMLElement} figure
@@ -51,24 +61,31 @@ export function createChart(figure, declaration, sync, zoom) {
   );
   const table = /** @type {HTMLElement} */ (figure.querySelector("[data-table]"));
   let log = declaration.log;
-  /** @type {View} */
-  let view = { axis: "step", smoothing: 0, marks: [], from: null, to: null, extent: null };
+  let view = EMPTY_VIEW;
   /** @type {Map<string, import("./series.js").Series>} */
   let store = new Map();
+  /** All values; the plot has only those that its axis can show. @type {(number | null)[][]} */
+  let columns = [];
+  let hadValues = false;
   /** @type {uPlot | null} */
   let plot = null;
 
   function build() {
     plot?.destroy();
-    plot = new uPlot(optionsOf(), data(), holder);
-    listenToKeys(holder, plot, { declaration, figure, axisFormat: axisFormat(), zoom });
+    plot = new uPlot(optionsOf(), shownColumns(), holder);
+    const context = { declaration, figure, axisFormat: axisFormat(), zoom, data: () => columns };
+    listenToKeys(holder, plot, context);
+  }
+
+  function readColumns() {
+    columns = columnsOf(declaration.lines, store, view.smoothing);
+    // A range without points keeps its axes.
+    if (!columns[0].length) columns = [ownRange(), ...columns.slice(1).map(() => [null, null])];
   }
 
   /** @returns {any} */
-  function data() {
-    return columnsOf(declaration.lines, store, view.smoothing).map((column, i) =>
-      log && i ? column.map(positive) : column,
-    );
+  function shownColumns() {
+    return columns.map((column, i) => (log && i ? column.map(positive) : column));
   }
 
   function axisFormat() {
@@ -78,7 +95,6 @@ export function createChart(figure, declaration, sync, zoom) {
   /** @returns {uPlot.Options} */
   function optionsOf() {
     const right = declaration.lines.find((line) => line.right);
-    const range = declaration.format === "percent" ? shareRange : yRange;
     return {
       width: holder.clientWidth,
       height: HEIGHT,
@@ -90,30 +106,22 @@ export function createChart(figure, declaration, sync, zoom) {
         points: { size: 7 },
       },
       scales: {
-        x: { time: false, range: xRange },
-        y: { distr: log ? 3 : 1, ...(log ? {} : { range }) },
-        right: { range: yRange },
+        x: { time: false, range: ownRange },
+        y: log
+          ? { distr: 100, fwd: Math.log10, bwd: (power) => 10 ** power, range: yRange }
+          : { range: yRange },
+        right: { range: (_, low, high) => paddedRange(low, high) },
       },
       axes: [
-        axis({
-          size: 30,
-          values: ticks(/** @type {any} */ (AXIS_FORMAT[view.axis])),
-          space: 64,
-          ...(view.axis === "step" ? { incrs: WHOLE_INCREMENTS } : {}),
-        }),
-        axis({
-          size: axisWidth,
-          values: ticks(declaration.format, log),
-          ...(declaration.format === "bytes" ? { incrs: BYTE_INCREMENTS } : {}),
-        }),
+        axis(/** @type {any} */ (AXIS_FORMAT[view.axis]), { size: 30, space: TICK_SPACE.x }),
+        axis(declaration.format, { size: axisWidth }, log),
         ...(right
           ? [
-              axis({
+              axis(right.format ?? declaration.format, {
                 scale: "right",
                 side: 1,
                 size: axisWidth,
                 grid: { show: false },
-                values: ticks(right.format ?? declaration.format),
               }),
             ]
           : []),
@@ -127,21 +135,43 @@ export function createChart(figure, declaration, sync, zoom) {
     };
   }
 
-  /** The same for all charts of a board. @returns {[number, number]} */
-  function xRange() {
-    const [low, high] = view.extent ?? [0, 1];
+  /** The range of x: of the zoom, else the same for all charts of a board. */
+  function ownRange() {
+    const keys = keysOf(declaration.lines);
+    const own = extentOf(new Map([...store].filter(([key]) => keys.includes(key))));
+    const [low, high] = xRange(view.extent, own);
     const [from, to] = [view.from ?? low, view.to ?? high];
-    return from < to ? [from, to] : [from, from + 1];
+    /** @type {[number, number]} */
+    const range = from < to ? [from, to] : [from, from + Math.max(1, Math.abs(from) * 1e-9)];
+    return range;
+  }
+
+  /**
+   * The values and the baselines, with a margin; shares are limited to 0 to 100 %.
+   * @param {uPlot} _
+   * @param {number | null} low
+   * @param {number | null} high
+   * @returns {[number, number]}
+   */
+  function yRange(_, low, high) {
+    const bases = declaration.lines
+      .filter((line) => line.baseline && !line.right)
+      .flatMap((line) => (view.bases[line.key] ?? []).map(([, value]) => value))
+      .filter((value) => !log || value > 0);
+    const values = [low, high, ...bases].filter((value) => value != null);
+    const ends = values.length ? [Math.min(...values), Math.max(...values)] : [null, null];
+    if (log) return logRange(ends[0], ends[1]);
+    const [from, to] = paddedRange(ends[0], ends[1]);
+    return declaration.format === "percent" ? [Math.max(from, 0), Math.min(to, 1)] : [from, to];
   }
 
   /** @param {uPlot} u */
   function decorate(u) {
     drawMarks(u, view.marks);
     for (const line of declaration.lines) {
-      const series = store.get(line.key);
-      if (line.baseline && series?.points)
-        drawBaseline(u, series.mean[0], line.right ? "right" : "y");
-      drawBroken(u, series?.broken ?? []);
+      const base = line.baseline ? view.bases[line.key] : undefined;
+      if (base?.length) drawBaseline(u, base, line.right ? "right" : "y");
+      drawBroken(u, store.get(line.key)?.broken ?? []);
     }
   }
 
@@ -149,7 +179,7 @@ export function createChart(figure, declaration, sync, zoom) {
   function updateLegend(u) {
     const hasBroken = declaration.lines.map((line) => Boolean(store.get(line.key)?.broken.length));
     legend.show(
-      /** @type {any} */ (u.data),
+      columns,
       u.cursor.idx,
       hasBroken,
       (x) => `${POSITION_LABELS[view.axis]} ${axisFormat()(x)}`,
@@ -173,14 +203,23 @@ export function createChart(figure, declaration, sync, zoom) {
       .map((line) => store.get(line.key))
       .filter((series) => series !== undefined);
     const hasValues = allSeries.some((series) => series.points || series.broken.length);
-    figure.classList.toggle("is-empty", !hasValues);
-    if (!hasValues) return;
-    if (plot) plot.setData(data());
+    // A chart that had values keeps its axes where a zoom shows none of them.
+    hadValues ||= hasValues;
+    figure.classList.toggle("is-empty", !hadValues);
+    if (!hadValues) return;
+    readColumns();
+    if (plot) plot.setData(shownColumns());
     else build();
     if (plot) updateLegend(plot);
-    setText(figure, "[data-count]", pointCountText(allSeries));
-    if (!table.hidden && plot)
-      fillTable(table, declaration, view.axis, /** @type {any} */ (plot.data));
+    setText(figure, "[data-count]", countText());
+    if (!table.hidden) fillTable(table, declaration, view.axis, hasValues ? columns : [[]]);
+  }
+
+  function countText() {
+    const allSeries = declaration.lines.flatMap((line) => store.get(line.key) ?? []);
+    const text = pointCountText(allSeries);
+    const hidden = allSeries.flatMap((series) => series.mean).filter((value) => value <= 0).length;
+    return log && hidden ? `${text}; a log axis does not show ${hidden} of 0 or less` : text;
   }
 
   new ResizeObserver(() => plot?.setSize({ width: holder.clientWidth, height: HEIGHT })).observe(
@@ -190,11 +229,14 @@ export function createChart(figure, declaration, sync, zoom) {
   holder.addEventListener("dblclick", () => zoom(null, null));
   onToggle(figure, "[data-log]", (on) => {
     log = on;
-    if (plot) build();
+    if (!plot) return;
+    build();
+    setText(figure, "[data-count]", countText());
   });
   onToggle(figure, "[data-show-table]", (on) => {
     table.hidden = !on;
-    if (on && plot) fillTable(table, declaration, view.axis, /** @type {any} */ (plot.data));
+    figure.classList.toggle("shows-table", on);
+    if (on && hadValues) fillTable(table, declaration, view.axis, columns);
   });
 
   return {
@@ -240,51 +282,52 @@ function seriesOfLine(/** @type {import("./columns.js").Line} */ line, index) {
   ];
 }
 
-/** @param {uPlot.Axis} options @returns {uPlot.Axis} */
-function axis(options) {
+/**
+ * @param {import("../format.js").Format} format
+ * @param {uPlot.Axis} options
+ * @param {boolean} [log]
+ * @returns {uPlot.Axis}
+ */
+function axis(format, options, log = false) {
   const font = "12px system-ui, sans-serif";
   return {
     stroke: () => token("muted"),
     font,
     grid: { stroke: () => token("grid"), width: 1 },
     ticks: { show: false },
+    space: TICK_SPACE.y,
+    // uPlot looks for a distance of its own; these are found by `splits`, for any range.
+    incrs: (_u, _axis, low, high) => [Math.max(5, high - low)],
+    splits: (u, index, low, high) =>
+      index === 0
+        ? xTicks(u.width, low, high, format)
+        : (log ? logTicks : linearTicks)(low, high, HEIGHT / TICK_SPACE.y, format),
+    filter: (_, values) => values,
+    values: (_, values) => tickLabels(/** @type {number[]} */ (values), format, log),
     ...options,
   };
 }
 
 /**
+ * Ticks of the x axis, so few that their labels do not touch.
+ * @param {number} width
+ * @param {number} low
+ * @param {number} high
  * @param {import("../format.js").Format} format
- * @param {boolean} [log]
- * @returns {uPlot.Axis.Values} with as many digits as tell two ticks apart
  */
-function ticks(format, log = false) {
-  return (_, values, _axis, _space, distance) =>
-    values.map((value) => (value == null ? "" : tick(value, log ? value : distance, format)));
+function xTicks(width, low, high, format) {
+  let most = Math.max(1, Math.floor(width / TICK_SPACE.x));
+  for (;;) {
+    const ticks = linearTicks(low, high, most, format);
+    const label = CHARACTER * widest(tickLabels(ticks, format)) + LABEL_GAP;
+    if (most === 1 || label * ticks.length <= width) return ticks;
+    most -= 1;
+  }
 }
 
-/**
- * The values with a margin, also if they are all equal.
- * @param {uPlot} _
- * @param {number} low
- * @param {number} high
- * @returns {uPlot.Range.MinMax}
- */
-function yRange(_, low, high) {
-  if (low == null) return [0, 1];
-  const margin = low === high ? Math.abs(low) / 2 || 0.05 : 0;
-  return uPlot.rangeNum(low - (low ? margin : 0), high + margin, 0.1, true);
-}
-
-/**
- * Like yRange, limited to 0 to 100 %.
- * @param {uPlot} u
- * @param {number} low
- * @param {number} high
- * @returns {uPlot.Range.MinMax}
- */
-function shareRange(u, low, high) {
-  const [from, to] = yRange(u, low, high);
-  return [Math.max(from ?? 0, 0), Math.min(to ?? 1, 1)];
+/** @param {string[]} labels @returns {number} characters of the longest */
+function widest(labels) {
+  return Math.max(3, ...labels.map((label) => label?.length ?? 0));
 }
 
 /**
@@ -294,7 +337,7 @@ function shareRange(u, low, high) {
  * @returns {number}
  */
 function axisWidth(_, labels) {
-  return 16 + 7 * Math.max(3, ...(labels ?? []).map((label) => label?.length ?? 0));
+  return LABEL_GAP + CHARACTER * widest(labels ?? []);
 }
 
 /** @param {number | null} value a logarithmic axis cannot show zero and negative values */
@@ -312,8 +355,8 @@ function pointCountText(allSeries) {
   const thinned = Math.max(0, ...allSeries.map((series) => series.thinned));
   if (thinned)
     return `${points.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} points; min, max and mean of ${thinned} steps each are stored`;
-  if (count && !points)
-    return `${count.toLocaleString("en-GB")} points, none of them a finite number`;
+  if (!count) return "no points in this range";
+  if (!points) return `${count.toLocaleString("en-GB")} points, none of them a finite number`;
   if (count > points)
     return `${points.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} points, with min and max`;
   return count === 1 ? "1 point" : `${count.toLocaleString("en-GB")} points`;
@@ -321,8 +364,10 @@ function pointCountText(allSeries) {
 
 /** @param {HTMLElement} figure @param {string} selector @param {string} text */
 function setText(figure, selector, text) {
-  const element = figure.querySelector(selector);
-  if (element) element.textContent = text;
+  const element = /** @type {HTMLElement | null} */ (figure.querySelector(selector));
+  if (!element) return;
+  element.textContent = text;
+  element.title = text;
 }
 
 /**

@@ -8,7 +8,7 @@ import { align, emptySeries, smooth } from "./series.js";
 /**
  * @typedef {import("./series.js").Series} Series
  * @typedef {{key: string, label: string, low?: string, high?: string, right?: boolean, format?:
- *   import("../format.js").Format, baseline?: boolean}} Line
+ *   import("../format.js").Format, baseline?: boolean, schedule?: boolean}} Line
  * @typedef {{id: string, title: string, unit: string, format: import("../format.js").Format, lines:
  *   Line[], log: boolean, empty: string}} Declaration
  */
@@ -36,8 +36,9 @@ export function columnsOf(lines, store, smoothing) {
 /** @param {Line} line @param {Map<string, Series>} store @param {number} smoothing */
 function columnsOfLine(line, store, smoothing) {
   const series = store.get(line.key) ?? emptySeries();
-  // A measurement with an interval is not smoothed: the interval belongs to this very value.
-  const smoothed = smoothing && !line.low;
+  // A measurement with an interval is not smoothed: the interval belongs to this very value. Nor is
+  // a schedule, which is exact.
+  const smoothed = smoothing && !line.low && !line.schedule;
   return [
     { x: series.x, columns: [smoothed ? smooth(series.mean, smoothing) : series.mean] },
     ...bandOf(line, series, store),

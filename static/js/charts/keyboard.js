@@ -10,7 +10,8 @@ import { PER_LINE } from "./columns.js";
 /**
  * @typedef {import("../../vendor/uplot/uPlot.esm.js").default} Plot
  * @typedef {{declaration: import("./columns.js").Declaration, figure: HTMLElement, axisFormat: (x:
- *   number) => string, zoom: import("./chart.js").Zoom}} ChartContext
+ *   number) => string, zoom: import("./chart.js").Zoom, data: () => (number | null)[][]}}
+ *   ChartContext
  */
 
 /** @param {HTMLElement} holder @param {Plot} plot @param {ChartContext} context */
@@ -62,10 +63,11 @@ function zoomBy(plot, key, zoom) {
 }
 
 /** @param {Plot} plot @param {number} index @param {ChartContext} context */
-function announceValues(plot, index, { declaration, figure, axisFormat }) {
+function announceValues(plot, index, context) {
+  const { declaration, figure, axisFormat } = context;
   const spoken = figure.querySelector("[data-spoken]");
   if (!spoken) return;
-  const data = /** @type {(number | null | undefined)[][]} */ (/** @type {unknown} */ (plot.data));
+  const data = context.data();
   const values = declaration.lines.map(
     (line, i) =>
       `${line.label} ${describe(data, i, index, formatter(line.format ?? declaration.format))}${trend(data[1 + i * PER_LINE], index)}`,

@@ -1,6 +1,9 @@
 /**
  * The legend of a chart: a swatch with the line's dash, its name, and its unsmoothed value at the
  * cursor, or its latest one.
+ *
+ * Its height does not depend on the values, so that moving the cursor never moves the page: each
+ * item has a cell of a fixed size, and a long name is shortened while a value is long.
  */
 
 import { formatter, plain } from "../format.js";
@@ -8,14 +11,21 @@ import { DASHES } from "./palette.js";
 import { PER_LINE } from "./columns.js";
 
 const SVG = "http://www.w3.org/2000/svg";
+/** Characters of a name that shares its row with another one. */
+const SHORT_NAME = 14;
 
 /** @param {HTMLElement} list @param {import("./columns.js").Declaration} declaration */
 export function createLegend(list, { lines, format }) {
   const position = document.createElement("li");
   const values = lines.map((line, index) => {
     const item = document.createElement("li");
+    const name = document.createElement("span");
     const value = document.createElement("b");
-    item.append(swatch(index), document.createTextNode(line.label + " "), value);
+    name.className = "name";
+    name.title = name.textContent = line.label;
+    item.classList.toggle("wide", Boolean(line.low) || line.label.length > SHORT_NAME);
+    item.hidden = lines.length > 1;
+    item.append(swatch(index), name, value);
     list.append(item);
     return { item, value };
   });
@@ -32,7 +42,8 @@ export function createLegend(list, { lines, format }) {
       lines.forEach((line, index) => {
         const { item, value } = values[index];
         const empty = lastIndexWithValue(data[1 + index * PER_LINE], data[0].length - 1) < 0;
-        item.hidden = lines.length > 1 && empty && !hasBroken[index];
+        // Once shown it stays, also where a zoom shows none of its values.
+        if (!empty || hasBroken[index]) item.hidden = false;
         value.textContent =
           empty && hasBroken[index]
             ? "no finite value"

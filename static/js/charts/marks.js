@@ -7,6 +7,8 @@ import { token } from "./palette.js";
 
 /**
  * @typedef {{x: number, kind: "stage" | "checkpoint" | "restart", label: string}} Mark
+ * @typedef {[number, number][]} Base x of each evaluation with the pass rate, before training, of
+ *   the problems that were evaluated there
  * @typedef {import("../../vendor/uplot/uPlot.esm.js").default} Plot
  */
 
@@ -42,24 +44,40 @@ export function drawMarks(plot, marks) {
   ctx.restore();
 }
 
-/** @param {Plot} plot @param {number} value @param {string} scale */
-export function drawBaseline(plot, value, scale) {
+/**
+ * Draw the pass rate before training: level from one evaluation to the next, and higher or lower
+ * where other problems were evaluated.
+ * @param {Plot} plot
+ * @param {Base} base
+ * @param {string} scale
+ */
+export function drawBaseline(plot, base, scale) {
   const { ctx, bbox } = plot;
-  const top = plot.valToPos(value, scale, true);
-  if (!(top >= bbox.top && top <= bbox.top + bbox.height)) return;
   const ratio = devicePixelRatio;
+  const right = bbox.left + bbox.width;
   ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
   ctx.strokeStyle = ctx.fillStyle = token("muted");
   ctx.setLineDash([3 * ratio, 4 * ratio]);
   ctx.lineWidth = ratio;
   ctx.beginPath();
-  ctx.moveTo(bbox.left, top);
-  ctx.lineTo(bbox.left + bbox.width, top);
+  let top = 0;
+  base.forEach(([x, value], i) => {
+    top = plot.valToPos(value, scale, true);
+    const from = i ? plot.valToPos(base[i - 1][0], "x", true) : bbox.left;
+    const to = i + 1 < base.length ? plot.valToPos(x, "x", true) : right;
+    ctx.lineTo(Math.min(from, right), top);
+    ctx.lineTo(Math.max(from, to), top);
+  });
   ctx.stroke();
   ctx.font = `${11 * ratio}px system-ui, sans-serif`;
   ctx.textAlign = "right";
   ctx.textBaseline = "alphabetic";
-  ctx.fillText("base", bbox.left + bbox.width - 3 * ratio, top + 12 * ratio);
+  // Above a line at the bottom of the plot, where there is no room below.
+  const isLow = top + 16 * ratio > bbox.top + bbox.height;
+  ctx.fillText("base", right - 3 * ratio, isLow ? top - 4 * ratio : top + 12 * ratio);
   ctx.restore();
 }
 

@@ -97,6 +97,17 @@ export function align(groups) {
 }
 
 /**
+ * @param {Map<string, Series>} store
+ * @returns {[number, number] | null} smallest and largest x of all series
+ */
+export function extentOf(store) {
+  const ends = [...store.values()]
+    .filter((series) => series.points)
+    .flatMap(({ x }) => [x[0], x[x.length - 1]]);
+  return ends.length ? [Math.min(...ends), Math.max(...ends)] : null;
+}
+
+/**
  * @param {number[]} xs ascending
  * @param {number} x
  * @returns {number} the index of x, or where to insert it

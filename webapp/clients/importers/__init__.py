@@ -1,8 +1,11 @@
 """Import of runs from the files that other trackers keep or export.
 
-A value counts once by its file (identified by its first bytes) and its offset, for MLflow by its
-content. So the same files can be imported again: after they have grown, or after an interrupted
-import, only new values are added. The read position is committed together with the values.
+A value counts once by its file and its offset there, for MLflow by its content. So the same files
+can be imported again: after they have grown, or after an interrupted import, only new values are
+added. The read position is committed together with the values.
+
+Where a process resumed the run at an earlier step, its values replace what the run had from there
+on, as when clients log here: the first values after a restart are compared with the curves.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 
 from django.db import transaction
@@ -21,10 +23,13 @@ from webapp.clients import runs, summary
 from webapp.clients.client_batch import ClientBatch, LoggedValues, RunAddress, cut, digest_id
 from webapp.clients.importers import mlflow, tensorboard, wandb
 from webapp.clients.importers.imported_run import (
+    ImportedLog,
     ImportedRun,
     LogSource,
     UnreadableFile,
 )
+from webapp.clients.importers.known_files import KnownFiles
+from webapp.clients.importers.stored_values import without_stored
 from webapp.clients.models import ImportedFile, Receipt
 from webapp.clients.record import record
 from webapp.runs.event_rows import storable
@@ -39,12 +44,15 @@ READERS: dict[str, Callable[[Path], Iterator[ImportedRun]]] = {
 }
 FORMATS = {
     "tensorboard": "TensorBoard event files",
-    "wandb": "Weights & Biases: history as CSV or JSON lines, or offline .wandb files",
+    "wandb": "Weights & Biases: history as CSV or JSON lines, charts as CSV, or offline .wandb "
+    "files",
     "mlflow": "MLflow: an mlruns folder, or metric histories as CSV",
 }
 # Logs of one transaction, so that a file of any length needs no more memory, and a broken import is
 # continued close to where it stopped.
 AT_ONCE = 2000
+# The same where stored values must be read for a comparison with each part.
+AT_ONCE_COMPARED = 50_000
 TELL_SECONDS = 5.0
 UNKNOWN_END = "The files do not say how the run ended."
 LONGEST_NAME = 250
@@ -64,9 +72,22 @@ def import_runs(
     Raises UnreadableFile; values that were read before it stay.
     """
     run_by_id: dict[int, Run] = {}
+    known_files: dict[tuple[str, str], KnownFiles] = {}
     try:
         for imported in READERS[format](folder):
-            run = _bring(imported, team, owner, project, tell)
+            address = RunAddress(
+                team.pk,
+                owner.pk if owner else None,
+                storable(imported.project or project),
+                imported.client,
+                storable(imported.key),
+                storable(imported.name),
+                Run.Source.IMPORTED,
+            )
+            place = address.project, address.client
+            if place not in known_files:
+                known_files[place] = KnownFiles(address)
+            run = _bring(imported, address, known_files[place], tell)
             run_by_id[run.pk] = run
     except OSError as problem:
         raise UnreadableFile(
@@ -77,17 +98,14 @@ def import_runs(
     return list(run_by_id.values())
 
 
-def _bring(imported: ImportedRun, team: Team, owner: User | None, project: str, tell: Tell) -> Run:
-    address = RunAddress(
-        team.pk,
-        owner.pk if owner else None,
-        storable(imported.project or project),
-        imported.client,
-        storable(imported.key),
-        storable(imported.name),
-        Run.Source.IMPORTED,
-    )
-    run_id = runs.at(address)
+def _bring(imported: ImportedRun, address: RunAddress, known: KnownFiles, tell: Tell) -> Run:
+    # A file that is refused at its first values leaves no empty run behind.
+    for source in imported.sources:
+        next(iter(source.logs()), None)
+    files = [source for source in imported.sources if source.file is not None]
+    run_id = known.run_of(files) if files else None
+    if run_id is None:
+        run_id = runs.at(address if imported.key else replace(address, key=known.key_of(files)))
     params, tags = (
         {cut(storable(name), LONGEST_NAME): storable(value) for name, value in facts.items()}
         for facts in (imported.params, imported.tags)
@@ -99,7 +117,8 @@ def _bring(imported: ImportedRun, team: Team, owner: User | None, project: str, 
     count, last_report = 0, time.monotonic()
     try:
         for source in imported.sources:
-            for logs in _recorded(run_id, address, source):
+            imported_file = None if source.file is None else known.file_of(run_id, source)
+            for logs in _recorded(run_id, address, source, imported_file, max(times, default=0.0)):
                 # 0 stands for an unknown time.
                 times = [when for log in logs if (when := log.wall_time) > 0] + times
                 times = [min(times), max(times)] if times else []
@@ -116,32 +135,70 @@ def _bring(imported: ImportedRun, team: Team, owner: User | None, project: str, 
     return run
 
 
-def _recorded(run_id: int, address: RunAddress, source: LogSource) -> Iterator[list[LoggedValues]]:
-    """Yield each part of a file's logs that was not recorded before, after recording it."""
-    imported_file = (
-        None
-        if source.head is None
-        else ImportedFile.objects.get_or_create(run_id=run_id, head=source.head)[0]
-    )
-    done = 0 if imported_file is None else imported_file.done
+def _recorded(
+    run_id: int,
+    address: RunAddress,
+    source: LogSource,
+    imported_file: ImportedFile | None,
+    last_time: float,
+) -> Iterator[list[LoggedValues]]:
+    """Yield each part of a file's logs that was not recorded before, after recording it.
+
+    `last_time` is that of the values that were read from the run's other files.
+    """
+    run = Run.objects.only("attempt", "finished_at").get(pk=run_id)
+    last_time = max(last_time, run.finished_at.timestamp() if run.finished_at else 0.0)
+    done = 0 if imported_file is None or source.by_content else imported_file.done
     # Older versions kept a receipt for each log instead of the read position. Such a file continues
     # with receipts, because its position is not known.
     with_receipts = (
         imported_file is not None and not done and Receipt.objects.filter(run=run_id).exists()
     )
-    new_logs = ((offset, log) for offset, log in source.logs() if offset >= done)
-    while chunk := list(islice(new_logs, AT_ONCE)):
+    # Equal values count once within an attempt. Those of earlier attempts would count again.
+    compares = (imported_file is None or source.by_content) and run.attempt > 1
+    for part in _parts(source.logs(), AT_ONCE_COMPARED if compares else AT_ONCE):
+        new = [row for row in part if row.offset >= done]
+        if compares:
+            new_logs = set(map(id, without_stored(run, [row.log for row in new])))
+            new = [row for row in new if id(row.log) in new_logs]
+        if not new:
+            continue
+        # A further file of a run is that of a process that resumed it, unless its first values are
+        # from a time when another process was still logging.
+        begins = imported_file is not None and not imported_file.done and not source.by_content
+        first_time = new[0].log.wall_time
+        resumes = new[0].resumes or (begins and not 0 < first_time < last_time)
         logs = [
             replace(log, id=digest_id(source.head, offset)) if with_receipts else log
-            for offset, log in chunk
+            for offset, log, _ in new
         ]
         with transaction.atomic():
-            record({run_id: [ClientBatch(address, logs)]})
+            record({run_id: [ClientBatch(address, logs, resumes=resumes)]})
             # In the transaction of the values: a crash leaves both or neither.
             if imported_file is not None:
-                imported_file.done = chunk[-1][0] + 1
+                imported_file.done = new[-1].offset + 1
                 imported_file.save(update_fields=["done"])
         yield logs
+
+
+def _parts(logs: Iterator[ImportedLog], longest: int) -> Iterator[list[ImportedLog]]:
+    """Divide logs into parts of one transaction each; a restart begins a part.
+
+    Raises UnreadableFile, after everything before it.
+    """
+    part: list[ImportedLog] = []
+    try:
+        for row in logs:
+            if part and (row.resumes or len(part) == longest):
+                yield part
+                part = []
+            part.append(row)
+    except UnreadableFile:
+        if part:
+            yield part
+        raise
+    if part:
+        yield part
 
 
 def _conclude(run_id: int, imported: ImportedRun, times: list[float]) -> Run:

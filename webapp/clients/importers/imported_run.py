@@ -5,35 +5,54 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from webapp.clients.client_batch import LoggedValues, step
 
 # A little before the end of Python's calendar, so that a time fits it in every time zone.
 LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
-LogAtOffset = tuple[int, LoggedValues]  # byte offset in the file, and the values there
 
 
 class UnreadableFile(Exception):
     """A file cannot be read in its format; the message names file, position and error."""
 
 
+class ImportedLog(NamedTuple):
+    """Values at a byte offset of their file.
+
+    `resumes`: a process that resumed the run at an earlier step logged them first.
+    """
+
+    offset: int
+    log: LoggedValues
+    resumes: bool = False
+
+
 @dataclass(frozen=True)
 class LogSource:
     """A file with values of a run; `logs` reads it from its start.
 
-    `head` identifies the file and stays the same when the file grows. Without a `head` values count
-    once by their content.
+    `file` identifies the values by its content, together with `part` where a file has several runs.
+    None: the run has a name of its own, and its values count once by their content. `by_content`:
+    they do so too, though the file identifies the run. `head` is a digest of the file's first lines
+    or records, by which earlier versions identified it.
     """
 
-    head: UUID | None
-    logs: Callable[[], Iterator[LogAtOffset]]
+    logs: Callable[[], Iterator[ImportedLog]]
+    file: Path | None = None
+    head: UUID | None = None
+    part: str = ""
+    by_content: bool = False
 
 
 @dataclass(frozen=True)
 class ImportedRun:
-    """A run in files. `key` identifies it at every import; `state` is its end, where known."""
+    """A run in files; `state` is its end, where known.
+
+    `key` is the run's id in its tracker; empty where files have none, so that they identify it.
+    """
 
     client: str
     key: str

@@ -3,14 +3,20 @@
 Below `mlruns` an experiment has a `meta.yaml` and its runs; a run has a `meta.yaml`, and one file
 per metric (lines of time, value, step), parameter and tag. Points count by their content, as when
 MLflow's client logs them.
+
+Metrics follow each other in these files, so that a restart of the run is found by time: all series
+are read once for the times at which they go back, then once for each part between two restarts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,12 +26,13 @@ import yaml
 from webapp.clients.client_batch import key
 from webapp.clients.importers import tables
 from webapp.clients.importers.imported_run import (
+    ImportedLog,
     ImportedRun,
-    LogAtOffset,
     LogSource,
     UnreadableFile,
     checked_values,
 )
+from webapp.clients.importers.restarts import GoneBack, Restart, SeriesSteps, restarts_of
 from webapp.runs.models import State
 
 CLIENT = "mlflow"
@@ -40,7 +47,7 @@ STATUSES = {
 MOST_ROWS = 50_000
 # Characters of a line that are looked at: a time, a value and a step take less than 100.
 LONGEST_LINE = 1000
-COLUMNS = {"key", "value", "step", "timestamp"}
+COLUMNS = ("key", "value", "step", "timestamp")
 
 
 def found(folder: Path) -> Iterator[ImportedRun]:
@@ -60,9 +67,9 @@ def _run(run_folder: Path, meta: dict[str, Any]) -> ImportedRun:
     }
     name = str(meta.get("run_name") or facts["tags"].get("mlflow.runName") or run_folder.name)
     state = STATUSES.get(str(meta.get("status")))
-    # No head: values count by their content, so that an imported folder and a run that MLflow's
+    # No file: values count by their content, so that an imported folder and a run that MLflow's
     # client logs here are recorded in the same way.
-    sources = [LogSource(None, partial(_logs, run_folder / "metrics"))]
+    sources = [LogSource(_InParts(partial(_logs, run_folder / "metrics")).logs)]
     return ImportedRun(
         CLIENT,
         str(meta.get("run_id") or run_folder.name),
@@ -74,7 +81,7 @@ def _run(run_folder: Path, meta: dict[str, Any]) -> ImportedRun:
     )
 
 
-def _logs(folder: Path) -> Iterator[LogAtOffset]:
+def _logs(folder: Path) -> Iterator[ImportedLog]:
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = file.relative_to(folder).as_posix()
         with file.open(encoding="utf-8", errors="replace") as lines:
@@ -89,45 +96,108 @@ def _logs(folder: Path) -> Iterator[LogAtOffset]:
                     )
                 except (ValueError, IndexError) as problem:
                     raise UnreadableFile(f"{where} is not a time, a value and a step.") from problem
-                yield number, checked_values({key(name): value}, step, _seconds(moment), where)
+                yield ImportedLog(
+                    number, checked_values({key(name): value}, step, _seconds(moment), where)
+                )
+
+
+@dataclass
+class _InParts:
+    """Logs of one run, in the order of its restarts, each of which begins with its lowest step."""
+
+    read: Callable[[], Iterator[ImportedLog]]
+
+    @cached_property
+    def restarts(self) -> list[Restart]:
+        gone_back: list[GoneBack[ImportedLog]] = []
+        # Damaged lines are reported by `logs`, after the values before them.
+        with contextlib.suppress(UnreadableFile):
+            gone_back.extend(back for _, back in _gone_back(("", row) for row in self.read()))
+        return restarts_of(gone_back)
+
+    def logs(self) -> Iterator[ImportedLog]:
+        times = [restart.time for restart in self.restarts]
+        for part in range(len(times) + 1):
+            if part:
+                # Again below, where it counts no second time: the lowest step must come first.
+                yield self.restarts[part - 1].rows[0]._replace(resumes=True)
+            yield from (
+                row for row in self.read() if bisect_right(times, row.log.wall_time) == part
+            )
+
+
+def _gone_back(
+    rows: Iterable[tuple[str, ImportedLog]],
+) -> Iterator[tuple[str, GoneBack[ImportedLog]]]:
+    """Yield where series of a run go back to an earlier step, with the name of the run."""
+    steps_by_series: dict[tuple[str, str], SeriesSteps[ImportedLog]] = {}
+    for run, row in rows:
+        step, time = row.log.step or 0, row.log.wall_time
+        for name in row.log.values:
+            series = steps_by_series.get((run, name))
+            if series is None:
+                steps_by_series[run, name] = SeriesSteps(step, time)
+            elif gone_back := series.add(step, time, row, is_repeated=False):
+                yield run, gone_back
 
 
 def _table(file: Path) -> Iterator[ImportedRun]:
     """The runs of a table, in blocks of at most MOST_ROWS rows; a repeated run is continued."""
-    names = {str(row.get("run_id", "")) for _, row in tables.rows(file)}
-    unnamed = str(tables.head(file))
-    rows = tables.rows(file)
-    while chunk := list(islice(rows, MOST_ROWS)):
-        logs: dict[str, list[LogAtOffset]] = defaultdict(list)
-        for offset, row in chunk:
-            where = f"{file.name}: the row at byte {offset}"
-            if (
-                not row.keys() >= COLUMNS
-                or not isinstance(row["value"], int | float)
-                or not isinstance(row["timestamp"], int | float)
-            ):
-                raise UnreadableFile(
-                    f"{where} lacks a number or a name in {', '.join(sorted(COLUMNS))}."
+    missing = [name for name in COLUMNS if name not in tables.columns(file)]
+    if missing:
+        raise UnreadableFile(
+            f"{file.name} has no column {', '.join(missing)}. A metric history of MLflow has the "
+            f"columns {', '.join(COLUMNS)}, and run_id if it has several runs."
+        )
+    names, head = {run for run, _ in _table_rows(file)}, tables.head(file)
+    gone_back: dict[str, list[GoneBack[ImportedLog]]] = defaultdict(list)
+    for run, back in _gone_back(_table_rows(file)):
+        gone_back[run].append(back)
+    restarts = {run: restarts_of(of_run) for run, of_run in gone_back.items()}
+    for part in range(1 + max(map(len, restarts.values()), default=0)):
+        rows = _rows_of_part(file, restarts, part)
+        while chunk := list(islice(rows, MOST_ROWS)):
+            logs: dict[str, list[ImportedLog]] = defaultdict(list)
+            for run, row in chunk:
+                logs[run].append(row)
+            for run, run_logs in logs.items():
+                name = run if run and len(names) > 1 else file.stem
+                source = LogSource(
+                    partial(iter, run_logs), None if run else file, head, by_content=True
                 )
-            run = str(row.get("run_id") or unnamed)
-            logs[run].append(
-                (
-                    offset,
-                    checked_values(
-                        {key(str(row["key"])): float(row["value"])},
-                        row["step"],
-                        _seconds(row["timestamp"]),
-                        where,
-                    ),
-                )
-            )
-        for run, run_logs in logs.items():
-            yield ImportedRun(
-                CLIENT,
-                run,
-                run if len(names) > 1 else file.stem,
-                [LogSource(None, partial(iter, run_logs))],
-            )
+                yield ImportedRun(CLIENT, run, name, [source])
+
+
+def _rows_of_part(
+    file: Path, restarts: Mapping[str, list[Restart]], part: int
+) -> Iterator[tuple[str, ImportedLog]]:
+    """The rows between two restarts of their run, the lowest step after the restart first."""
+    times = {run: [restart.time for restart in of_run] for run, of_run in restarts.items()}
+    for run, of_run in restarts.items():
+        if 0 < part <= len(of_run):
+            yield run, of_run[part - 1].rows[0]._replace(resumes=True)
+    for run, row in _table_rows(file):
+        if bisect_right(times.get(run, ()), row.log.wall_time) == part:
+            yield run, row
+
+
+def _table_rows(file: Path) -> Iterator[tuple[str, ImportedLog]]:
+    """Each row with the name of its run, empty if the table names none."""
+    for offset, row in tables.rows(file):
+        where = f"{file.name}: the row at byte {offset}"
+        if (
+            not row.keys() >= set(COLUMNS)
+            or not isinstance(row["value"], int | float)
+            or not isinstance(row["timestamp"], int | float)
+        ):
+            raise UnreadableFile(f"{where} lacks a number or a name in {', '.join(COLUMNS)}.")
+        log = checked_values(
+            {key(str(row["key"])): float(row["value"])},
+            row["step"],
+            _seconds(row["timestamp"]),
+            where,
+        )
+        yield str(row.get("run_id", "")), ImportedLog(offset, log)
 
 
 def _seconds(milliseconds: float) -> float:

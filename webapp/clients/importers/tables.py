@@ -17,20 +17,25 @@ LONGEST_LINE = 16 * 2**20
 
 
 def head(file: Path) -> UUID:
-    """What identifies a growing table: its header or first row, and the row after it."""
+    """A digest of the first two lines, by which earlier versions identified a table."""
     lines = _lines(file)
     return digest_id(*(next(lines, (0, "")) for _ in range(2)))
 
 
+def columns(file: Path) -> list[str]:
+    """Return the names in the header of a CSV file. Raises UnreadableFile."""
+    return _cells(file, 0, next(_whole(_lines(file)), (0, ""))[1])
+
+
 def rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (offset, row), without an incomplete last line of JSON. Raises UnreadableFile."""
-    return _csv(file) if file.suffix == ".csv" else _json(file)
+    return _csv(file) if file.suffix.lower() == ".csv" else _json(file)
 
 
 def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     lines = _whole(_lines(file))
     names = _cells(file, 0, next(lines, (0, ""))[1])
-    if not names:
+    if not any(names):
         raise UnreadableFile(f"{file.name} is empty; a table begins with a line of column names.")
     for offset, line in lines:
         values = _cells(file, offset, line)
@@ -108,7 +113,9 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
                 )
             if line.strip():
                 try:
-                    yield offset, line.decode("utf-8").rstrip("\r\n")
+                    # Spreadsheets put a byte order mark before the first name.
+                    encoding = "utf-8" if offset else "utf-8-sig"
+                    yield offset, line.decode(encoding).rstrip("\r\n")
                 except UnicodeDecodeError as problem:
                     raise UnreadableFile(
                         f"{file.name}: the line at byte {offset} is not UTF-8 text."

@@ -18,13 +18,14 @@ from uuid import UUID
 
 from webapp.clients.client_batch import LoggedValues, digest_id, key
 from webapp.clients.importers.imported_run import (
+    ImportedLog,
     ImportedRun,
-    LogAtOffset,
     LogSource,
     UnreadableFile,
     checked_values,
 )
 from webapp.clients.importers.protobuf import double, fields, signed, single
+from webapp.clients.importers.restarts import mark_restarts
 
 CLIENT = "tensorboard"
 PATTERN = "*tfevents*"
@@ -44,21 +45,23 @@ def found(folder: Path) -> Iterator[ImportedRun]:
             files[file.parent].append(file)
     for run_folder, run_files in files.items():
         name = run_folder.relative_to(folder).as_posix()
-        sources = [LogSource(_head(file), partial(_logs, file)) for file in run_files]
-        yield ImportedRun(
-            CLIENT, str(sources[0].head), run_files[0].name if name == "." else name, sources
-        )
+        sources = [LogSource(partial(_logs, file), file, _head(file)) for file in run_files]
+        yield ImportedRun(CLIENT, "", run_files[0].name if name == "." else name, sources)
 
 
 def _head(file: Path) -> UUID:
-    """What identifies a growing file: its first records, with the time and host of its start."""
+    """A digest of the first records, by which earlier versions identified a file."""
     records = _records(file)
     return digest_id(
         *(record.hex() for _, record in (next(records, (0, b"")), next(records, (0, b""))))
     )
 
 
-def _logs(file: Path) -> Iterator[LogAtOffset]:
+def _logs(file: Path) -> Iterator[ImportedLog]:
+    return mark_restarts(_scalars(file))
+
+
+def _scalars(file: Path) -> Iterator[ImportedLog]:
     for offset, record in _records(file):
         where = f"{file.name}: the record at byte {offset}"
         try:
@@ -66,7 +69,7 @@ def _logs(file: Path) -> Iterator[LogAtOffset]:
         except (ValueError, struct.error, TypeError) as problem:
             raise UnreadableFile(f"{where} cannot be read: {problem}.") from problem
         if log is not None:
-            yield offset, log
+            yield ImportedLog(offset, log)
 
 
 def _records(file: Path) -> Iterator[tuple[int, bytes]]:

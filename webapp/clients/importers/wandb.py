@@ -11,51 +11,75 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from webapp.clients.client_batch import digest_id
-from webapp.clients.importers import tables
+from webapp.clients.importers import tables, wandb_charts
 from webapp.clients.importers.imported_run import (
+    ImportedLog,
     ImportedRun,
-    LogAtOffset,
     LogSource,
     UnreadableFile,
     checked_values,
 )
 from webapp.clients.importers.protobuf import fields
+from webapp.clients.importers.restarts import mark_restarts
 from webapp.clients.values import numbers
 
 CLIENT = "wandb"
+OFFLINE = ".wandb"
+SUFFIXES = (OFFLINE, ".csv", ".jsonl")
 HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 BLOCK = 32 * 1024
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 HISTORY, RUN = 2, 17
 STEP, TIME = "_step", "_timestamp"
 NOT_METRICS = ("_runtime", "_wandb")
+# Columns that the refusal of an unknown table names.
+LISTED_COLUMNS = 8
 
 
 def found(folder: Path) -> Iterator[ImportedRun]:
     """Every run in the files below `folder`. Raises UnreadableFile."""
-    for file in sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix in (".wandb", ".csv", ".jsonl") and path.is_file()
-    ):
-        if file.suffix == ".wandb":
-            yield _offline(file)
-        else:
-            head = tables.head(file)
-            yield ImportedRun(
-                CLIENT, str(head), file.stem, [LogSource(head, partial(_logs, file, tables.rows))]
+    files = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
+    for file in files:
+        if file.suffix.lower() == ".csv" and wandb_charts.is_chart(columns := tables.columns(file)):
+            yield from wandb_charts.runs_in(file, columns, CLIENT)
+        elif file.suffix.lower() != OFFLINE:
+            source = LogSource(partial(_logs, file, _history), file, tables.head(file))
+            yield ImportedRun(CLIENT, "", file.stem, [source])
+    yield from _offline_runs(file for file in files if file.suffix.lower() == OFFLINE)
+
+
+def _history(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a table, each with its step. Raises UnreadableFile."""
+    for offset, row in tables.rows(file):
+        if STEP not in row:
+            names = ", ".join(list(row)[:LISTED_COLUMNS]) or "none"
+            raise UnreadableFile(
+                f"{file.name}: the row at byte {offset} has no {STEP}, so that its step is not "
+                f"known; it has {names}. A history of W&B has the columns {STEP}, {TIME} and one "
+                "for each metric. The CSV of a W&B chart has its x axis first and then columns "
+                "named “<run> - <metric>”."
             )
+        yield offset, row
 
 
 def _logs(
     file: Path, read: Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]
-) -> Iterator[LogAtOffset]:
+) -> Iterator[ImportedLog]:
+    return mark_restarts(_values(file, read))
+
+
+def _values(
+    file: Path, read: Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]
+) -> Iterator[ImportedLog]:
     for row_number, (offset, row) in enumerate(read(file)):
         step = row.pop(STEP, None)
         moment = row.pop(TIME, None)
@@ -63,7 +87,7 @@ def _logs(
             {name: value for name, value in row.items() if not name.startswith(NOT_METRICS)}
         )
         where = f"{file.name}: the row at byte {offset}"
-        yield (
+        yield ImportedLog(
             offset,
             checked_values(
                 values, row_number if step is None else step, 0 if moment is None else moment, where
@@ -71,8 +95,19 @@ def _logs(
         )
 
 
+def _offline_runs(files: Iterable[Path]) -> Iterator[ImportedRun]:
+    """The runs of offline files; a run that was resumed offline has several of them."""
+    runs: dict[tuple[str, str], ImportedRun] = {}
+    for file in files:
+        imported = _offline(file)
+        place = imported.project, imported.key
+        sources = [*runs[place].sources, *imported.sources] if place in runs else imported.sources
+        runs[place] = replace(imported, sources=sources)
+    yield from runs.values()
+
+
 def _offline(file: Path) -> ImportedRun:
-    """The run of a file, identified by its run record, which has its id and start."""
+    """The run of a file by its run record, which has its id, its project and its start."""
     for offset, record in _records(file):
         run = next((value for number, value in _read(file, offset, record) if number == RUN), None)
         if isinstance(run, bytes):
@@ -84,14 +119,9 @@ def _offline(file: Path) -> ImportedRun:
         for number, value in _read(file, offset, run)
         if isinstance(value, bytes) and number < 9
     }
-    head = digest_id(run.hex())
-    return ImportedRun(
-        CLIENT,
-        str(head),
-        texts.get(1) or file.stem,
-        [LogSource(head, partial(_logs, file, _rows))],
-        texts.get(3, ""),
-    )
+    run_id = texts.get(1, "")
+    source = LogSource(partial(_logs, file, _rows), file, digest_id(run.hex()))
+    return ImportedRun(CLIENT, run_id, run_id or file.stem, [source], texts.get(3, ""))
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from webapp.runs import definitions
@@ -19,7 +20,9 @@ class ChartLine:
     """A series in a chart: `key` is its name in the series store.
 
     `low` and `high` are the keys of an interval, drawn as a band. `right` puts the line on an axis
-    of its own at the right. `baseline` draws its first value as a horizontal line.
+    of its own at the right. `baseline` draws, as a level line, the pass rate that the evaluated
+    problems had before training. `schedule`: the line is set and not measured, so that it is never
+    smoothed.
     """
 
     key: str
@@ -29,6 +32,7 @@ class ChartLine:
     right: bool = False
     format: str | None = None
     baseline: bool = False
+    schedule: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,28 @@ class Chart:
 
 # Clients log figures of the machine under keys with this prefix.
 MACHINE_PREFIX = "system"
+# Words of a key in any spelling: weight_decay, weight-decay, weightDecay.
+WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
+# Last words of series that are set or counted, beside those of learning rates.
+SCHEDULED = (
+    "epoch",
+    "global_step",
+    "weight_decay",
+    "momentum",
+    "coef",
+    "coeff",
+    "coefficient",
+    "schedule",
+    "tokens_seen",
+    "num_tokens",
+    "total_tokens",
+)
 
 CHARTS = (
     Chart(
         "pass-rate",
         "Pass rate",
-        "held-out problems, 95 % interval",
+        "held-out problems, 95 % interval; dashed: the same problems before training",
         (
             ChartLine(
                 "eval/pass_rate",
@@ -184,7 +204,7 @@ CHARTS = (
         "before clipping",
         (
             ChartLine("grad_norm", "gradient norm"),
-            ChartLine("learning_rate", "learning rate", right=True),
+            ChartLine("learning_rate", "learning rate", right=True, schedule=True),
         ),
     ),
     Chart(
@@ -234,11 +254,23 @@ def charts_by_prefix(keys: Iterable[str]) -> list[tuple[str, list[Chart]]]:
     )
     for index, key in enumerate(sorted_keys):
         prefix, slash, _ = key.partition("/")
-        chart = Chart(
-            f"key-{index}", key, "", (ChartLine(key, key),), empty="Drawn when scrolled into view."
-        )
+        line = ChartLine(key, key, schedule=is_schedule(key))
+        chart = Chart(f"key-{index}", key, "", (line,), empty="Drawn when scrolled into view.")
         groups.setdefault(prefix if slash else "", []).append(chart)
     return sorted(groups.items(), key=lambda group: (group[0] == MACHINE_PREFIX, group[0]))
+
+
+def is_schedule(key: str) -> bool:
+    """Return whether a client's series is set rather than measured, as its name tells.
+
+    Such is a learning rate, in the many ways of writing it, a coefficient or a count of steps.
+    """
+    words = [word.lower() for word in WORD.findall(key)]
+    is_learning_rate = any(word.endswith("lr") for word in words) or any(
+        pair in (("learning", "rate"), ("learning", "rates")) for pair in pairwise(words)
+    )
+    last_words = "_".join(word.lower() for word in WORD.findall(key.rpartition("/")[2]))
+    return is_learning_rate or last_words.endswith(SCHEDULED)
 
 
 def chart_json(chart: Chart) -> dict[str, Any]:

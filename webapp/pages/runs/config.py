@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 from trainer import spec
 from webapp.access import permissions
 from webapp.access.actors import actor_of
+from webapp.clients.masking import masked
 from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.pages.runs.tabs import origin_of
 from webapp.runs.models import Run
@@ -32,10 +33,11 @@ def config(request: HttpRequest, run_id: str) -> HttpResponse:
         if run.parent_id
         else None
     )
-    # Names that start with an underscore are the client's own bookkeeping.
+    # Names that start with an underscore are the client's own bookkeeping. Secrets are masked when
+    # they come in; runs of earlier versions may have some.
     params = [
         (name, value)
-        for name, value in (origin.params.items() if origin else ())
+        for name, value in masked(origin.params if origin else {}).items()
         if not name.startswith("_")
     ]
     context = {
@@ -45,6 +47,7 @@ def config(request: HttpRequest, run_id: str) -> HttpResponse:
         "environment_facts": [(name, environment[name]) for name in FACTS if environment.get(name)],
         "parent": parent,
         "params": params[:MAX_PARAMS],
+        "tags": masked(origin.tags) if origin else {},
         "params_left_out": max(0, len(params) - MAX_PARAMS),
     }
     return render_tab(request, run, "config", "config.html", context)

@@ -23,6 +23,7 @@ from django.views.decorators.http import require_safe
 from webapp.access import permissions
 from webapp.base.read_snapshot import snapshot
 from webapp.pages.attachments import attachment
+from webapp.pages.panels import evaluations
 from webapp.pages.query_numbers import bigint
 from webapp.pages.runs.run_page import requested_run
 from webapp.runs import branches
@@ -45,7 +46,7 @@ class BadSeriesQuery(Exception):
 @permissions.shown_to_guests
 @require_safe
 def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
-    """Return {cursor, axis, series, marks}; the live connection continues from `cursor`.
+    """Return {cursor, axis, series, marks, bases}; the live connection continues from `cursor`.
 
     Answers 400 with a message if the query string cannot be used.
     """
@@ -68,6 +69,7 @@ def series_json(request: HttpRequest, run_id: str) -> HttpResponseBase:
             "axis": axis,
             "series": [series.json() for series in all_series],
             "marks": marks(run, axis),
+            "bases": evaluations.bases(run, axis),
         }
     return HttpResponse(
         orjson.dumps(answer),

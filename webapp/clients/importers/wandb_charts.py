@@ -1,0 +1,73 @@
+"""Charts of Weights & Biases that were exported as CSV: the curves of one or several runs.
+
+The first column is the chart's x axis. Every other one is named `<run> - <key>`; beside it W&B
+writes `…__MIN` and `…__MAX`, the extremes of the points that it has combined into one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from webapp.clients.importers import tables
+from webapp.clients.importers.imported_run import (
+    ImportedLog,
+    ImportedRun,
+    LogSource,
+    UnreadableFile,
+    checked_values,
+)
+from webapp.clients.importers.restarts import mark_restarts
+from webapp.clients.values import numbers
+
+SEPARATOR = " - "
+EXTREMES = ("__MIN", "__MAX")
+STEP, TIME = "_step", "_timestamp"
+# X axes whose values are no steps.
+TIME_AXES = ("relative time", "wall time")
+
+
+def is_chart(columns: Sequence[str]) -> bool:
+    """Return whether a table with these columns is an exported chart."""
+    return len(columns) > 1 and all(SEPARATOR in column for column in columns[1:])
+
+
+def runs_in(file: Path, columns: Sequence[str], client: str) -> Iterator[ImportedRun]:
+    """Every run of an exported chart. Raises UnreadableFile."""
+    keys_by_run: dict[str, dict[str, str]] = defaultdict(dict)
+    for column in columns[1:]:
+        # A name of a run may have the separator in it; keys rarely do.
+        run, _, key = column.rpartition(SEPARATOR)
+        keys_by_run[run][column] = key
+    for run, key_by_column in keys_by_run.items():
+        if STEP not in key_by_column.values() and columns[0].lower().startswith(TIME_AXES):
+            raise UnreadableFile(
+                f"{file.name} has no steps: its first column is {columns[0]!r}. Choose the step as "
+                "the x axis of the chart, and export it again."
+            )
+        logs = partial(_logs, file, columns[0], key_by_column)
+        yield ImportedRun(client, "", run, [LogSource(logs, file, part=run)])
+
+
+def _logs(file: Path, x_axis: str, key_by_column: Mapping[str, str]) -> Iterator[ImportedLog]:
+    return mark_restarts(_values(file, x_axis, key_by_column))
+
+
+def _values(file: Path, x_axis: str, key_by_column: Mapping[str, str]) -> Iterator[ImportedLog]:
+    for offset, row in tables.rows(file):
+        cells = {key: row[column] for column, key in key_by_column.items() if column in row}
+        step, moment = cells.pop(STEP, row.get(x_axis)), cells.pop(TIME, 0)
+        # Of a point that is a single value, the extremes are this value again.
+        values, _ = numbers(
+            {
+                key: value
+                for key, value in cells.items()
+                if not key.startswith((STEP, TIME))
+                and not (key.endswith(EXTREMES) and value == cells.get(key[: -len("__MIN")]))
+            }
+        )
+        if values:
+            where = f"{file.name}: the row at byte {offset}"
+            yield ImportedLog(offset, checked_values(values, step, moment, where))
