@@ -94,3 +94,11 @@ class Stage(Section):
         title="Optimiser", help="Settings of AdamW.", factory=Optimiser, subheading=True
     )
     until: Until = option(title="Length", help="Length of the stage.", factory=Until)
+
+    @property
+    def logit_temperature(self) -> float:
+        """The temperature that divides the logits of all models in the loss."""
+        # A mean over sampled tokens is a mean under the law that they were sampled from.
+        if self.objective.estimates_from_samples:
+            return self.rollouts.generate.sampling.temperature
+        return self.objective.logit_temperature

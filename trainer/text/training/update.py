@@ -64,7 +64,9 @@ def compute_gradients(
             else (list(round.own_rows[:1]) or [0], 0.0)
         )
         batch = _micro_batch(round, indices, [share * row_coefficients[index] for index in indices])
-        loss, statistics = rt.forward(partial(loss_function, batch, stage.objective), GROUP)
+        loss, statistics = rt.forward(
+            partial(loss_function, batch, stage.objective, stage.logit_temperature), GROUP
+        )
         rt.backward(loss, GROUP)
         if share:
             statistics_by_row |= zip(indices, split(statistics, batch.lengths), strict=True)

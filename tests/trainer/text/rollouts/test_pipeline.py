@@ -276,7 +276,7 @@ def test_with_the_plainest_plug_ins_a_round_is_plain_sampling_bit_for_bit(
     )
     for row in done.rows:
         assert (
-            row.anchor_logprobs is row.answer.logprobs
+            row.anchor_logprobs is row.answer.sampled_logprobs
             and (row.kinds == DIVERGENCE).all()
             and (row.coefficients == 1).all()
         )
