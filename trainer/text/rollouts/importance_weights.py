@@ -1,4 +1,6 @@
-"""Importance weights for answers that were sampled by another program than the trainer.
+"""Importance weights for answers that were sampled by another law than the trainer's.
+
+Another program sampled them, older weights, or the same weights in another number format.
 
     c_t ← c_t · min(π(y_t) / μ(y_t), 2)
 
@@ -35,15 +37,17 @@ Numbers = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ImportanceWeightedFilter:
-    """Adds importance weights to the rows of `inner`, sampled at `temperature` by another program.
+    """Adds importance weights to the rows of `inner`, sampled at `temperature` by another law.
 
-    The student reads the answers once more, `tokens` ids at a time.
+    The student reads the answers once more, `tokens` ids at a time, in `bfloat16` where its updates
+    compute in it.
     """
 
     inner: Filter
     student: LanguageModel
     temperature: float
     tokens: int
+    bfloat16: bool = False
 
     def judge(
         self, prompts: Sequence[Prompt], trajectories: Sequence[Sequence[Trajectory]]
@@ -67,7 +71,8 @@ class ImportanceWeightedFilter:
         logprobs: dict[int, Numbers] = {}
         for batch in micro_batches(texts, self.tokens):
             group = [texts[index] for index in batch]
-            hidden_TH = response_hidden(self.student, group)
+            with torch.autocast(self.student.device.type, torch.bfloat16, enabled=self.bfloat16):
+                hidden_TH = response_hidden(self.student, group)
             logprobs_T = self._logprobs(hidden_TH, completion_ids(group).to(hidden_TH.device))
             by_row = logprobs_T.split([len(ids) for _, ids in group])
             logprobs |= {index: row_T.numpy() for index, row_T in zip(batch, by_row, strict=True)}

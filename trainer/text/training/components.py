@@ -88,7 +88,7 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
     teachers = open_teachers(spec, student, rt.device, rt.refresh)
     verifier = stack.enter_context(Verifier(spec.data.verifier, spec.data.verifier_seconds))
     sampler = SamplerAndJudge(
-        verifier, spec.data.prompt, spec.compute.generation_rows, codec, rt.world
+        verifier, spec.data.prompt, lambda: rt.generation_rows, codec, rt.world
     )
 
     def questions_of(role: str, longest: int) -> list[Question]:

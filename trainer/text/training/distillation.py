@@ -84,6 +84,7 @@ class Distillation:
             self._stack,
             partial(rt.log.log, "warning"),
             rt.world,
+            lambda: rt.generation_rows,
         )
         self.collector = RowCollector(self.spec, self.components, engine)
         self.loss_function = MicroBatchLoss(self.components.student)
@@ -229,7 +230,7 @@ class Distillation:
                 # discards these answers.
                 if next_stage is stage:
                     next_indices = self._draw_indices(self.pool, stage, begin, step)
-                    self.collector.begin(stage, self._prompts(self.pool, next_indices), step)
+                    self.collector.begin(stage, self._prompts(self.pool, next_indices), step, rt)
             return values
         self._telemetry = None
         if stage.source == "teacher_written":

@@ -135,6 +135,6 @@ def write_teacher_answers(
         "teacher",
         recorded,
         len(answers),
-        compute_token_signals(components, recorded, spec.compute.micro_batch_tokens, rt),
+        compute_token_signals(components, recorded, rt.micro_batch_tokens, rt),
     )
     return answers

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.text.rollouts.rounds import ToyFilter, pipeline, prompts
 from tests.trainer.text.tiny import language_model
+from trainer.text.language.heads import head_of, last_hidden
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.importance_weights import (
     ImportanceWeightedFilter,
@@ -103,3 +104,26 @@ def test_the_student_reads_what_was_drawn_and_edited_answers_are_not_weighed(
         )
         assert after.anchor_logprobs is not None
         np.testing.assert_allclose(after.anchor_logprobs, sampling_logprobs, atol=1e-4)
+
+
+def test_a_student_that_updates_in_bfloat16_is_read_in_it() -> None:
+    model = language_model()
+    plain = pipeline(3)
+    asked = prompts("a", "b")
+    rows = plain.run_round(asked, Noise(0, 0), 0).rows
+    weighted = ImportanceWeightedFilter(ToyFilter(), model, 1.0, 40, bfloat16=True)
+    done = replace(plain, filter=weighted).run_round(asked, Noise(0, 0), 0).rows
+    distances: dict[bool, float] = {}
+    for bfloat16 in (True, False):
+        differences = []
+        for before, after in zip(rows, done, strict=True):
+            answer, ids = before.answer, torch.tensor(before.answer.ids)
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                hidden_TH = last_hidden(model.model, torch.tensor([answer.prompt + answer.ids]))
+            head = head_of(model.model)
+            logits_TV = head.logits(hidden_TH[0, len(answer.prompt) - 1 : -1], model.vocabulary)
+            own_T = logits_TV.log_softmax(-1).gather(-1, ids[:, None])[:, 0].detach().numpy()
+            assert after.anchor_logprobs is not None
+            differences.append(np.abs(after.anchor_logprobs - own_T).mean())
+        distances[bfloat16] = float(np.mean(differences))
+    assert distances[True] < distances[False] / 2

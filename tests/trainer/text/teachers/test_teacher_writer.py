@@ -41,7 +41,7 @@ NOISE = Noise(0, 0, "teacher")
 @pytest.fixture
 def writer(tmp_path: Path) -> Iterator[TeacherWriter]:
     with Verifier(NumericVerifier()) as verifier:
-        yield TeacherWriter(reader(), SamplerAndJudge(verifier, "{question}", 16), tmp_path)
+        yield TeacherWriter(reader(), SamplerAndJudge(verifier, "{question}", lambda: 16), tmp_path)
 
 
 @pytest.fixture

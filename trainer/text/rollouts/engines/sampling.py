@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -52,11 +52,11 @@ def sample(
 class InProcessEngine:
     """The engine that samples with the weights in training, so its `version` is theirs.
 
-    `rows` answers are sampled side by side in each of the processes that share the work.
+    `rows()` answers are sampled side by side in each of the processes that share the work.
     """
 
     language_model: LanguageModel
-    rows: int
+    rows: Callable[[], int]
     version: int = 0
     world: World = field(default_factory=World)
 
@@ -77,7 +77,7 @@ class InProcessEngine:
                 own_requests,
                 sampling,
                 noise,
-                rows=self.rows,
+                rows=self.rows(),
                 progress=progress,
             )
         )
