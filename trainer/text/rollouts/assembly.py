@@ -16,6 +16,7 @@ from trainer.text.rollouts.answers import Question, SamplerAndJudge
 from trainer.text.rollouts.engines.overlap import CopiedWeightsEngine, OverlapEngine
 from trainer.text.rollouts.engines.sampling import InProcessEngine
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
+from trainer.text.rollouts.engines.vllm.gpu_memory import gpu_names
 from trainer.text.rollouts.engines.vllm.server import Launch
 from trainer.text.rollouts.filters.filter_parts import FilterParts
 from trainer.text.rollouts.importance_weights import ImportanceWeightedFilter
@@ -59,6 +60,9 @@ def build_engine(
                 dtype,
                 longest_prompt + max(answer_lengths, default=1),
                 eager=student.device.type == "cpu",
+                gpus=gpu_names(sampler, student.device.index or 0)
+                if student.device.type == "cuda"
+                else (),
             ),
             spec.compute.generation_rows,
             folder,

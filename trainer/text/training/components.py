@@ -24,6 +24,7 @@ from trainer.text.language.tokenizers import token_texts
 from trainer.text.mechanisms import require_code
 from trainer.text.problems import Problem, ProblemError, ProblemSet
 from trainer.text.rollouts.answers import Question, SamplerAndJudge
+from trainer.text.rollouts.engines.sampling import slow_sampling_note
 from trainer.text.rollouts.engines.vllm.server import vllm_python
 from trainer.text.teachers import Teachers, open_teachers
 from trainer.text.verifiers import Verifier
@@ -71,10 +72,6 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         **({"retained": problem_sets.retained} if problem_sets.retained else {}),
     }
     student = load_student(spec, rt.device)
-    adapter = spec.networks.student.adapter
-    if isinstance(adapter, LowRankAdapter):
-        for level, note in adapters.describe(student, adapter):
-            rt.log.log(level, note)
     if spec.compute.gradient_checkpointing:
         recompute_activations(student.model)
     rt.network(
@@ -93,6 +90,7 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         require_writable(codec, student, min([held_out_longest, *stages_longest]))
     teachers = open_teachers(spec, student, rt.device, rt.refresh)
     student = _ending_as_its_teachers(student, teachers, rt)
+    _describe_networks(spec, student, teachers, rt)
     verifier = stack.enter_context(Verifier(spec.data.verifier, spec.data.verifier_seconds))
     sampler = SamplerAndJudge(
         verifier, spec.data.prompt, lambda: rt.generation_rows, codec, rt.world
@@ -133,6 +131,21 @@ def _ending_as_its_teachers(
             f"end tokens are {own}.",
         )
     return replace(student, eos_ids=ends)
+
+
+def _describe_networks(
+    spec: RunSpec, student: LanguageModel, teachers: Teachers, rt: Runtime
+) -> None:
+    """Log what an adapter trains, and which networks are sampled slowly and why."""
+    adapter = spec.networks.student.adapter
+    if isinstance(adapter, LowRankAdapter):
+        for level, note in adapters.describe(student, adapter):
+            rt.log.log(level, note)
+    networks = [student, *(view.language_model for view in teachers.views)]
+    # A self teacher is the student's network again.
+    for note in dict.fromkeys(map(slow_sampling_note, networks)):
+        if note:
+            rt.log.log("warning", note)
 
 
 def _require_solutions(student: LanguageModel, problems: Sequence[Problem]) -> None:

@@ -14,6 +14,17 @@ from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import Progress, SampleRequest, Source, Trajectory
 
 
+def slow_sampling_note(language_model: LanguageModel) -> str:
+    """Return why a network's answers are sampled by transformers' `generate`, or "" if not."""
+    reason = decoder.unsupported(language_model)
+    if reason is None:
+        return ""
+    return (
+        f"Answers of {language_model.name} are sampled by transformers' generate, which is several "
+        f"times slower than the trainer's own sampler, because {reason}."
+    )
+
+
 def sample(
     language_model: LanguageModel,
     requests: Sequence[SampleRequest],
