@@ -14,18 +14,20 @@ the method's calls; gradients are summed, checkpoints written and stops decided 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
 from trainer.engine import memory
 from trainer.engine.checkpoint_state import restore, save
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.optimisers import OptimiserGroup
+from trainer.engine.optimisers import SKIPPED, OptimiserGroup
 from trainer.engine.outcome import NotANumber, NothingToTrain, OutOfMemory, Stopped
 from trainer.engine.runtime import Runtime
+
+R = TypeVar("R")
 
 __all__ = ["EvaluationReport", "Method", "MethodState", "Phase", "Runtime", "train"]
 
@@ -87,8 +89,8 @@ class Method(Protocol):
         """Run one phase and return its metrics.
 
         A phase with a group calls `rt.normalise`, and `rt.forward` and `rt.backward` for each
-        micro-batch. It may be called again for the same batch after memory ran out, so it must not
-        change the method's state before its end.
+        micro-batch. It may be called again for the same batch after memory ran out, as may `batch`
+        and `evaluate`, so it must not change the method's state before its end.
         """
 
     def after_step(self, rt: Runtime) -> None:
@@ -165,7 +167,9 @@ def _evaluate_and_save_if_due(method: Method, rt: Runtime) -> None:
 
 def _run_round(method: Method, rt: Runtime) -> None:
     with rt.full_parameters():
-        batch = method.batch(rt)
+        batch = _repeated_with_less_memory(
+            rt, lambda: method.batch(rt), f"the preparation of step {rt.step + 1}"
+        )
     # Pass rates or the teacher's answers are complete: the longest work that a kill could lose.
     if rt.checkpoint_requested:
         save(method, rt)
@@ -191,28 +195,44 @@ def _run_phase(method: Method, phase: Phase, batch: Any, rt: Runtime) -> dict[st
     began = time.perf_counter()
     if phase.group is None:
         with rt.full_parameters():
-            values = dict(method.run(phase, batch, rt))
+            values = _repeated_with_less_memory(
+                rt,
+                lambda: dict(method.run(phase, batch, rt)),
+                f"{phase.name} of step {rt.step + 1}",
+            )
     else:
-        values = dict(_accumulate_gradients(method, phase, batch, rt))
-        values |= _update(rt, rt.groups[phase.group])
+        group = rt.groups[phase.group]
+        values = _repeated_with_less_memory(
+            rt, lambda: dict(method.run(phase, batch, rt)), f"step {rt.step + 1}", group
+        )
+        values |= _named_by_group(method, group, _update(rt, group))
     return values | {f"time/{phase.name}_s": time.perf_counter() - began}
 
 
-def _accumulate_gradients(
-    method: Method, phase: Phase, batch: Any, rt: Runtime
+def _named_by_group(
+    method: Method, group: OptimiserGroup, values: Mapping[str, float]
 ) -> Mapping[str, float]:
-    """Run a phase that accumulates gradients, with smaller micro-batches if memory runs out.
+    """Return the metrics of an update, with the group's name where a method has several groups."""
+    if len({phase.group for phase in method.phases if phase.group}) == 1:
+        return values
+    return {f"{group.name}/{name}": value for name, value in values.items()}
 
-    With several ranks the others cannot repeat in the middle of a phase, so that all restart from
-    the checkpoint instead (`processes`).
+
+def _repeated_with_less_memory(
+    rt: Runtime, compute: Callable[[], R], what: str, group: OptimiserGroup | None = None
+) -> R:
+    """Return what `compute` returns; if memory runs out, call it again on smaller batches.
+
+    With a `group` it accumulates the group's gradients. With several ranks the others cannot repeat
+    in the middle of a phase, so that all restart from the checkpoint instead (`processes`).
     """
-    # The repeated phase must draw the same numbers and count its tokens once.
+    # A repetition must draw the same numbers and count its tokens once.
     random, counters = memory.RandomState(rt.device), (rt.micro, rt.tokens, rt.compute)
     while True:
         try:
-            return method.run(phase, batch, rt)
+            return compute()
         except Exception as error:
-            if not memory.is_out_of_memory(error) or not rt.can_shrink_micro_batch:
+            if not memory.is_out_of_memory(error) or not rt.can_shrink(samples=group is None):
                 raise
             # Kept as text: the exception itself would keep its frames and their tensors alive.
             cause = memory.first_line(error)
@@ -220,22 +240,33 @@ def _accumulate_gradients(
                 raise OutOfMemory(cause, retry=True) from error
         # After the except clause, which drops the traceback: its frames hold the tensors that
         # filled the memory.
-        rt.groups[phase.group or ""].discard_gradients()
+        if group is not None:
+            group.discard_gradients()
         memory.release(rt.device)
         random.restore()
         rt.micro, rt.tokens, rt.compute = counters
-        # Stays halved for the rest of the run: the next step of this size would fail the same way.
+        # Stays halved for the rest of the run: the next batch of this size would fail the same way.
         rt.micro_scale /= 2
+        repeated, answers = (
+            ("the step", "") if group else ("it", f" and {rt.generation_rows:,} answers")
+        )
         rt.log.log(
             "warning",
-            f"Memory ran out in step {rt.step + 1} ({cause}); the step is computed again, "
-            f"{rt.micro_batch_tokens:,} tokens at a time.",
+            f"Memory ran out in {what} ({cause}); {repeated} is computed again, "
+            f"{rt.micro_batch_tokens:,} tokens{answers} at a time.",
         )
 
 
 def _update(rt: Runtime, group: OptimiserGroup) -> dict[str, float]:
     try:
-        return group.update()
+        values = group.update()
+        if SKIPPED in values:
+            rt.log.log(
+                "warning",
+                f"The loss or its gradient was not a number in step {rt.step + 1}; the update of "
+                f"{group.name} is skipped.",
+            )
+        return values
     except NotANumber as error:
         lower = "Lower the learning rate or the clip norm, and"
         if rt.saved_step < 0:
@@ -252,8 +283,13 @@ def _update(rt: Runtime, group: OptimiserGroup) -> dict[str, float]:
 
 
 def _evaluate(method: Method, rt: Runtime, when: str) -> EvaluationReport:
+
+    def evaluate() -> EvaluationReport:
+        with rt.events_at_the_end():
+            return method.evaluate(rt, when)
+
     with rt.full_parameters():
-        report = method.evaluate(rt, when)
+        report = _repeated_with_less_memory(rt, evaluate, f"the evaluation after step {rt.step}")
     rt.evaluated_step = rt.step
     if (
         when != "before"

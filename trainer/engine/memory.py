@@ -1,8 +1,9 @@
-"""Recovery when memory runs out in an update: the update is repeated in smaller micro-batches.
+"""Recovery when memory runs out: the phase or evaluation is repeated in smaller batches.
 
 The gradient of a round is a sum over micro-batches, so half as many rows at a time give the same
-gradient within rounding. The gradients accumulated so far are discarded, the random generators are
-set back, and the whole phase is computed again.
+gradient within rounding; and a sampled answer does not depend on the answers beside it. The
+gradients accumulated so far are discarded, the random generators are set back, and the whole phase
+is computed again.
 """
 
 from __future__ import annotations

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+# Updates in a row that may be skipped; after more of them the weights themselves are the cause.
+MOST_SKIPPED = 10
+# Metric of an update that was skipped; it has no other.
+SKIPPED = "update/skipped"
+
 
 def rate_at(settings: Optimiser, index: int, steps: int) -> float:
     """Return the learning rate of update `index` (from 0) of a stage of `steps` updates.
@@ -59,6 +64,8 @@ class OptimiserGroup:
         self.world, self.sharded, self.bfloat16 = world or World(), sharded, bfloat16
         self.normaliser = 1.0
         self.clip_norm = 1.0
+        self.skips_not_finite = False
+        self._skipped_in_a_row = 0
         self._loss = 0.0
         # The rate and the decay are set before every update (`configure`), because they follow the
         # stage.
@@ -74,8 +81,10 @@ class OptimiserGroup:
 
     def configure(self, settings: Optimiser, rate: float) -> None:
         self.clip_norm = settings.clip_norm
+        self.skips_not_finite = settings.not_finite == "skip"
         for param_group in self.optimiser.param_groups:
             param_group["lr"], param_group["weight_decay"] = rate, settings.weight_decay
+            param_group["betas"] = settings.beta1, settings.beta2
 
     def forward(self, compute: Callable[[], R]) -> R:
         """Compute a micro-batch's loss in the group's precision, fetching shards."""
@@ -96,7 +105,8 @@ class OptimiserGroup:
     def update(self) -> dict[str, float]:
         """Sum gradients over the ranks, clip, step and clear; return metrics of the update.
 
-        Raises NotANumber, with the parameters unchanged, if the loss or a gradient is not finite.
+        If the loss or a gradient is not finite, the parameters stay unchanged: the update is
+        skipped where the settings say so, else NotANumber is raised.
         """
         # Summed over the ranks, so that all see the same numbers and all stop if one is not finite.
         loss = self.world.sum(self._loss) / self.normaliser
@@ -109,7 +119,11 @@ class OptimiserGroup:
         # Checked before the step: AdamW would write a NaN into every parameter and moment.
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.discard_gradients()
+            self._skipped_in_a_row += 1
+            if self.skips_not_finite and self._skipped_in_a_row <= MOST_SKIPPED:
+                return {SKIPPED: 1.0}
             raise NotANumber(f"the loss is {loss} and its gradient's norm {norm}")
+        self._skipped_in_a_row = 0
         self.optimiser.step()
         self.discard_gradients()
         return {

@@ -58,6 +58,7 @@ class Runtime:
         self._stop_reason = ""
         self._progress: tuple[str, float] = ("", 0.0)
         self._process = psutil.Process()
+        self._held_events: list[tuple[str, dict[str, Any]]] | None = None
 
     def group(self, name: str, parameters: Mapping[str, Parameter]) -> OptimiserGroup:
         """Register parameters under an optimiser group. Each rank holds all of them."""
@@ -120,8 +121,30 @@ class Runtime:
         return max(MIN_MICRO_BATCH_TOKENS, int(self.settings.micro_batch_tokens * self.micro_scale))
 
     @property
-    def can_shrink_micro_batch(self) -> bool:
-        return self.micro_batch_tokens > MIN_MICRO_BATCH_TOKENS
+    def generation_rows(self) -> int:
+        """Answers sampled in one batch: compute.generation_rows, or less after memory ran out."""
+        return max(1, int(self.settings.generation_rows * self.micro_scale))
+
+    def can_shrink(self, samples: bool) -> bool:
+        """Return whether batches can become smaller; `samples`: also those of sampled answers."""
+        return self.micro_batch_tokens > MIN_MICRO_BATCH_TOKENS or (
+            samples and self.generation_rows > 1
+        )
+
+    @contextmanager
+    def events_at_the_end(self) -> Iterator[None]:
+        """Hold events back until the context ends, and drop them if it fails.
+
+        So work that is repeated after an error is not logged twice. Progress and messages are
+        written at once.
+        """
+        self._held_events = held = []
+        try:
+            yield
+        finally:
+            self._held_events = None
+        for type, fields in held:
+            self.log.emit(type, **fields)
 
     @contextmanager
     def full_parameters(self) -> Iterator[None]:
@@ -150,7 +173,11 @@ class Runtime:
         self.compute += operations
 
     def emit(self, type: str, **fields: Any) -> None:
-        self.log.emit(type, step=self.step, **fields)
+        fields = {"step": self.step, **fields}
+        if self._held_events is not None and type != "progress":
+            self._held_events.append((type, fields))
+        else:
+            self.log.emit(type, **fields)
 
     def metrics(self, values: Mapping[str, float]) -> None:
         self.emit(

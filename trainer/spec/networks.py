@@ -13,6 +13,7 @@ from trainer.spec.base import (
     DataURI,
     EndpointURL,
     ModelURI,
+    Name,
     Section,
     check_uri,
     option,
@@ -74,18 +75,18 @@ class LowRankAdapter(Section):
     """LoRA: the student's weights are frozen, low-rank updates of linear layers are trained."""
 
     kind: Literal["lora"] = "lora"
-    # Rank 64, α 128 and all seven linear layers are the setting of OPSD's reference code.
+    # Rank 64, α 128 and all linear layers are the setting of OPSD's reference code.
     rank: int = option(64, title="Rank", help="Rank of each update.", ge=1, le=4096, paper=OPSD)
     alpha: float = option(
         128.0, title="α", help="Updates are scaled by α / rank.", gt=0, le=65_536, paper=OPSD
     )
-    layers: tuple[
-        Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], ...
-    ] = option(
-        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    # Architectures name their layers differently: Phi-3 has qkv_proj and gate_up_proj.
+    layers: tuple[Name, ...] = option(
+        (),
         title="Layers",
-        help="Linear layers that have an update.",
-        min_length=1,
+        help="Names of the linear layers that have an update, such as q_proj. Empty: every linear "
+        "layer of the blocks, without the router of a mixture of experts.",
+        max_length=256,
         expert=True,
         paper=OPSD,
     )
@@ -254,6 +255,22 @@ class EndpointTeacher(Section):
     )
     at_once: int = option(
         8, title="Concurrent requests", help="Requests at the same time.", ge=1, le=256, expert=True
+    )
+    most_unanswered: float = option(
+        0.5,
+        title="Largest share without answer",
+        help="A problem whose request is refused or answered with nothing is set aside; the run "
+        "ends if this share of them is exceeded.",
+        ge=0,
+        le=1,
+        expert=True,
+    )
+    reasoning: Literal["leave_out", "think_tags"] = option(
+        "leave_out",
+        title="Reasoning",
+        help="Reasoning that the endpoint returns beside the answer. leave_out: it is stored but "
+        "not trained on. think_tags: it stands before the answer, as <think>…</think>.",
+        expert=True,
     )
     price: float = option(
         0.0,

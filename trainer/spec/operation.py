@@ -26,10 +26,35 @@ class VllmSampler(Section):
     memory: float = option(
         1.0,
         title="KV cache",
-        help="Memory for keys and values.",
+        help="Memory for keys and values, on each GPU of the server.",
         unit="GiB",
         gt=0,
         le=4096,
+        expert=True,
+    )
+    devices: tuple[Annotated[int, Field(ge=0)], ...] = option(
+        (),
+        title="GPUs",
+        help="Numbers of the server's GPUs among those that the run sees. Empty: the trainer's own "
+        "and, with tensor parallelism, those after it.",
+        max_length=64,
+        expert=True,
+    )
+    tensor_parallel: int = option(
+        1,
+        title="Tensor parallelism",
+        help="GPUs over which the server splits the model.",
+        ge=1,
+        le=64,
+        expert=True,
+    )
+    gpu_share: float | None = option(
+        None,
+        title="Share of GPU memory",
+        help="Share of each GPU's memory that the server asks for. Empty: what the model and the "
+        "KV cache need, which leaves the rest to the trainer.",
+        gt=0,
+        le=1,
         expert=True,
     )
     seconds: float = option(

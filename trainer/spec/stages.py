@@ -38,6 +38,29 @@ class Optimiser(Section):
     clip_norm: float = option(
         1.0, title="Clip norm", help="Largest norm of the gradient.", gt=0, expert=True
     )
+    beta1: float = option(
+        0.9,
+        title="β₁",
+        help="AdamW's decay of the mean gradient.",
+        ge=0,
+        lt=1,
+        expert=True,
+    )
+    beta2: float = option(
+        0.999,
+        title="β₂",
+        help="AdamW's decay of the mean squared gradient.",
+        ge=0,
+        lt=1,
+        expert=True,
+    )
+    not_finite: Literal["stop", "skip"] = option(
+        "stop",
+        title="Gradient that is no number",
+        help="What follows if a loss or its gradient is NaN or infinite. stop: the run ends. skip: "
+        "the update is left out, up to ten in a row.",
+        expert=True,
+    )
     state: Literal["carry_on", "reset"] = option(
         "carry_on",
         title="Optimiser state",
@@ -94,3 +117,11 @@ class Stage(Section):
         title="Optimiser", help="Settings of AdamW.", factory=Optimiser, subheading=True
     )
     until: Until = option(title="Length", help="Length of the stage.", factory=Until)
+
+    @property
+    def logit_temperature(self) -> float:
+        """The temperature that divides the logits of all models in the loss."""
+        # A mean over sampled tokens is a mean under the law that they were sampled from.
+        if self.objective.estimates_from_samples:
+            return self.rollouts.generate.sampling.temperature
+        return self.objective.logit_temperature

@@ -9,6 +9,7 @@ from trainer.engine.outcome import Failure, RunRefused
 from trainer.engine.run import Modality
 from trainer.text.language.models import ModelError
 from trainer.text.mechanisms import CodeError
+from trainer.text.objectives.divergences import InfiniteDivergence
 from trainer.text.problems import ProblemError
 from trainer.text.training.distillation import Distillation
 from trainer.text.verifiers import VerifierError
@@ -19,6 +20,12 @@ def explain_error(error: Exception) -> Failure | None:
     if isinstance(error, ModelError | ProblemError):
         return RunRefused(
             _sentence(error), "Correct the data or the networks of the run and start again."
+        )
+    if isinstance(error, InfiniteDivergence):
+        return RunRefused(
+            _sentence(error),
+            "Choose networks that can write the same tokens, or an objective that stays finite: "
+            "jsd with β between 0 and 1, or skewed_kl with α above 0.",
         )
     if isinstance(error, CodeError):
         return RunRefused(_sentence(error), "Correct the code of the mechanism and start again.")

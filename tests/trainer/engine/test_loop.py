@@ -5,15 +5,19 @@ what is not a number.
 from __future__ import annotations
 
 import errno
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.trainer.engine.toy import Line, events, runtime
 from trainer.engine import checkpoints
-from trainer.engine.loop import Runtime, train
+from trainer.engine.loop import Phase, Runtime, train
 from trainer.engine.optimisers import rate_at
 from trainer.engine.outcome import DiskFull, NotANumber, Stopped
 from trainer.spec import Optimiser
@@ -28,7 +32,7 @@ def losses(folder: Path) -> dict[int, dict[str, float]]:
             key: value for key, value in event["values"].items() if not key.startswith(TIMING)
         }
         for event in events(folder, "metrics")
-        if "loss" in event["values"]
+        if "slope/loss" in event["values"]
     }
 
 
@@ -63,10 +67,14 @@ def test_a_phase_runs_every_few_rounds(tmp_path: Path) -> None:
 
 def test_metrics_have_loss_rate_counts_and_times(tmp_path: Path) -> None:
     train(Line(3), runtime(tmp_path))
-    last = [event for event in events(tmp_path, "metrics") if "loss" in event["values"]][-1]
+    last = [event for event in events(tmp_path, "metrics") if "slope/loss" in event["values"]][-1]
     assert last["step"] == 3
     assert (last["tokens"], last["compute"]) == (24, 3.0)
-    assert {"loss", "grad_norm", "learning_rate"} <= set(last["values"])
+    assert {
+        f"{group}/{name}"
+        for group in ("slope", "offset")
+        for name in ("loss", "grad_norm", "learning_rate")
+    } <= set(last["values"])
     assert {"time/step_s", "time/first_s", "tokens_per_second", "memory/rss_bytes"} <= set(
         last["values"]
     )
@@ -146,3 +154,97 @@ def test_the_rate_warms_up_and_decays_to_its_final_share() -> None:
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert rates[-1] == pytest.approx(0.1)
     assert rates[4:] == sorted(rates[4:], reverse=True)
+
+
+class Settings(Line):
+    """A line whose groups have optimisers of their own."""
+
+    def __init__(self, slope: Optimiser, offset: Optimiser, **options: Any) -> None:
+        super().__init__(**options)
+        self.optimisers = {"slope": slope, "offset": offset}
+
+    def setup(self, rt: Runtime) -> None:
+        super().setup(rt)
+        for name, settings in self.optimisers.items():
+            rt.groups[name].configure(settings, settings.learning_rate)
+
+
+def test_each_group_has_its_own_metrics_and_betas(tmp_path: Path) -> None:
+    betas = {"slope": (0.0, 0.5), "offset": (0.7, 0.99)}
+    method = Settings(
+        *(
+            Optimiser(learning_rate=rate, beta1=first, beta2=second)
+            for rate, (first, second) in zip((0.1, 0.02), betas.values(), strict=True)
+        ),
+        total_steps=3,
+    )
+    train(method, runtime(tmp_path))
+    parameters = {"slope": torch.zeros(1).double(), "offset": torch.zeros(1).double()}
+    for parameter in parameters.values():
+        parameter.requires_grad_()
+    optimisers = {
+        name: torch.optim.AdamW([parameters[name]], lr=rate, betas=betas[name], weight_decay=0)
+        for name, rate in (("slope", 0.1), ("offset", 0.02))
+    }
+    rows = [
+        event["values"] for event in events(tmp_path, "metrics") if "time/step_s" in event["values"]
+    ]
+    for step, values in enumerate(rows):
+        points = torch.randn(8, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
+        for name in ("slope", "offset") if step % 2 == 0 else ("slope",):
+            optimisers[name].zero_grad()
+            slope, offset = parameters["slope"], parameters["offset"]
+            loss = ((slope * points + offset - 3 * points - 1) ** 2).mean()
+            loss.backward()
+            assert values[f"{name}/loss"] == pytest.approx(float(loss.detach()), rel=1e-9)
+            gradient = parameters[name].grad
+            assert gradient is not None
+            assert values[f"{name}/grad_norm"] == pytest.approx(float(gradient.norm()), rel=1e-9)
+            torch.nn.utils.clip_grad_norm_([parameters[name]], 1.0)
+            optimisers[name].step()
+            assert values[f"{name}/learning_rate"] == optimisers[name].param_groups[0]["lr"]
+        assert "loss" not in values
+    assert method.slope.item() == pytest.approx(parameters["slope"].item(), rel=1e-12)
+    assert method.offset.item() == pytest.approx(parameters["offset"].item(), rel=1e-12)
+
+
+class PoisonedSlope(Settings):
+    """The loss of one group is NaN in the given steps."""
+
+    def __init__(self, poisoned: range, **options: Any) -> None:
+        super().__init__(**options)
+        self.poisoned = poisoned
+
+    def run(self, phase: Phase, batch: Tensor, rt: Runtime) -> Mapping[str, float]:
+        nan = phase.group == "slope" and rt.step in self.poisoned
+        return super().run(phase, batch * torch.nan if nan else batch, rt)
+
+
+def test_a_group_may_skip_updates_that_are_not_a_number(tmp_path: Path) -> None:
+    skips = Optimiser(learning_rate=0.1, not_finite="skip")
+    method = PoisonedSlope(range(2, 4), slope=skips, offset=Optimiser(), total_steps=6)
+    train(method, runtime(tmp_path))
+    rows = [
+        event["values"] for event in events(tmp_path, "metrics") if "time/step_s" in event["values"]
+    ]
+    assert [step for step, values in enumerate(rows) if "slope/update/skipped" in values] == [2, 3]
+    assert all(("slope/loss" in values) == (step not in (2, 3)) for step, values in enumerate(rows))
+    assert math.isfinite(method.slope.item()) and rows[2]["offset/loss"] > 0
+    warnings = [event["message"] for event in events(tmp_path, "log")]
+    assert sum("the update of slope is skipped" in message for message in warnings) == 2
+
+
+@pytest.mark.parametrize(("policy", "poisoned"), [("stop", range(2, 3)), ("skip", range(2, 30))])
+def test_the_policy_of_one_group_is_not_that_of_another(
+    tmp_path: Path, policy: Any, poisoned: range
+) -> None:
+    """`stop` ends the run at once, `skip` after ten updates in a row."""
+    other: Any = "skip" if policy == "stop" else "stop"
+    method = PoisonedSlope(
+        poisoned,
+        slope=Optimiser(not_finite=policy),
+        offset=Optimiser(not_finite=other),
+        total_steps=30,
+    )
+    with pytest.raises(NotANumber, match=f"At step {3 if policy == 'stop' else 13} "):
+        train(method, runtime(tmp_path))

@@ -7,11 +7,22 @@ saved.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MixtralConfig,
+    Phi3Config,
+    PhiConfig,
+    Qwen2MoeConfig,
+)
+from transformers.pytorch_utils import Conv1D
 
 from tests.trainer.text.tiny import VOCABULARY, save_folder
 from trainer.spec import Network
@@ -135,3 +146,119 @@ def test_a_network_without_such_layers_is_refused(tmp_path: Path) -> None:
     del model.model.model.layers
     with pytest.raises(ModelError, match="has no layer called q_proj"):
         adapters.add_adapter(model, LowRankAdapter(layers=("q_proj",)), 0)
+
+
+SMALL: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "bos_token_id": 2,
+    "eos_token_id": 1,
+    "pad_token_id": 0,
+}
+SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+# Networks by the layers of a block that an adapter trains.
+ARCHITECTURES: list[tuple[str, Any, dict[str, Any], set[str]]] = [
+    ("llama", LlamaConfig, {}, set(SEVEN)),
+    ("phi3", Phi3Config, {}, {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}),
+    ("gpt2", GPT2Config, {}, {"c_attn", "c_proj", "c_fc"}),
+    ("phi", PhiConfig, {}, {"q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"}),
+    (
+        "neox",
+        GPTNeoXConfig,
+        {},
+        {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"},
+    ),
+    (
+        "qwen2_moe",
+        Qwen2MoeConfig,
+        {"num_experts": 4, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16},
+        set(SEVEN),
+    ),
+    ("mixtral", MixtralConfig, {"num_local_experts": 4}, {"q_proj", "k_proj", "v_proj", "o_proj"}),
+]
+
+
+def network(config_class: Any, changes: dict[str, Any]) -> LanguageModel:
+    settings = SMALL | changes
+    if config_class is GPT2Config:
+        settings |= {"n_embd": 32, "n_layer": 2, "n_head": 4}
+    torch.manual_seed(0)
+    # Experts are computed in float32 at most.
+    dtype = torch.float32 if changes else torch.float64
+    model = AutoModelForCausalLM.from_config(config_class(**settings), dtype=dtype).eval()
+    return LanguageModel(model, cast(Any, None), "x", "", VOCABULARY, 64, (1,), False)
+
+
+@pytest.mark.parametrize(
+    ("name", "config_class", "changes", "layers"), ARCHITECTURES, ids=lambda value: str(value)[:9]
+)
+def test_an_adapter_trains_every_linear_layer_of_the_blocks(
+    name: str, config_class: Any, changes: dict[str, Any], layers: set[str]
+) -> None:
+    model = network(config_class, changes)
+    before = logits(model)
+    linear = {
+        path
+        for path, module in model.model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D)
+        and module is not model.model.get_output_embeddings()
+    }
+    adapters.add_adapter(model, SETTINGS, seed=3)
+    torch.testing.assert_close(logits(model), before, rtol=0, atol=0)
+    trained = {
+        path.partition(".lora_")[0]
+        for path, parameter in model.model.named_parameters()
+        if parameter.requires_grad
+    }
+    assert {path.rpartition(".")[2] for path in trained} == layers
+    assert {path for path in linear - trained if "gate" not in path} == set()
+    with torch.no_grad():
+        for path, parameter in model.model.named_parameters():
+            if "lora_B" in path:
+                parameter.normal_(0.0, 0.3)
+    merged = network(config_class, changes)
+    merged.model.load_state_dict(adapters.merged_weights(model.model))
+    tolerance = 1e-4 if changes else 1e-9
+    torch.testing.assert_close(logits(merged), logits(model), rtol=tolerance, atol=tolerance)
+    level, note = adapters.describe(model, SETTINGS)[0]
+    assert level == "info" and all(layer in note for layer in layers)
+
+
+def test_layers_that_a_network_lacks_are_named() -> None:
+    """What the seven names of earlier definitions train of Phi-3: half of its layers."""
+    model, settings = network(Phi3Config, {}), LowRankAdapter(rank=4, layers=SEVEN)
+    adapters.add_adapter(model, settings, seed=3)
+    [(level, note)] = adapters.describe(model, settings)
+    assert level == "warning"
+    assert "trains the layers down_proj, o_proj alone" in note
+    assert "has no layer called q_proj, k_proj, v_proj, gate_proj, up_proj" in note
+    assert "not trained are gate_up_proj, qkv_proj" in note
+
+
+def test_a_chosen_part_is_trained_without_a_warning(tmp_path: Path) -> None:
+    model, settings = student(tmp_path), LowRankAdapter(rank=4, layers=("q_proj", "v_proj"))
+    adapters.add_adapter(model, settings, seed=3)
+    assert [level for level, _ in adapters.describe(model, settings)] == ["info"]
+    trained = {name for name, value in model.model.named_parameters() if value.requires_grad}
+    assert len(trained) == 2 * 2 * 2
+
+
+def test_experts_in_one_tensor_are_said_to_stay() -> None:
+    model = network(MixtralConfig, {"num_local_experts": 4})
+    adapters.add_adapter(model, SETTINGS, seed=3)
+    assert any("experts" in note for _, note in adapters.describe(model, SETTINGS))
+
+
+def test_the_adapter_is_that_of_the_seven_names_where_a_network_has_them(tmp_path: Path) -> None:
+    """Stored definitions name the seven layers; a new default must train the same."""
+    weights = []
+    for name, settings in (("a", SETTINGS), ("b", LowRankAdapter(rank=4, alpha=8.0, layers=SEVEN))):
+        model = student(tmp_path / name)
+        adapters.add_adapter(model, settings, seed=3)
+        weights.append(adapters.adapter_weights(model.model))
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

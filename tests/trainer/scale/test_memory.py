@@ -177,3 +177,85 @@ def test_computing_in_bfloat16_moves_the_weights_by_the_expected_norm() -> None:
         rate * net.weight.numel() ** 0.5, rel=1e-2
     )
     assert torch.equal((before + rate).bfloat16(), before.bfloat16())
+
+
+class Sampling(Noisy):
+    """Memory runs out while it collects, evaluates or prepares a batch, until few rows are left."""
+
+    phases: tuple[Phase, ...] = (Phase("collect"), LEARN)
+
+    def __init__(self, where: str, failure: Exception) -> None:
+        super().__init__()
+        self.where, self.sampling_failure = where, failure
+
+    def _sample(self, where: str, rt: Runtime) -> float:
+        number = float(torch.rand(1))
+        rt.count(10, 1.0)
+        rt.emit("evaluation", when="during", role=where, number=number)
+        if where == self.where and rt.step == 2 and rt.generation_rows > 2:
+            raise self.sampling_failure
+        return number
+
+    def batch(self, rt: Runtime) -> Tensor:
+        self._sample("batch", rt)
+        return super().batch(rt)
+
+    def run(self, phase: Phase, batch: Tensor, rt: Runtime) -> Mapping[str, float]:
+        if phase.group is None:
+            return {"collected": self._sample("collect", rt)}
+        return super().run(phase, batch, rt)
+
+    def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
+        return EvaluationReport({"evaluated": self._sample("evaluate", rt)})
+
+
+def sampled(folder: Path, where: str, failure: Exception) -> tuple[Runtime, Sampling]:
+    method = Sampling(where, failure)
+    settings = Compute(micro_batch_tokens=64, generation_rows=16)
+    log = EventLog(folder / "events", 1)
+    rt = Runtime(folder, log, torch.device("cpu"), Checkpoints(every=1), 1, settings=settings)
+    train(method, rt)
+    return rt, method
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("where", ["batch", "collect", "evaluate"])
+def test_sampling_that_ran_out_of_memory_is_repeated_with_fewer_rows(
+    tmp_path: Path, where: str, failure: Exception
+) -> None:
+    rt, failing = sampled(tmp_path / "failing", where, failure)
+    undisturbed_rt, undisturbed = sampled(tmp_path / "undisturbed", "nowhere", failure)
+    assert (rt.generation_rows, undisturbed_rt.generation_rows) == (2, 16)
+    assert rt.tokens == undisturbed_rt.tokens
+    torch.testing.assert_close(failing.weights, undisturbed.weights, rtol=1e-12, atol=1e-14)
+    numbers = [
+        {
+            (event["step"], name): value
+            for event in events(tmp_path / name_of_run, "metrics")
+            for name, value in event["values"].items()
+            if name in ("collected", "evaluated")
+        }
+        for name_of_run in ("failing", "undisturbed")
+    ]
+    assert numbers[0] == numbers[1]
+    messages = [event["message"] for event in events(tmp_path / "failing", "log")]
+    assert len(messages) == 3 and messages[-1].endswith(
+        "it is computed again, 16 tokens and 2 answers at a time."
+    )
+
+
+def test_an_evaluation_that_is_repeated_is_logged_once(tmp_path: Path) -> None:
+    sampled(tmp_path, "evaluate", MemoryError())
+    logged = [event for event in events(tmp_path, "evaluation") if event["role"] == "evaluate"]
+    assert [event["step"] for event in logged] == [0, 1, 2, 3, 4]
+
+
+def test_a_run_fails_if_one_answer_at_a_time_is_too_much(tmp_path: Path) -> None:
+    method = Sampling("collect", MemoryError("no room"))
+    method._sample = lambda where, rt: _raise(MemoryError("no room"))  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        train(method, runtime(tmp_path, 64))
+
+
+def _raise(error: Exception) -> float:
+    raise error

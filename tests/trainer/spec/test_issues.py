@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.spec import Pool, issues_in, load
+from trainer.spec import GRPO, Need, Pool, Sampling, issues_in, load
 from trainer.spec.fields.section_tree import sections
+from trainer.spec.rules.stages import stage_refusals
 
 WEIGHTINGS = ", ".join(sections(Pool.model_fields["weighting"].annotation))
 STAGE: dict[str, Any] = {"name": "only"}
@@ -221,6 +222,34 @@ def stage(**generate: Any) -> dict[str, Any]:
             "stages.0.optimiser.warmup_steps",
             "never reached",
         ),
+        *(
+            (
+                {"stages": [stage(per_problem=2, sampling=cut) | {"objective": {"kind": kind}}]},
+                f"stages.0.rollouts.generate.sampling.{next(iter(cut))}",
+                f"{kind} is computed with log-probs of the whole one",
+            )
+            for kind in ("grpo", "policy_gradient")
+            for cut in ({"top_p": 0.9}, {"top_k": 5})
+        ),
+        (
+            {
+                "stages": [
+                    stage(sampling={"temperature": 0}) | {"objective": {"kind": "policy_gradient"}}
+                ]
+            },
+            "stages.0.rollouts.generate.sampling.temperature",
+            "learns from answers that are drawn at random; raise it",
+        ),
+        (
+            {
+                "stages": [
+                    stage(sampling={"temperature": 0.7})
+                    | {"objective": {"kind": "policy_gradient", "temperature": 1.3}}
+                ]
+            },
+            "stages.0.objective.temperature",
+            "is 1.3, but the answers are sampled at 0.7",
+        ),
     ],
 )
 def test_incompatible_settings_are_refused_with_the_reason(
@@ -246,6 +275,18 @@ def test_incompatible_settings_are_refused_with_the_reason(
             }
         },
         {"networks": {"student": {"model": "builtin:teacher", "random_init": True}}},
+        *(
+            {
+                "stages": [
+                    stage(per_problem=2, sampling={"temperature": 0.7}) | {"objective": objective}
+                ]
+            }
+            for objective in (
+                {"kind": "grpo"},
+                {"kind": "policy_gradient"},
+                {"kind": "policy_gradient", "temperature": 0.7},
+            )
+        ),
     ],
 )
 def test_unusual_settings_that_can_work_are_accepted(settings: dict[str, Any]) -> None:
@@ -330,3 +371,25 @@ def test_confidences_are_replaced_only_where_answers_may_be_changed(objective: s
     issues = issues_by_path(stages=[stage], data={"confidence": {"kind": "stated"}})
     assert list(issues) == ["stages.0.rollouts.filter.kind"]
     assert "a divergence as objective" in issues["stages.0.rollouts.filter.kind"]
+
+
+class TeacherAnchored(GRPO):
+    """A ratio whose anchor is a mixture of the old policy and the teacher, as RLAD's is."""
+
+    kind: Literal["teacher_anchored"] = "teacher_anchored"  # type: ignore[assignment]
+    needs = frozenset({Need.OLD_LOGPROB, Need.TEACHER_LOGPROB, Need.GROUP_VERDICTS})
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.2])
+def test_a_ratio_that_contains_the_teacher_requires_temperature_1(temperature: float) -> None:
+    valid = load({"name": "x", "stages": [stage(per_problem=2, sampling={})]})
+    sampling = Sampling(temperature=temperature)
+    generate = valid.stages[0].rollouts.generate.model_copy(update={"sampling": sampling})
+    rollouts = valid.stages[0].rollouts.model_copy(update={"generate": generate})
+    only = valid.stages[0].model_copy(update={"objective": TeacherAnchored(), "rollouts": rollouts})
+    refusals = dict(stage_refusals(valid, only))
+    if temperature == 1:
+        assert refusals == {}
+    else:
+        sentence = refusals["rollouts.generate.sampling.temperature"]
+        assert "contains the teacher" in sentence and "set it to 1" in sentence

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trainer.spec import HardFilterWeights, PacedWeights, UniformWeights, Weighting
 from trainer.text.problems import Problem
 from trainer.text.rollouts.answers import Answer, tally, truncated_share
-from trainer.text.training.problem_pool import ProblemPool, draw
+from trainer.text.training.problem_pool import ProblemPool, draw, pass_order
 
 
 def pool(
@@ -104,3 +104,27 @@ def test_the_order_follows_from_seed_and_origin_alone() -> None:
     assert draw(kept_problems, 8, 3, seed=1, origin=0) != draw(
         kept_problems, 8, 3, seed=1, origin=7
     )
+
+
+@given(st.integers(1, 20), st.integers(1, 30), st.integers(0, 12), st.integers(0, 3))
+def test_the_order_is_that_of_shuffling_the_kept_problems(
+    count: int, size: int, index: int, seed: int
+) -> None:
+    """Runs that are resumed with a newer version must draw the same problems."""
+    kept_problems = np.arange(10, 10 + 3 * count, 3)
+    sequence: list[int] = []
+    for number in range((index + 1) * size // count + 1):
+        random = np.random.Generator(np.random.PCG64([seed, 5, number]))
+        sequence += random.permutation(kept_problems).tolist()
+    drawn = draw(kept_problems, size, index, seed, origin=5)
+    assert drawn == sequence[index * size : (index + 1) * size]
+
+
+def test_the_steps_of_a_pass_shuffle_the_pool_once() -> None:
+    kept_problems = np.arange(1000)
+    pass_order.cache_clear()
+    for index in range(20):
+        draw(kept_problems, 48, index, seed=1, origin=0)
+    assert pass_order.cache_info().misses == 1
+    draw(kept_problems, 48, 20, seed=1, origin=0)
+    assert pass_order.cache_info().misses == 2

@@ -43,6 +43,14 @@ class Objective(Mechanism):
         return bool(getattr(self, "standardise", False))
 
     @property
+    def estimates_from_samples(self) -> bool:
+        """Whether its loss is a mean over tokens that the student has sampled.
+
+        Its gradient is right only for log-probs under the law that they were sampled from.
+        """
+        return self.answers == "own" or Need.OLD_LOGPROB in self.needs
+
+    @property
     def logit_temperature(self) -> float:
-        """The temperature that divides the logits of both models."""
+        """The temperature setting, which divides the logits of both models."""
         return float(getattr(self, "temperature", 1.0))

@@ -16,10 +16,12 @@ class PolicyGradient(Objective):
     function = "trainer.text.objectives.policy_gradient:loss"
     needs = frozenset({Need.TEACHER_LOGPROB})
     answers = "own"
+    # Kept for stored definitions: the temperature of sampling divides the logits of both models.
     temperature: float = option(
         1.0,
         title="Temperature",
-        help="Divides the logits of both models.",
+        help="The temperature of sampling divides the logits of both models. 1, or that "
+        "temperature.",
         gt=0,
         le=10,
         expert=True,

@@ -29,7 +29,27 @@ def network_refusals(spec: RunSpec) -> Iterator[Refusal]:
     yield from _self_teacher(spec)
     yield from _privileged(spec)
     yield from _specialists(spec)
+    yield from _vllm(spec)
     yield from _processes(spec)
+
+
+def _vllm(spec: RunSpec) -> Iterator[Refusal]:
+    sampler = spec.compute.sampler
+    if not isinstance(sampler, VllmSampler):
+        return
+    if sampler.devices and len(sampler.devices) != sampler.tensor_parallel:
+        yield (
+            "compute.sampler.devices",
+            f"names {len(sampler.devices)} GPUs, but tensor_parallel is {sampler.tensor_parallel}; "
+            "name one for each part of the model",
+        )
+    if len(set(sampler.devices)) != len(sampler.devices):
+        yield "compute.sampler.devices", "names a GPU twice; name each once"
+    if spec.compute.device == "cpu" and (sampler.devices or sampler.tensor_parallel > 1):
+        yield (
+            "compute.sampler.devices" if sampler.devices else "compute.sampler.tensor_parallel",
+            "needs GPUs, but compute.device is cpu; choose auto or cuda",
+        )
 
 
 def _equal_networks(spec: RunSpec) -> Iterator[Refusal]:

@@ -24,6 +24,7 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _source(spec, stage)
     yield from _answers(stage)
     yield from _objective(spec, stage)
+    yield from _sampled_law(stage)
     yield from _tokens(stage)
     yield from _calibrated(spec, stage)
     yield from _sampler(spec, stage)
@@ -97,6 +98,40 @@ def _objective(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
         )
 
 
+def _sampled_law(stage: Stage) -> Iterator[Refusal]:
+    """Refuse settings under which a mean over sampled tokens is no estimate of the loss."""
+    objective, sampling = stage.objective, stage.rollouts.generate.sampling
+    # Without student_rollouts nothing is sampled, which `_objective` refuses where it matters.
+    if not objective.estimates_from_samples or stage.source != "student_rollouts":
+        return
+    path = "rollouts.generate.sampling."
+    if sampling.top_p < 1 or sampling.top_k > 0:
+        yield (
+            path + ("top_p" if sampling.top_p < 1 else "top_k"),
+            f"cuts the distribution, but {objective.kind} is computed with log-probs of the whole "
+            "one; set top_p to 1 and top_k to 0",
+        )
+    # With several answers `_answers` refuses temperature 0 already.
+    if sampling.temperature == 0 and stage.rollouts.generate.per_problem == 1:
+        yield (
+            path + "temperature",
+            f"is 0, but {objective.kind} learns from answers that are drawn at random; raise it",
+        )
+    if {Need.OLD_LOGPROB, Need.TEACHER_LOGPROB} <= objective.needs and sampling.temperature != 1:
+        yield (
+            path + "temperature",
+            f"is {sampling.temperature:g}, but the ratio of {objective.kind} contains the teacher, "
+            "whose log-probs are those at temperature 1; set it to 1",
+        )
+    if objective.logit_temperature not in (1.0, sampling.temperature):
+        yield (
+            "objective.temperature",
+            f"is {objective.logit_temperature:g}, but the answers are sampled at "
+            f"{sampling.temperature:g}, which is the temperature of both models in "
+            f"{objective.kind}; set it to 1",
+        )
+
+
 def _tokens(stage: Stage) -> Iterator[Refusal]:
     tokens = stage.tokens
     if not isinstance(tokens, SelectedTokens):
@@ -163,6 +198,9 @@ def _sampler(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
         if spec.compute.overlap
         else ""
     )
+    if stage.objective.estimates_from_samples:
+        # Refused with any sampler, see `_sampled_law`.
+        return
     if engine and (sampling.top_p < 1 or sampling.top_k > 0):
         yield (
             "rollouts.generate.sampling." + ("top_p" if sampling.top_p < 1 else "top_k"),

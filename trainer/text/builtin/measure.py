@@ -66,7 +66,9 @@ def main() -> None:
     print("|---" * (len(CELLS) + 1) + "|")
     with Verifier(NumericVerifier(), seconds=5.0) as verifier:
         for name in PLANS:
-            rates = pass_rates(name, SamplerAndJudge(verifier, "{question}", rows=256), problems)
+            rates = pass_rates(
+                name, SamplerAndJudge(verifier, "{question}", rows=lambda: 256), problems
+            )
             print(
                 f"| {name} | " + " | ".join(f"{rates[cell]:.2f}" for cell in CELLS) + " |",
                 flush=True,

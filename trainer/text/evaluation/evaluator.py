@@ -48,7 +48,7 @@ class Evaluator:
         if when == "during" and limit is not None:
             indices = _sample(count, limit)
         event, answers = self._evaluate_role(rt, when, "evaluation", indices)
-        tokens = self.spec.compute.micro_batch_tokens
+        tokens = rt.micro_batch_tokens
         values = (
             pass_rate_summary.metrics("eval", event)
             | confidence.measure(self.components, answers, tokens, when, rt)
@@ -124,8 +124,7 @@ class Evaluator:
         rt.emit("evaluation", when=when, role=role, **event)
         if role == "evaluation":
             recorded = evenly_spaced(answers, self.spec.record.rollouts)
-            tokens = self.spec.compute.micro_batch_tokens
-            signals = compute_token_signals(self.components, recorded, tokens, rt)
+            signals = compute_token_signals(self.components, recorded, rt.micro_batch_tokens, rt)
             student = self.components.student
             record_answers(rt, student, "evaluation", recorded, len(answers), signals)
         return event, answers

@@ -100,10 +100,8 @@ class EndpointAnswerWriter:
             for problem, text in zip(problems, questions, strict=True)
         ]
         completions = self.endpoint.write(prompts, self.sampling)
-        texts = [
-            self.codec.strip(completion.text) if self.codec else completion.text
-            for completion in completions
-        ]
+        written = [completion.written(self.teacher.reasoning) for completion in completions]
+        texts = [self.codec.strip(text) if self.codec else text for text in written]
         verdicts = self.verifier.judge(
             list(zip(texts, [problem.answer for problem in problems], strict=True))
         )
@@ -112,15 +110,17 @@ class EndpointAnswerWriter:
                 answer_line(
                     # `sample_answers` does the same for models: a cut answer fails whatever it
                     # says.
-                    not completion.truncated and verdict.correct,
+                    # Without an answer there is nothing to tell.
+                    None if completion.set_aside else not completion.truncated and verdict.correct,
                     completion.truncated,
                     completion.tokens,
                     verdict.answer,
-                    completion.text,
+                    text,
                     self.codec,
                 )
+                | ({"set_aside": completion.set_aside} if completion.set_aside else {})
             ]
-            for completion, verdict in zip(completions, verdicts, strict=True)
+            for completion, text, verdict in zip(completions, written, verdicts, strict=True)
         ]
 
 

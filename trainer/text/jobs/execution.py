@@ -92,7 +92,7 @@ def _answer_writer(spec: JobSpec, out: Path, stack: ExitStack) -> AnswerWriter:
     if codec:
         require_writable(codec, model, spec.sampling.max_new_tokens)
     context = PlainContext() if isinstance(spec.model, CheckpointModel) else spec.model.context
-    sampler = SamplerAndJudge(verifier, spec.prompt, spec.compute.generation_rows, codec)
+    sampler = SamplerAndJudge(verifier, spec.prompt, lambda: spec.compute.generation_rows, codec)
     return ModelAnswerWriter(
         model, sampler, context, spec.sampling, Noise(spec.seed, 0, spec.work.kind), spec.samples
     )

@@ -6,6 +6,8 @@ the network that it belongs to.
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -33,7 +35,7 @@ def load_model(
     Raises ModelError, and RunRefused for a checkpoint that cannot be used.
     """
     if isinstance(settings, ModelTeacher):
-        return models.load(settings, seed, device)
+        return models.load(settings, seed, device, frozen=True)
     folder = Path(settings.checkpoint.removeprefix("file:"))
     try:
         snapshot = checkpoints.load(folder)
@@ -49,4 +51,14 @@ def load_model(
         for name, parameter in student.model.named_parameters():
             if parameter.requires_grad:
                 parameter.copy_(weights[name])
-    return student
+    return replace(student, eos_ids=_stored_ends(folder) or student.eos_ids)
+
+
+def _stored_ends(checkpoint: Path) -> tuple[int, ...]:
+    """Return the end tokens of the trained student, which may have those of its teacher too."""
+    try:
+        settings = json.loads((checkpoint / "generation_config.json").read_text())
+        return tuple(int(end) for end in settings["eos_token_id"])
+    # Checkpoints of older versions have no such file.
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()

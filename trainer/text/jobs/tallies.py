@@ -5,10 +5,11 @@ A part's result is a file of JSON lines, one for each problem, in the order of t
     {"place": 17, "id": …, "question": …, "reference": …, "domain": …, "difficulty": …,
      "answers": [ANSWER, …]}
     ANSWER = {"verdict": true | false | null, "truncated": …, "tokens": …, "read": …,
-              "confidence": …, "malformed": …, "text": …}
+              "confidence": …, "malformed": …, "text": …, "set_aside": …}
 
 `confidence` and `malformed` are present where answers state a confidence, `text` where texts are
-kept. This module imports without torch.
+kept, and `set_aside` with the reason where an endpoint gave no answer. This module imports without
+torch.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ def prompt_ids(
     )
     if _unknown(language_model) in ids:
         raise _unreadable(language_model, text)
+    _require_embedded(language_model, ids, text)
     if not ids:
         raise ModelError(
             f"A prompt is empty for {language_model.name}. Give the problem a question."
@@ -80,6 +81,7 @@ def text_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
         raise _unreadable(language_model, text) from error
     if _unknown(language_model) in ids:
         raise _unreadable(language_model, text)
+    _require_embedded(language_model, ids, text)
     return tuple(ids)
 
 
@@ -202,6 +204,18 @@ def _unknown(language_model: LanguageModel) -> int | None:
         language_model.tokenizer.pad_token_id,
     }
     return None if unknown in special else unknown
+
+
+def _require_embedded(language_model: LanguageModel, ids: Sequence[int], text: str) -> None:
+    """Raise ModelError if the text has a token of the tokenizer that the model does not embed."""
+    surplus = next((id for id in ids if id >= language_model.vocabulary), None)
+    if surplus is not None:
+        token = language_model.tokenizer.convert_ids_to_tokens(surplus)
+        raise ModelError(
+            f"“{_short(text)}” has the token “{token}”, which the tokenizer of "
+            f"{language_model.name} knows but the model does not embed (it has more tokens than "
+            "the model embeds). Leave it out of the data, or use the model's own tokenizer."
+        )
 
 
 def _unreadable(language_model: LanguageModel, text: str) -> ModelError:

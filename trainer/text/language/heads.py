@@ -53,22 +53,68 @@ def last_hidden(model: PreTrainedModel, ids_NT: Tensor) -> Tensor:
     return hidden
 
 
+# Settings of transformers' configurations that change logits behind the head, with the value that
+# changes nothing beside None.
+LOGIT_SETTINGS: dict[str, float | None] = {
+    "final_logit_softcapping": None,
+    "output_logit_soft_cap": None,
+    "logits_soft_cap": None,
+    "logit_scale": 1.0,
+    "logits_scaling": 1.0,
+    "lm_head_multiplier": 1.0,
+    "output_multiplier": 1.0,
+}
+# Size of the logits that `check_head` compares: a cap changes large logits only.
+LARGE_LOGIT = 1e4
+
+
 @torch.no_grad()
 def check_head(model: PreTrainedModel, name: str) -> None:
     """Raise ModelError if the logits are not the head's linear map of the hidden states.
 
-    Capped or scaled logits are examples.
+    Capped or scaled logits are examples: the configuration says so, or the network computes
+    something else with hidden states that give large logits.
     """
-    ids = torch.arange(4, device=model.device)[None]
-    network: Any = model
-    logits_TV = network(input_ids=ids, use_cache=False).logits[0]
+    for setting, neutral in LOGIT_SETTINGS.items():
+        value = getattr(model.config, setting, None)
+        # 0 stands for no cap in some configurations.
+        if value not in (None, neutral, 0, False):
+            raise _not_linear(name, f"its configuration sets {setting} to {value}")
     layer = model.get_output_embeddings()
-    if isinstance(layer, torch.nn.Linear):
-        linear_TV = head_of(model).logits(last_hidden(model, ids)[0], logits_TV.shape[-1])
-        if torch.allclose(linear_TV, logits_TV, rtol=1e-3, atol=1e-3):
-            return
-    raise ModelError(
-        f"{name}: its logits are not a plain linear function of its hidden states (they are capped "
-        "or scaled, for example), which the objectives do not support. Choose a model such as "
-        "Llama, Qwen2 or Qwen3."
+    if not isinstance(layer, torch.nn.Linear):
+        raise _not_linear(name, "its last layer is no linear one")
+    if not layer.weight.is_floating_point() or layer.weight.element_size() < 2:
+        raise _not_linear(name, "the weights of its last layer are quantised")
+    ids = torch.arange(4, device=model.device)[None]
+    hidden_TH = last_hidden(model, ids)[0]
+    width = layer.weight.shape[0]
+    largest = float(head_of(model).logits(hidden_TH, width).nan_to_num(neginf=0).abs().max())
+    for factor in (1.0, LARGE_LOGIT / largest if largest else 1.0):
+        logits_TV = _amplified_logits(model, ids, factor)
+        linear_TV = head_of(model).logits(hidden_TH * factor, logits_TV.shape[-1])
+        size = max(1.0, largest * factor)
+        if not torch.allclose(linear_TV, logits_TV, rtol=1e-3, atol=1e-3 * size):
+            raise _not_linear(name, "they are capped, scaled or shifted")
+
+
+def _amplified_logits(model: PreTrainedModel, ids: Tensor, factor: float) -> Tensor:
+    """Return the network's logits [T, V] of its last hidden states times `factor`."""
+
+    def amplify(_module: Any, _arguments: Any, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state * factor
+        return output
+
+    network: Any = model
+    handle = network.base_model.register_forward_hook(amplify)
+    try:
+        logits: Tensor = network(input_ids=ids, use_cache=False).logits[0]
+        return logits
+    finally:
+        handle.remove()
+
+
+def _not_linear(name: str, cause: str) -> ModelError:
+    return ModelError(
+        f"{name}: its logits are not a plain linear function of its hidden states ({cause}), which "
+        "the objectives do not support. Choose a model such as Llama, Qwen2 or Qwen3."
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,18 @@ def _builtin(name: str) -> Path:
 
 
 def _downloaded(name: str) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import list_repo_files, snapshot_download
 
     repository, _, revision = name.partition("@")
     try:
-        return Path(
+        folder = Path(
             snapshot_download(
                 repository, revision=revision or None, allow_patterns=list(DOWNLOADED)
             )
+        )
+        is_gguf = not any(folder.glob("*.safetensors")) and any(
+            name.endswith(".gguf")
+            for name in list_repo_files(repository, revision=revision or None)
         )
     except Exception as error:
         cause = str(error).strip().splitlines()[0]
@@ -68,13 +73,19 @@ def _downloaded(name: str) -> Path:
             f"hub:{name} could not be downloaded ({cause}). Check the name, the revision "
             "and the connection."
         ) from error
+    if is_gguf:
+        raise ModelError(gguf(f"hub:{name}"))
+    return folder
 
 
-def check_folder(folder: Path, *, weights: bool) -> dict[str, Any]:
+def check_folder(folder: Path, *, weights: bool, frozen: bool = False) -> dict[str, Any]:
     """Return the folder's configuration after checking that the needed files exist.
 
-    Raises ModelError if a file is missing or of an unsupported kind.
+    Only `frozen` networks may have quantised weights. Raises ModelError if a file is missing or of
+    an unsupported kind.
     """
+    if folder.suffix == ".gguf" or (folder.is_dir() and _has_gguf_only(folder)):
+        raise ModelError(gguf(str(folder)))
     if not folder.is_dir():
         raise ModelError(
             f"The model folder {folder} does not exist. It must hold config.json, "
@@ -83,10 +94,16 @@ def check_folder(folder: Path, *, weights: bool) -> dict[str, Any]:
     config = _read_config(folder / "config.json")
     if weights and not any(folder.glob("*.safetensors")):
         raise ModelError(_no_weights(folder))
-    if "quantization_config" in config:
+    if is_quantised(config) and not frozen:
         raise ModelError(
-            f"{folder} holds quantised weights, which cannot be trained exactly. Use the "
-            "full-precision version of the model."
+            f"{folder} holds quantised weights ({_quantisation(config)}), which cannot be trained. "
+            "Use the full-precision version of the model; as a teacher the quantised one can be "
+            "opened."
+        )
+    if is_quantised(config) and not weights:
+        raise ModelError(
+            f"{folder} holds quantised weights ({_quantisation(config)}), which cannot be replaced "
+            "by random ones. Use the full-precision version of the model."
         )
     if not _predicts_next_token(config):
         architectures = ", ".join(config.get("architectures") or [str(config.get("model_type"))])
@@ -95,6 +112,27 @@ def check_folder(folder: Path, *, weights: bool) -> dict[str, Any]:
             "Choose a model that writes text left to right."
         )
     return config
+
+
+def is_quantised(config: Mapping[str, Any]) -> bool:
+    """Return whether a config.json describes quantised weights (AWQ, GPTQ, FP8, bitsandbytes …)."""
+    return bool(config.get("quantization_config"))
+
+
+def _quantisation(config: Mapping[str, Any]) -> str:
+    return str(config["quantization_config"].get("quant_method", "of an unnamed kind"))
+
+
+def _has_gguf_only(folder: Path) -> bool:
+    return any(folder.glob("*.gguf")) and not any(folder.glob("*.safetensors"))
+
+
+def gguf(name: str) -> str:
+    """Return why a model in GGUF files is refused."""
+    return (
+        f"{name} is in GGUF files, the format of llama.cpp, which are not read here. Use the "
+        "version of the model in safetensors, from which the GGUF files were made."
+    )
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -125,7 +163,12 @@ def _no_weights(folder: Path) -> str:
 def _predicts_next_token(config: dict[str, Any]) -> bool:
     architectures = config.get("architectures")
     if architectures:
-        return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
+        # transformers takes a second to import, which most folders need not wait for.
+        from trainer.text.language.text_towers import has_text_tower
+
+        return any(
+            name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures
+        ) or has_text_tower(config)
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     return config.get("model_type") in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES

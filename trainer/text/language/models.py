@@ -1,8 +1,9 @@
 """Language models as the rest of the trainer uses them: network, tokenizer and facts about both.
 
 `vocabulary` is the tokenizer's size, not the embedding's width: checkpoints pad the embedding to a
-round number, and the rows beyond the tokenizer have no meaning. Every softmax in this project is
-over ids 0 … vocabulary − 1.
+round number, and the rows beyond the tokenizer have no meaning. Some tokenizers have a few tokens
+more than the embedding (Gemma 3 1B, Code Llama); these are no part of the vocabulary, and a text
+with one of them is refused. Every softmax in this project is over ids 0 … vocabulary − 1.
 """
 
 from __future__ import annotations
@@ -16,12 +17,25 @@ from typing import Any, cast
 import torch
 import transformers
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from trainer.spec.networks import Network, Thinking
 from trainer.text.language.heads import check_head
-from trainer.text.language.model_folders import ModelError, check_folder, content_hash, local_folder
+from trainer.text.language.model_folders import (
+    ModelError,
+    check_folder,
+    content_hash,
+    is_quantised,
+    local_folder,
+)
+from trainer.text.language.text_towers import TEXT_TOWER_NAMES, text_config
 from trainer.text.language.tokenizers import load_tokenizer, vocabulary_size
 
 __all__ = ["LanguageModel", "ModelError", "layers_of", "load", "recompute_activations"]
@@ -33,8 +47,9 @@ NUMBER_FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64
 class LanguageModel:
     """A causal language model with its tokenizer.
 
-    `eos_ids` are the ids that end an answer, the tokenizer's own first. `chat_template` and
-    `thinking` say how its prompts are formatted.
+    `vocabulary` is the number of ids that have a token and are embedded. `eos_ids` are the ids that
+    end an answer, the tokenizer's own first. `chat_template` and `thinking` say how its prompts are
+    formatted.
     """
 
     model: PreTrainedModel
@@ -61,29 +76,35 @@ def load(
     seed: int = 0,
     device: torch.device | str = "cpu",
     resolve: Callable[[str], Path] = local_folder,
+    frozen: bool = False,
 ) -> LanguageModel:
     """Open a network of the run, in eval mode (no dropout) on `device`.
 
     `resolve` turns the network's URI into a folder. With `network.random_init` the weights are
-    drawn from `seed`, even if the folder has weights. Raises ModelError if the model cannot be
-    used.
+    drawn from `seed`, even if the folder has weights. A `frozen` network may have quantised
+    weights. Raises ModelError if the model cannot be used.
     """
     folder = resolve(network.model)
-    settings = check_folder(folder, weights=not network.random_init)
+    settings = check_folder(folder, weights=not network.random_init, frozen=frozen)
     tokenizer = load_tokenizer(folder)
-    config = _config(folder)
+    stored_config = _config(folder)
+    config = text_config(stored_config)
     model = (
-        _random(config, network, seed) if network.random_init else _stored(folder, config, network)
-    )
-    vocabulary = vocabulary_size(tokenizer)
-    embeddings = cast(torch.Tensor, model.get_input_embeddings().weight)
-    if embeddings.shape[0] < vocabulary:
-        raise ModelError(
-            f"{folder}: the tokenizer has {vocabulary} tokens, more than the model "
-            "embeds. Use the model's own tokenizer."
+        _random(folder, config, network, seed)
+        if network.random_init
+        else _stored(
+            folder, config, network, torch.device(device), is_tower=config is not stored_config
         )
-    model = model.eval().to(device)
+    )
+    model = model.eval()
+    # Quantised weights are placed while they are loaded; some cannot be moved afterwards.
+    if not is_quantised(settings):
+        model = model.to(device)
+    if not network.random_init:
+        _require_numbers(model, folder)
     check_head(model, str(folder))
+    embeddings = cast(torch.Tensor, model.get_input_embeddings().weight)
+    vocabulary = min(vocabulary_size(tokenizer), embeddings.shape[0])
     return LanguageModel(
         model=model,
         tokenizer=tokenizer,
@@ -95,12 +116,11 @@ def load(
         ),
         vocabulary=vocabulary,
         max_length=int(
-            settings.get("max_position_embeddings")
-            or getattr(config, "max_position_embeddings", None)
+            getattr(config, "max_position_embeddings", None)
             # Some architectures have no limit of positions.
             or 2**31
         ),
-        eos_ids=_eos_ids(tokenizer, model, folder),
+        eos_ids=_eos_ids(tokenizer, model, folder, vocabulary),
         chat_template=network.chat_template and bool(tokenizer.chat_template),
         thinking=network.thinking,
     )
@@ -137,17 +157,28 @@ def _config(folder: Path) -> Any:
         ) from error
 
 
-def _random(config: Any, network: Network, seed: int) -> PreTrainedModel:
+def _random(folder: Path, config: Any, network: Network, seed: int) -> PreTrainedModel:
     # The run's own generator stays as it was; the weights are drawn on the CPU.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(
+        model = AutoModelForCausalLM.from_config(
             config, dtype=NUMBER_FORMATS[network.dtype], trust_remote_code=False
         )
+    # The further end tokens of a chat model stand there alone.
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return model
 
 
-def _stored(folder: Path, config: Any, network: Network) -> PreTrainedModel:
+def _stored(
+    folder: Path, config: Any, network: Network, device: torch.device, is_tower: bool
+) -> PreTrainedModel:
     transformers.utils.logging.disable_progress_bar()
+    options: dict[str, Any] = {}
+    if getattr(config, "quantization_config", None):
+        options["device_map"] = {"": device}
+    if is_tower:
+        options["key_mapping"] = TEXT_TOWER_NAMES
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -157,7 +188,14 @@ def _stored(folder: Path, config: Any, network: Network) -> PreTrainedModel:
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
+            **options,
         )
+    except ImportError as error:
+        cause = str(error).strip().splitlines()[0].rstrip(".")
+        raise ModelError(
+            f"{folder}: this machine lacks a package that its quantised weights need ({cause}). "
+            "Install it beside the trainer, or use the full-precision version of the model."
+        ) from error
     except Exception as error:
         cause = str(error).strip().splitlines()[0]
         raise ModelError(
@@ -175,18 +213,42 @@ def _stored(folder: Path, config: Any, network: Network) -> PreTrainedModel:
     return model
 
 
+def _require_numbers(model: PreTrainedModel, folder: Path) -> None:
+    """Raise ModelError if a stored weight is NaN or infinite."""
+    for name, weight in model.state_dict().items():
+        # Numbers of one byte are quantised weights, whose formats have no infinities.
+        if not weight.is_floating_point() or weight.element_size() < 2:
+            continue
+        invalid = ~torch.isfinite(weight)
+        # A bias of −∞ masks a token that the model must never write.
+        if name.endswith(".bias"):
+            invalid &= ~weight.isneginf()
+        if count := int(invalid.sum()):
+            what = "NaN" if weight.isnan().any() else "infinite"
+            raise ModelError(
+                f"{folder}: {count:,} of the {weight.numel():,} weights of {name} are {what}. The "
+                "file is damaged or the training that wrote it diverged; save or download the "
+                "model again, or take an earlier checkpoint."
+            )
+
+
 def _eos_ids(
-    tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Path
+    tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Path, vocabulary: int
 ) -> tuple[int, ...]:
     # Chat models list further end tokens there, such as the end of a turn.
     generation = getattr(model.generation_config, "eos_token_id", None)
     listed = generation if isinstance(generation, list) else [generation]
     eos_ids = tuple(
-        dict.fromkeys(end for end in (tokenizer.eos_token_id, *listed) if end is not None)
+        # A token that is not embedded is never written.
+        dict.fromkeys(
+            end
+            for end in (tokenizer.eos_token_id, *listed)
+            if end is not None and 0 <= end < vocabulary
+        )
     )
     if not eos_ids:
         raise ModelError(
             f"{folder}: neither tokenizer nor generation_config.json names an end-of-text "
-            "token, so no answer could end."
+            "token that the model embeds, so no answer could end."
         )
     return eos_ids

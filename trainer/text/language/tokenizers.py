@@ -50,9 +50,13 @@ def require_same_vocabulary(student: LanguageModel, teacher: LanguageModel) -> i
     Raises ModelError if their ids mean different things. Compared are id → token, the begin token
     and the end tokens (one in common is enough: a base model and its chat version list different
     ones). The widths of the embeddings may differ; the padding token is never scored and may differ
-    too.
+    too, as may tokens that neither model embeds.
     """
-    student_tokens, teacher_tokens = _by_id(student), _by_id(teacher)
+    embedded = max(student.vocabulary, teacher.vocabulary)
+    student_tokens, teacher_tokens = (
+        {id: token for id, token in _by_id(model).items() if id < embedded}
+        for model in (student, teacher)
+    )
     different = sorted(
         id
         for id in student_tokens.keys() | teacher_tokens.keys()
@@ -74,6 +78,12 @@ def require_same_vocabulary(student: LanguageModel, teacher: LanguageModel) -> i
             f"Student {student.name} and teacher {teacher.name} begin or end texts with "
             f"different tokens. {remedy}"
         )
+    if teacher.vocabulary < student.vocabulary:
+        token = _token_text(student_tokens, teacher.vocabulary)
+        raise ModelError(
+            f"Teacher {teacher.name} does not embed {token} (id {teacher.vocabulary}), which "
+            f"student {student.name} can write. {remedy}"
+        )
     return student.vocabulary
 
 
@@ -87,9 +97,12 @@ def _token_text(tokens: dict[int, str], id: int) -> str:
 
 def decode(language_model: LanguageModel, ids: Sequence[int]) -> str:
     """Return the text of an answer, without its end token and other special tokens."""
+    # A student may end as its teacher does, with a token that is not special in its own tokenizer.
     return str(
         language_model.tokenizer.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            [id for id in ids if id not in language_model.eos_ids],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
         )
     )
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.text.language.heads import Head
+from trainer.text.objectives.divergences import at_least_float32
 
 # Entries of one [chunk × vocabulary] buffer: 64 tokens of a vocabulary of 152 thousand.
 BUFFER_ENTRIES = 64 * 152_064
@@ -26,10 +27,6 @@ def chunks(tokens: int, chunk: int) -> Iterator[slice]:
     Without tokens there is one empty slice, so that an empty batch has a loss and gradients too.
     """
     return (slice(start, min(start + chunk, tokens)) for start in range(0, max(tokens, 1), chunk))
-
-
-def at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
 
 
 class Gradients:

@@ -30,12 +30,15 @@ from torch.autograd.function import once_differentiable
 
 from trainer.spec import AllLogits, Divergence
 from trainer.text.language.heads import Head
-from trainer.text.lm_head.chunks import Gradients, at_least_float32, chunks, tokens_per_chunk
+from trainer.text.lm_head.chunks import Gradients, chunks, tokens_per_chunk
 from trainer.text.objectives.divergences import (
     Distributions,
+    at_least_float32,
     distributions_of,
     divergence_and_gradient,
-    log_softmax,
+    log_probabilities,
+    normalised,
+    require_finite,
 )
 from trainer.text.objectives.vocabularies import expand, restrict, top_ids
 
@@ -273,7 +276,7 @@ def _token_distributions(
 
     The statistics are the entropy, the log-probs of the written ids, and the likeliest ids.
     """
-    p = distributions_of(log_softmax(teacher_RV, temperature), log_softmax(student_RV, temperature))
+    p = distributions_of(*log_probabilities(teacher_RV, student_RV, temperature))
     log_probs = [log_RV.gather(1, ids_R[:, None])[:, 0] for log_RV in (p.log_s, p.log_t)]
     return p, [
         -(p.s * p.log_s).sum(-1),
@@ -302,6 +305,7 @@ def _differentiate(
         student_RV, teacher_RV, inputs.ids[positions], objective.temperature
     )
     divergence_R, capped_R, gradient_RV = _over_vocabulary(objective, p)
+    require_finite(objective, divergence_R, teacher_RV, student_RV)
     scale_R = inputs.coefficients[positions].to(student_RV) / objective.temperature
     # Into the logits, which are not needed any more: a chunk has no third [C, V] buffer.
     torch.mul(gradient_RV, scale_R[:, None], out=student_RV)
@@ -331,6 +335,6 @@ def _over_vocabulary(objective: Divergence, p: Distributions) -> tuple[Tensor, T
         restrict(p.log_s, ids_RK, tail_mode),
     )
     divergence_R, capped_R, gradient_RK = divergence_and_gradient(
-        objective, distributions_of(log_t_RK.log_softmax(-1), log_s_RK.log_softmax(-1))
+        objective, distributions_of(normalised(log_t_RK), normalised(log_s_RK))
     )
     return divergence_R, capped_R, expand(gradient_RK, p.log_s, log_s_RK, ids_RK, tail_mode)

@@ -8,6 +8,8 @@ entropy E; the backward pass computes the logits again, chunk by chunk. With p =
 
     ∂ log p_y / ∂ z_v = ([v = y] − p_v) / τ        ∂ E / ∂ z_v = −p_v (log p_v + E) / τ
 
+A token whose logit is −∞ has p = 0 and adds 0 to the entropy.
+
 Shapes: T tokens, C tokens of a chunk, H hidden, V vocabulary in use.
 """
 
@@ -20,7 +22,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from trainer.text.language.heads import Head
-from trainer.text.lm_head.chunks import Gradients, at_least_float32, chunks, tokens_per_chunk
+from trainer.text.lm_head.chunks import Gradients, chunks, tokens_per_chunk
+from trainer.text.objectives.divergences import at_least_float32
+
+# In the place of log 0: times a probability of 0 it is 0, where −∞ would be NaN.
+LEAST_LOG_PROB = -1e30
 
 
 def linear_logprob(
@@ -64,11 +70,11 @@ class LinearLogprob(torch.autograd.Function):
             scaled_CV = _scaled_logits(head, hidden_TH[tokens], vocabulary, temperature)
             normaliser_C = scaled_CV.logsumexp(-1)
             log_p_CV = scaled_CV.sub_(normaliser_C[:, None])
+            given_C = log_p_CV.gather(1, ids_T[tokens, None])[:, 0]
+            log_p_CV.clamp_min_(LEAST_LOG_PROB)
             # A product of matrices, because p · log p would be one more [C, V] tensor.
             entropy_C = -torch.bmm(log_p_CV.exp()[:, None], log_p_CV[:, :, None])[:, 0, 0]
-            chunk_results.append(
-                (log_p_CV.gather(1, ids_T[tokens, None])[:, 0], entropy_C, normaliser_C)
-            )
+            chunk_results.append((given_C, entropy_C, normaliser_C))
         log_probs_T, entropies_T, normalisers_T = (
             torch.cat(column) for column in zip(*chunk_results, strict=True)
         )
@@ -84,7 +90,7 @@ class LinearLogprob(torch.autograd.Function):
         gradients = Gradients(hidden_TH, head, ctx.needs_input_grad[:3])
         for tokens in chunks(len(hidden_TH), ctx.chunk):
             scaled_CV = _scaled_logits(head, hidden_TH[tokens], ctx.vocabulary, ctx.temperature)
-            log_p_CV = scaled_CV.sub_(normalisers_T[tokens, None])
+            log_p_CV = scaled_CV.sub_(normalisers_T[tokens, None]).clamp_min_(LEAST_LOG_PROB)
             p_CV = log_p_CV.exp()
             of_log_prob_C1 = log_prob_gradients_T[tokens, None] / ctx.temperature
             of_entropy_C1 = entropy_gradients_T[tokens, None] / ctx.temperature

@@ -9,6 +9,10 @@ g_v = ∂ℓ_v / ∂ log p_S(v), from which the gradient with respect to the stu
 
 and a clipped entry has slope 0. Without hand-written slopes autograd computes them, slower.
 
+Where a distribution is 0 (a logit of −∞), 0 · log 0 is 0: a token that neither model can write adds
+nothing. An infinite divergence, such as forward KL where the teacher gives a token probability and
+the student none, is refused (`InfiniteDivergence`).
+
 All functions take the **teacher first**. The gradient flows into the student's logits only; the
 teacher's and the choice of top tokens are constants. The computation uses at least float32.
 
@@ -43,6 +47,16 @@ ALL_LOGITS = AllLogits()
 EntriesAndSlopes = tuple[Tensor, Tensor]
 
 
+# log 0, in float64: times any probability it exceeds INFINITE, and sums of several are finite.
+LOG_ZERO = -1e300
+# Larger divergences have a summand p · LOG_ZERO with p above 0.
+INFINITE = 1e100
+
+
+class InfiniteDivergence(ValueError):
+    """The divergence of some token is infinite; the message says which and why."""
+
+
 class Distributions(NamedTuple):
     """Distributions [T, V] of teacher (t) and student (s), and their logarithms."""
 
@@ -66,7 +80,9 @@ def divergence_of(
     log_t_TV, log_s_TV = log_distributions(
         teacher_logits_TV, student_logits_TV, objective.temperature, objective.vocabulary
     )
-    return sum_entries(_entries(objective, log_t_TV, log_s_TV), objective.clip)
+    divergence_T = sum_entries(_entries(objective, log_t_TV, log_s_TV), objective.clip)
+    require_finite(objective, divergence_T, teacher_logits_TV, student_logits_TV)
+    return divergence_T.to(at_least_float32(student_logits_TV.dtype))
 
 
 def divergence_and_gradient(
@@ -106,12 +122,58 @@ def _entries(objective: Divergence, log_t_TV: Tensor, log_s_TV: Tensor) -> Tenso
     return entries_TV
 
 
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def log_probabilities(
+    teacher_logits_TV: Tensor, student_logits_TV: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Return log softmax(z / τ) of both, in at least float32.
+
+    If a logit is −∞, in float64 with LOG_ZERO in the place of log 0, so that 0 · log 0 is 0.
+    """
+    if not (teacher_logits_TV.isneginf().any() or student_logits_TV.isneginf().any()):
+        return log_softmax(teacher_logits_TV, temperature), log_softmax(
+            student_logits_TV, temperature
+        )
+    return (
+        log_softmax(teacher_logits_TV.double(), temperature).clamp_min(LOG_ZERO),
+        log_softmax(student_logits_TV.double(), temperature).clamp_min(LOG_ZERO),
+    )
+
+
+def require_finite(
+    objective: Divergence,
+    divergence_T: Tensor,
+    teacher_logits_TV: Tensor,
+    student_logits_TV: Tensor,
+) -> None:
+    """Raise InfiniteDivergence if D [T] has the summand of a probability times log 0."""
+    # Only in float64 is LOG_ZERO in use, unless the models compute in it themselves.
+    if divergence_T.dtype != torch.float64 or not (divergence_T > INFINITE).any():
+        return
+    token = int(divergence_T.argmax())
+    logits = {"teacher": teacher_logits_TV[token], "student": student_logits_TV[token]}
+    sentences = []
+    for one, other in (("teacher", "student"), ("student", "teacher")):
+        probability_V = logits[one].detach().double().softmax(-1)
+        mass_V = probability_V.masked_fill(~logits[other].isneginf(), 0)
+        if mass_V.any():
+            id = int(mass_V.argmax())
+            sentences.append(
+                f"the {one} gives token {id} the probability {float(mass_V[id]):.2g}, the {other} "
+                "none (its logit is −∞)"
+            )
+    raise InfiniteDivergence(f"{objective.kind} is infinite: {'; '.join(sentences)}")
+
+
 def log_softmax(logits_TV: Tensor, temperature: float) -> Tensor:
     """Return log softmax(z / τ) in at least float32.
 
     In bfloat16 a difference of two of them would be mostly rounding error.
     """
-    wide_TV = logits_TV.to(torch.promote_types(logits_TV.dtype, torch.float32))
+    wide_TV = logits_TV.to(at_least_float32(logits_TV.dtype))
     return (wide_TV if temperature == 1 else wide_TV / temperature).log_softmax(-1)
 
 
@@ -125,16 +187,24 @@ def log_distributions(
 
     Both are [T, V], or with top tokens [T, k] or [T, k + 1].
     """
-    log_t_TV, log_s_TV = (
-        log_softmax(teacher_logits_TV.detach(), temperature),
-        log_softmax(student_logits_TV, temperature),
+    log_t_TV, log_s_TV = log_probabilities(
+        teacher_logits_TV.detach(), student_logits_TV, temperature
     )
     ids_TK = top_ids(vocabulary, log_t_TV, log_s_TV.detach())
     if ids_TK is None or isinstance(vocabulary, AllLogits):
         return log_t_TV, log_s_TV
-    return restrict(log_t_TV, ids_TK, vocabulary.rest).log_softmax(-1), restrict(
-        log_s_TV, ids_TK, vocabulary.rest
-    ).log_softmax(-1)
+    return normalised(restrict(log_t_TV, ids_TK, vocabulary.rest)), normalised(
+        restrict(log_s_TV, ids_TK, vocabulary.rest)
+    )
+
+
+def normalised(restricted_TK: Tensor) -> Tensor:
+    """Return log softmax; a row whose tokens all have probability 0 keeps LOG_ZERO."""
+    log_TK = restricted_TK.log_softmax(-1)
+    # LOG_ZERO is in use in float64 only.
+    if log_TK.dtype != torch.float64:
+        return log_TK
+    return log_TK.masked_fill(restricted_TK.amax(-1, keepdim=True) <= LOG_ZERO, LOG_ZERO)
 
 
 def log_mixture(log_a_TV: Tensor, log_b_TV: Tensor, share: float) -> Tensor:

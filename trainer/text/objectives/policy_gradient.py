@@ -1,7 +1,8 @@
 """Policy gradient towards the teacher: −A log π_S(y), A = log π_T(y) − log π_S(y).
 
 Source: OPSD, arXiv 2601.18734, eq. 9. Its expectation over tokens y sampled from the student is the
-gradient of the reverse KL.
+gradient of the reverse KL. Both distributions are those at the sampling temperature τ: with y drawn
+from softmax(z / τ), log-probs at another temperature would estimate no divergence's gradient.
 """
 
 from __future__ import annotations

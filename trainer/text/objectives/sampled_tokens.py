@@ -17,8 +17,8 @@ class SampledTokens:
 
     `advantages`, `old_logprob` (under the weights that sampled the token) and `teacher_logprob` are
     given to objectives that declare `Need.GROUP_VERDICTS`, `Need.OLD_LOGPROB` and
-    `Need.TEACHER_LOGPROB`, and raise CodeError for others. All log-probs are at the objective's
-    temperature.
+    `Need.TEACHER_LOGPROB`, and raise CodeError for others. All log-probs are at the temperature
+    that the tokens were sampled at.
     """
 
     logprob: Tensor

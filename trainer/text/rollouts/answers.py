@@ -7,7 +7,7 @@ from sampler to loss: its text is for the verifier and for people.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -70,13 +70,13 @@ class Answer:
 class SamplerAndJudge:
     """Turns questions into judged answers.
 
-    `rows` answers are sampled side by side in each of the processes that share the work. With a
+    `rows()` answers are sampled side by side in each of the processes that share the work. With a
     `codec` questions ask for a stated confidence, and the verifier reads answers without it.
     """
 
     verifier: Verifier
     template: str
-    rows: int
+    rows: Callable[[], int]
     codec: Codec | None = None
     world: World = field(default_factory=World)
 
@@ -124,7 +124,7 @@ class SamplerAndJudge:
             for question, prefix, numbers in rank_jobs
         ]
         trajectories = sample(
-            model, requests, sampling, noise, rows=self.rows, source=source, progress=progress
+            model, requests, sampling, noise, rows=self.rows(), source=source, progress=progress
         )
         owners = [
             (question.problem, prefix) for question, prefix, numbers in rank_jobs for _ in numbers

@@ -9,12 +9,14 @@ from pathlib import Path
 from trainer.engine.distributed.world import World
 from trainer.spec import Divergence, Objective, RunSpec, Stage
 from trainer.spec.operation import VllmSampler
+from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.mechanisms import function_of
 from trainer.text.rollouts.answers import Question, SamplerAndJudge
 from trainer.text.rollouts.engines.overlap import CopiedWeightsEngine, OverlapEngine
 from trainer.text.rollouts.engines.sampling import InProcessEngine
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
+from trainer.text.rollouts.engines.vllm.gpu_memory import gpu_names
 from trainer.text.rollouts.engines.vllm.server import Launch
 from trainer.text.rollouts.filters.filter_parts import FilterParts
 from trainer.text.rollouts.importance_weights import ImportanceWeightedFilter
@@ -32,13 +34,14 @@ def build_engine(
     stack: ExitStack,
     log_warning: Callable[[str], None],
     world: World,
+    rows: Callable[[], int],
 ) -> Engine:
-    """Build the engine that samples the student's answers.
+    """Build the engine that samples the student's answers, `rows()` side by side.
 
     A vLLM server keeps its files in `folder`, reports its restarts to `log_warning` and stops with
     `stack`. `world` are the processes that share the sampling where the trainer itself samples.
     """
-    sampler, rows = spec.compute.sampler, spec.compute.generation_rows
+    sampler = spec.compute.sampler
     engine: Engine
     if isinstance(sampler, VllmSampler):
         # float32 on the server unless the student trains in bfloat16: the weight check then
@@ -57,8 +60,11 @@ def build_engine(
                 dtype,
                 longest_prompt + max(answer_lengths, default=1),
                 eager=student.device.type == "cpu",
+                gpus=gpu_names(sampler, student.device.index or 0)
+                if student.device.type == "cuda"
+                else (),
             ),
-            rows,
+            spec.compute.generation_rows,
             folder,
             log_warning,
         )
@@ -82,19 +88,19 @@ def build_pipeline(
     sampler: SamplerAndJudge,
     student: LanguageModel,
     teachers: Teachers,
+    tokens: int,
     held_out: Iterable[str] = (),
 ) -> RolloutPipeline:
-    """Build the rollout pipeline of a stage.
+    """Build the rollout pipeline of a stage; the student reads answers `tokens` ids at a time.
 
     `held_out` are ids of problems that must never be trained on. Raises ModelError.
     """
     rollouts, sampling = stage.rollouts, stage.rollouts.generate.sampling
     answer_filter = build_filter(spec, stage, sampler, student, teachers)
-    # Overlapped answers come from older weights, so they need importance weights like a server's.
-    separate_sampler = isinstance(spec.compute.sampler, VllmSampler) or spec.compute.overlap
-    if separate_sampler and sampling.temperature:
+    if sampling.temperature and _samples_by_another_law(spec, sampling):
+        bfloat16 = spec.networks.student.dtype == "bfloat16"
         answer_filter = ImportanceWeightedFilter(
-            answer_filter, student, sampling.temperature, spec.compute.micro_batch_tokens
+            answer_filter, student, sampling.temperature, tokens, bfloat16
         )
     return RolloutPipeline(
         engine,
@@ -104,6 +110,17 @@ def build_pipeline(
         function_of(rollouts.replay)(rollouts.replay),
         frozenset(held_out),
     )
+
+
+def _samples_by_another_law(spec: RunSpec, sampling: Sampling) -> bool:
+    """Whether answers are sampled by another distribution than the one that an update computes."""
+    # Overlapped answers come from older weights, so they need importance weights like a server's.
+    if isinstance(spec.compute.sampler, VllmSampler) or spec.compute.overlap:
+        return True
+    # Updates in bfloat16 compute other log-probs than the sampler, which computes in float32. A cut
+    # distribution is chosen to be another one than the student's.
+    is_cut = sampling.top_p < 1 or sampling.top_k > 0
+    return spec.networks.student.dtype == "bfloat16" and not is_cut
 
 
 def build_filter(

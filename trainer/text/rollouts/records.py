@@ -149,7 +149,7 @@ class TrainRow:
     the same ids after `teacher_prompt`. `owner` is the index of its problem in the batch,
     `siblings` how many rows that problem has, `weight` its w̃. Per token [T]: `kinds` (what it is
     trained by), `coefficients` (1 unless a plug-in says otherwise), `advantages` (ratio
-    objectives), `anchor_logprobs` (of the policy that sampled it, at temperature 1) and
+    objectives), `anchor_logprobs` (of the policy that sampled it, at its temperature) and
     `behaviour_logprobs` (under the exact distribution it was sampled from, where another program
     sampled it). The last two are None where the student did not write these ids after this prompt:
     in an edited answer, in the teacher's, and where the learning context is not the sampling

@@ -3,7 +3,7 @@
 A resumed run repeats no request, and the folder is the record of what the run has to pay:
 
     RUN_DIR/teacher_cache/<SHA-256 of the request>.json
-    {"request": …, "text": …, "truncated": …, "tokens": …}
+    {"request": …, "text": …, "truncated": …, "tokens": …, "reasoning": …}
 
 A request is its URL and body; it does not include the endpoint's key.
 """
@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 CompletionRequest = Mapping[str, Any]
 # An endpoint can report any number; costs must stay finite.
@@ -27,12 +27,25 @@ MOST_TOKENS = 10**9
 class Completion:
     """A text from an endpoint.
 
-    `tokens` is the endpoint's own count; `truncated` means that it stopped at the length limit.
+    `tokens` is the endpoint's own count; `truncated` means that it stopped at the length limit,
+    possibly before the answer began. `reasoning` is what the endpoint returns beside the answer.
+    `set_aside` says why there is no answer; such completions are not cached.
     """
 
     text: str
     truncated: bool
     tokens: int
+    reasoning: str = ""
+    set_aside: str = ""
+
+    def written(self, reasoning: Literal["leave_out", "think_tags"]) -> str:
+        """Return the text to learn from, with the reasoning in front of it if that is chosen."""
+        if reasoning == "leave_out" or not self.reasoning:
+            return self.text
+        # A model that is cut while it thinks has not closed its tag.
+        if self.truncated and not self.text:
+            return f"<think>\n{self.reasoning}"
+        return f"<think>\n{self.reasoning}\n</think>\n\n{self.text}"
 
 
 @dataclass(frozen=True)
@@ -49,10 +62,9 @@ class CompletionCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The process id keeps two processes that ask the same from writing one temporary file.
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(
-            json.dumps({"request": request, **asdict(completion)}, ensure_ascii=False, indent=1),
-            "utf-8",
-        )
+        content = {"request": request, **asdict(completion)}
+        del content["set_aside"]
+        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
         # A reader sees no file or the complete one.
         os.replace(temporary, path)
 
@@ -71,7 +83,11 @@ def _read(path: Path) -> Completion | None:
     try:
         content = json.loads(path.read_text("utf-8"))
         return Completion(
-            str(content["text"]), bool(content["truncated"]), clamped_tokens(content["tokens"])
+            str(content["text"]),
+            bool(content["truncated"]),
+            clamped_tokens(content["tokens"]),
+            # Files of older versions have none.
+            str(content.get("reasoning", "")),
         )
     # A damaged file is asked for again, which costs one request instead of the run.
     except (OSError, ValueError, KeyError, TypeError):

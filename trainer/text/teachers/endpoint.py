@@ -2,9 +2,11 @@
 
 A request is repeated, after growing pauses, when the endpoint is down, slow, over its limit, broken
 or sends an invalid answer; a pause is at least what `Retry-After` asks for. An error that waiting
-cannot fix (a wrong key, model or address) ends the run at once. Every answer is cached before the
-next is awaited, so that no answer is requested or paid for twice. Redirects are not followed: the
-key is for the named host alone.
+cannot fix (a wrong key, model or address) ends the run at once. A single prompt that gets no answer
+(it is too long, the endpoint filters it, or every answer to it is invalid) is set aside with its
+reason, until a stated share of the prompts is. Every answer is cached before the next is awaited,
+so that no answer is requested or paid for twice. Redirects are not followed: the key is for the
+named host alone.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0
 PROGRESS_SECONDS = 0.5
 # Request timeout, conflict, too early, too many requests; every 5xx status is repeated, too.
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
+# Bad request, content too large, unprocessable content: they concern this prompt alone.
+PROMPT_STATUSES = frozenset({400, 413, 422})
 # Characters of an endpoint's error that a message quotes.
 EXCERPT = 200
 RESUME_REMEDY = (
@@ -56,6 +60,33 @@ class RetryableError(Exception):
         self.pause = pause
 
 
+class InvalidReply(RetryableError):
+    """The endpoint answers, but not with an answer; another attempt may get one."""
+
+
+class NoAnswer(Exception):
+    """This prompt gets no answer; `failure` is what ends the run if too many get none."""
+
+    def __init__(self, reason: str, failure: Failure) -> None:
+        super().__init__(reason)
+        self.failure = failure
+
+
+@dataclass
+class SetAside:
+    """Counts prompts without answer; more than `most` of them end the run."""
+
+    most: float
+    count: int = 0
+
+    def add(self, error: NoAnswer) -> Completion:
+        """Return the completion that says why there is none. Raises the failure of one too many."""
+        self.count += 1
+        if self.count > self.most:
+            raise error.failure from None
+        return Completion("", False, 0, set_aside=str(error))
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """A teacher and the cache of its completions; `pause` waits for that many seconds."""
@@ -73,8 +104,10 @@ class Endpoint:
     ) -> list[Completion]:
         """Return one completion to each prompt, in order; equal prompts share theirs.
 
-        `progress(done, of)` is called as they arrive and may raise to cancel. Raises Failure when
-        an answer is missing after all retries, and RunRefused when retrying is useless.
+        A prompt that gets no answer has a completion with the reason (`set_aside`). `progress(done,
+        of)` is called as they arrive and may raise to cancel. Raises Failure when the endpoint does
+        not answer after all retries or too many prompts get no answer, and RunRefused when retrying
+        is useless.
         """
         unique_prompts = list(dict.fromkeys(prompts))
         completions = asyncio.run(
@@ -104,6 +137,7 @@ class Endpoint:
         import httpx2
 
         free = asyncio.Semaphore(self.teacher.at_once)
+        set_aside = SetAside(self.teacher.most_unanswered * len(bodies))
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         # The client's time limits are per read: a server that sends a byte now and then would never
         # exceed them. `_attempt` limits the whole request instead.
@@ -111,7 +145,7 @@ class Endpoint:
             headers=headers, timeout=None, follow_redirects=False
         ) as client:
             tasks = [
-                asyncio.create_task(self._cached_or_requested(client, free, body))
+                asyncio.create_task(self._cached_or_requested(client, free, body, set_aside))
                 for body in bodies
             ]
             try:
@@ -124,13 +158,20 @@ class Endpoint:
         return [task.result() for task in tasks]
 
     async def _cached_or_requested(
-        self, client: httpx2.AsyncClient, free: asyncio.Semaphore, body: dict[str, Any]
+        self,
+        client: httpx2.AsyncClient,
+        free: asyncio.Semaphore,
+        body: dict[str, Any],
+        set_aside: SetAside,
     ) -> Completion:
         request = {"url": self.teacher.url, "body": body}
         async with free:
             if cached := self.cache.get(request):
                 return cached
-            completion = await self._request_with_retries(client, body)
+            try:
+                completion = await self._request_with_retries(client, body)
+            except NoAnswer as error:
+                return set_aside.add(error)
             self.cache.put(request, completion)
             return completion
 
@@ -144,10 +185,14 @@ class Endpoint:
             except RetryableError as error:
                 if attempt > self.teacher.retries:
                     attempts = "once" if attempt == 1 else f"{attempt} times"
-                    raise Failure(
+                    failure = Failure(
                         f"The teacher at {self.teacher.url} {error}; it was asked {attempts}.",
                         RESUME_REMEDY,
-                    ) from None
+                    )
+                    if isinstance(error, InvalidReply):
+                        reason = f"the endpoint {error}; it was asked {attempts}"
+                        raise NoAnswer(reason, failure) from None
+                    raise failure from None
                 # The pause doubles, and up to half of it is random: requests that failed together
                 # do not return together.
                 backoff = FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
@@ -169,7 +214,14 @@ class Endpoint:
                 f"cannot be reached ({str(error) or type(error).__name__})"
             ) from None
         self._check(response)
-        return _completion(response)
+        completion, finish = _completion(response)
+        if finish == "content_filter" and not completion.text.strip():
+            sentence = f"The teacher at {self.teacher.url} filters the answer."
+            raise NoAnswer("the endpoint's content filter leaves no answer", Failure(sentence))
+        # Without a text, reasoning has used up the longest answer: it was cut.
+        if not completion.text.strip() and not completion.truncated:
+            raise InvalidReply("gives an empty answer")
+        return completion
 
     def _check(self, response: httpx2.Response) -> None:
         """Raise the error that a status other than 200 means."""
@@ -194,11 +246,13 @@ class Endpoint:
             "Check networks.teacher.url, which ends as a rule with /v1, the model's name and the "
             "longest answer."
         )
-        raise RunRefused(
-            f"The teacher at {url} refuses the request with status "
-            f"{status}{self._error_excerpt(response)}.",
-            remedy,
+        excerpt = self._error_excerpt(response)
+        refusal = RunRefused(
+            f"The teacher at {url} refuses the request with status {status}{excerpt}.", remedy
         )
+        if status in PROMPT_STATUSES:
+            raise NoAnswer(f"the endpoint refuses it with status {status}{excerpt}", refusal)
+        raise refusal
 
     def _error_excerpt(self, response: httpx2.Response) -> str:
         """The endpoint's error text, short and without the key."""
@@ -231,21 +285,28 @@ async def _wait_for_all(
             progress(len(tasks) - len(pending), len(tasks))
 
 
-def _completion(response: httpx2.Response) -> Completion:
+def _completion(response: httpx2.Response) -> tuple[Completion, str]:
+    """Return the completion and why it ended. Raises InvalidReply for anything else."""
     try:
         content = response.json()
         choice = content["choices"][0]
-        text, truncated = choice["message"]["content"], choice.get("finish_reason") == "length"
+        message, finish = choice["message"], choice.get("finish_reason")
+        # Servers call the reasoning by one of two names.
+        text, reasoning = (
+            message.get("content") or "",
+            message.get("reasoning_content") or message.get("reasoning") or "",
+        )
         tokens = clamped_tokens((content.get("usage") or {}).get("completion_tokens") or 0)
         # Postgres stores neither NUL nor half of a surrogate pair; `encode` raises for the latter.
-        clean = isinstance(text, str) and "\0" not in text and bool(text.encode())
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        raise RetryableError("answers with something that is no chat completion") from None
-    if not clean or not text.strip():
-        raise RetryableError(
-            "gives an empty answer" + (" that used up the longest answer" if truncated else "")
+        clean = all(
+            isinstance(part, str) and "\0" not in part and part.encode() is not None
+            for part in (text, reasoning)
         )
-    return Completion(text, truncated, tokens)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        raise InvalidReply("answers with something that is no chat completion") from None
+    if not clean:
+        raise InvalidReply("answers with a text that has characters which no text may have")
+    return Completion(text, finish == "length", tokens, reasoning), str(finish)
 
 
 def _retry_after(response: httpx2.Response) -> float:

@@ -59,6 +59,20 @@ class Teachers:
         """Whether the student can be compared with its teacher's probabilities on every problem."""
         return self.main is not None and all(view.gives_probabilities for view in self.views)
 
+    def ends_of(self, student: LanguageModel) -> tuple[int, ...]:
+        """Return the student's end tokens, then those of its teachers that share its tokenizer.
+
+        The student learns to write what ends a teacher's answers, so it must end there too.
+        """
+        teachers_ends = [
+            end
+            for view in self.views
+            if view.gives_probabilities
+            for end in view.language_model.eos_ids
+            if end < student.vocabulary
+        ]
+        return tuple(dict.fromkeys((*student.eos_ids, *teachers_ends)))
+
     def view_of(self, problem: Problem) -> TeacherView | None:
         """The teacher of this problem; None where it is not a network that is loaded here."""
         return self.by_domain.get(problem.domain, self.main)
@@ -151,7 +165,7 @@ def open_teachers(
     longest = max(stage.rollouts.generate.sampling.max_new_tokens for stage in spec.stages)
 
     def model(name: str, teacher: ModelTeacher, seed: int) -> TeacherView:
-        loaded = load(teacher, seed, device)
+        loaded = load(teacher, seed, device, frozen=True)
         loaded.model.requires_grad_(False)
         return TeacherView(
             name,

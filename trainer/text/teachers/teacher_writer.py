@@ -8,7 +8,7 @@ its text is what the ids decode to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -42,10 +42,16 @@ class TeacherWriter:
 
 @dataclass(frozen=True)
 class WrittenAnswers:
-    """One answer to each question, in order; `metrics` are an endpoint's costs so far."""
+    """One answer to each question, in order, except to those that were set aside.
+
+    `set_aside` has the reason by the index of the question. `metrics` are an endpoint's costs so
+    far. `notes` are for the log.
+    """
 
     answers: list[Answer]
     metrics: dict[str, float] = field(default_factory=dict)
+    set_aside: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def write_answers(
@@ -85,13 +91,55 @@ def write_answers(
         return WrittenAnswers([answers[index] for index in range(len(questions))])
     remaining_questions = [questions[index] for index in remaining]
     completions = _text_completions(teachers.texts, remaining_questions, sampling, writer, progress)
+    set_aside = {
+        index: completion.set_aside
+        for index, completion in zip(remaining, completions, strict=True)
+        if completion.set_aside
+    }
+    answered = [completion for completion in completions if not completion.set_aside]
     answers |= zip(
-        remaining, _judge_texts(remaining_questions, completions, sampling, writer), strict=True
+        [index for index in remaining if index not in set_aside],
+        _judge_texts(
+            [questions[index] for index in remaining if index not in set_aside],
+            answered,
+            sampling,
+            writer,
+        ),
+        strict=True,
     )
     return WrittenAnswers(
-        [answers[index] for index in range(len(questions))],
-        endpoint_costs(teachers.texts, writer.run_dir),
+        [answers[index] for index in range(len(questions)) if index in answers],
+        endpoint_costs(teachers.texts, writer.run_dir)
+        | _unanswered_metric(teachers.texts, set_aside),
+        set_aside,
+        _reasoning_notes(teachers.texts, answered),
     )
+
+
+def _unanswered_metric(
+    teacher: TextTeacher | EndpointTeacher | None, set_aside: Mapping[int, str]
+) -> dict[str, float]:
+    if not isinstance(teacher, EndpointTeacher):
+        return {}
+    return {"teacher/unanswered": float(len(set_aside))}
+
+
+def _reasoning_notes(
+    teacher: TextTeacher | EndpointTeacher | None, completions: Sequence[Completion]
+) -> list[str]:
+    reasoned = sum(bool(completion.reasoning) for completion in completions)
+    if not isinstance(teacher, EndpointTeacher) or not reasoned:
+        return []
+    kept = (
+        "is left out of what the student learns (networks.teacher.reasoning); it is stored in the "
+        "run's teacher_cache"
+        if teacher.reasoning == "leave_out"
+        else "stands before the answer, in <think> tags"
+    )
+    return [
+        f"The endpoint returned reasoning beside {reasoned} of {len(completions)} answers. "
+        f"It {kept}."
+    ]
 
 
 def endpoint_costs(
@@ -166,11 +214,15 @@ def _text_completions(
         for question, privileged in zip(questions, privileged_texts, strict=True)
     ]
     # One rank asks for all: a second request costs again and gets another answer.
-    return writer.sampler.world.broadcast_from_leader(
+    completions = writer.sampler.world.broadcast_from_leader(
         lambda: Endpoint(teacher, CompletionCache(writer.run_dir / CACHE)).write(
             prompts, sampling, progress
         )
     )
+    return [
+        replace(completion, text=completion.written(teacher.reasoning))
+        for completion in completions
+    ]
 
 
 def _judge_texts(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from transformers import GenerationConfig
 
 from trainer.engine.loop import Runtime
 from trainer.spec import LowRankAdapter, NoAdapter, RunSpec, StatedConfidence, VllmSampler
@@ -19,9 +20,11 @@ from trainer.text.calibration.tokens import require_writable
 from trainer.text.language import adapters
 from trainer.text.language.chat import text_ids
 from trainer.text.language.models import LanguageModel, layers_of, load, recompute_activations
+from trainer.text.language.tokenizers import token_texts
 from trainer.text.mechanisms import require_code
 from trainer.text.problems import Problem, ProblemError, ProblemSet
 from trainer.text.rollouts.answers import Question, SamplerAndJudge
+from trainer.text.rollouts.engines.sampling import slow_sampling_note
 from trainer.text.rollouts.engines.vllm.server import vllm_python
 from trainer.text.teachers import Teachers, open_teachers
 from trainer.text.verifiers import Verifier
@@ -86,9 +89,11 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         # A confidence must fit the shortest of the limits that training and evaluation have.
         require_writable(codec, student, min([held_out_longest, *stages_longest]))
     teachers = open_teachers(spec, student, rt.device, rt.refresh)
+    student = _ending_as_its_teachers(student, teachers, rt)
+    _describe_networks(spec, student, teachers, rt)
     verifier = stack.enter_context(Verifier(spec.data.verifier, spec.data.verifier_seconds))
     sampler = SamplerAndJudge(
-        verifier, spec.data.prompt, spec.compute.generation_rows, codec, rt.world
+        verifier, spec.data.prompt, lambda: rt.generation_rows, codec, rt.world
     )
 
     def questions_of(role: str, longest: int) -> list[Question]:
@@ -110,6 +115,37 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         questions_of("evaluation", held_out_longest),
         questions_of("retained", held_out_longest),
     )
+
+
+def _ending_as_its_teachers(
+    student: LanguageModel, teachers: Teachers, rt: Runtime
+) -> LanguageModel:
+    """Return the student with the end tokens of its teachers added; the log names them."""
+    ends = teachers.ends_of(student)
+    added = token_texts(student, ends[len(student.eos_ids) :])
+    if added:
+        own = ", ".join(token_texts(student, student.eos_ids))
+        rt.log.log(
+            "warning",
+            f"The student's answers end at {', '.join(added)} too, as its teacher's do; its own "
+            f"end tokens are {own}.",
+        )
+    return replace(student, eos_ids=ends)
+
+
+def _describe_networks(
+    spec: RunSpec, student: LanguageModel, teachers: Teachers, rt: Runtime
+) -> None:
+    """Log what an adapter trains, and which networks are sampled slowly and why."""
+    adapter = spec.networks.student.adapter
+    if isinstance(adapter, LowRankAdapter):
+        for level, note in adapters.describe(student, adapter):
+            rt.log.log(level, note)
+    networks = [student, *(view.language_model for view in teachers.views)]
+    # A self teacher is the student's network again.
+    for note in dict.fromkeys(map(slow_sampling_note, networks)):
+        if note:
+            rt.log.log("warning", note)
 
 
 def _require_solutions(student: LanguageModel, problems: Sequence[Problem]) -> None:
@@ -153,6 +189,8 @@ def model_folder_files(
     # transformers writes these files to a folder only.
     with TemporaryDirectory() as folder:
         model.model.config.save_pretrained(folder)
+        # The end tokens of a chat model are in no other file.
+        GenerationConfig(eos_token_id=list(model.eos_ids)).save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
         return {
             path.name: path.read_bytes()

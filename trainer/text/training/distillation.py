@@ -89,6 +89,7 @@ class Distillation:
             self._stack,
             partial(rt.log.log, "warning"),
             rt.world,
+            lambda: rt.generation_rows,
         )
         self.collector = RowCollector(self.spec, self.components, engine)
         self.loss_function = MicroBatchLoss(self.components.student)
@@ -132,10 +133,15 @@ class Distillation:
             missing = self.teacher_answers.missing(self.pool.kept_problems.tolist())
             if missing:
                 self.teacher_answers.add(
-                    missing, write_teacher_answers(self.components, self.spec, stage, missing, rt)
+                    missing, *write_teacher_answers(self.components, self.spec, stage, missing, rt)
                 )
                 # They may be the longest or the only paid work of a run: a kill must not repeat it.
                 rt.checkpoint_requested = True
+            if not len(self.teacher_answers.answered(self.pool.kept_problems)):
+                raise NothingToTrain(
+                    "The teacher has answered none of the problems that are left.",
+                    "Look at the reasons in the log.",
+                )
         group = rt.groups[GROUP]
         # A resumed run enters the stage at a later step and must keep the moments that it has
         # loaded.
@@ -150,10 +156,10 @@ class Distillation:
         """Indices of the B problems of a step of the stage that began at step `begin`."""
         # A new measurement of the pool starts a new sequence of passes, because other problems are
         # kept.
-        origin = max(begin, pool.step)
-        return draw(
-            pool.kept_problems, stage.problems_per_step, step - origin, self.spec.seed, origin
-        )
+        origin, problems = max(begin, pool.step), pool.kept_problems
+        if stage.source == "teacher_written":
+            problems = self.teacher_answers.answered(problems)
+        return draw(problems, stage.problems_per_step, step - origin, self.spec.seed, origin)
 
     def run(self, phase: Phase, batch: BatchPlan, rt: Runtime) -> Mapping[str, float]:
         if phase is COLLECT:
@@ -194,6 +200,7 @@ class Distillation:
         values = {
             "pool": self.pool.state() if self.pool else None,
             "teacher_answers": self.teacher_answers.verdicts(),
+            "teacher_set_aside": self.teacher_answers.reasons(),
             "held_out": self.evaluator.state(),
         }
         return MethodState(
@@ -210,6 +217,8 @@ class Distillation:
         self.teacher_answers.load(
             snapshot.tensors.get("teacher_answers", {}),
             values["teacher_answers"],
+            # Checkpoints of older versions have none.
+            values.get("teacher_set_aside", {}),
             self.components.train,
         )
         self.evaluator.load(values["held_out"])
@@ -234,7 +243,7 @@ class Distillation:
                 # discards these answers.
                 if next_stage is stage:
                     next_indices = self._draw_indices(self.pool, stage, begin, step)
-                    self.collector.begin(stage, self._prompts(self.pool, next_indices), step)
+                    self.collector.begin(stage, self._prompts(self.pool, next_indices), step, rt)
             return values
         self._telemetry = None
         if stage.source == "teacher_written":

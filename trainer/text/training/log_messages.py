@@ -30,6 +30,22 @@ def describe_teacher_answers(answers: Sequence[Answer]) -> str:
     )
 
 
+# Problems without an answer that a sentence names.
+MOST_NAMED = 5
+
+
+def describe_set_aside(reasons: Mapping[str, str], asked: int) -> str:
+    """Describe the problems that the teacher did not answer, by their ids."""
+    named = "; ".join(
+        f"{problem}: {reason}" for problem, reason in list(reasons.items())[:MOST_NAMED]
+    )
+    more = f" …, and {len(reasons) - MOST_NAMED} more" if len(reasons) > MOST_NAMED else ""
+    return (
+        f"{len(reasons)} of {asked} problems have no answer of the teacher and are not trained on "
+        f"in stages that it writes: {named}{more}."
+    )
+
+
 def describe_evaluation(event: Mapping[str, Any]) -> str:
     """Describe an `evaluation` event in one or two sentences."""
     low, high = map(_percent, event["interval"])

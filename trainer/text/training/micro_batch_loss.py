@@ -58,11 +58,14 @@ class MicroBatchLoss:
 
     student: LanguageModel
 
-    def __call__(self, batch: MicroBatch, objective: Objective) -> tuple[Tensor, TokenStatistics]:
+    def __call__(
+        self, batch: MicroBatch, objective: Objective, temperature: float = 1.0
+    ) -> tuple[Tensor, TokenStatistics]:
         """Return the scalar loss and detached statistics [T]; NaN and −1 where not computed.
 
-        The loss may be differentiated once. For a ratio objective `capped` says whether it was
-        clipped.
+        The loss may be differentiated once. `temperature` divides the logits of tokens that are
+        trained by a ratio (`Stage.logit_temperature`). For a ratio objective `capped` says whether
+        it was clipped.
         """
         texts = [(row.answer.prompt, row.answer.ids) for row in batch.rows]
         hidden_TH = response_hidden(self.student, texts)
@@ -83,8 +86,10 @@ class MicroBatchLoss:
                 term = self._divergence(hidden_TH, ids_T, selected_T, batch, objective, statistics)
             else:
                 # A filter may have tokens learn by cross-entropy whatever the stage's objective is.
-                own = objective if kind == RATIO else CROSS_ENTROPY_LOSS
-                term = self._sampled(hidden_TH, ids_T, selected_T, batch, own, statistics)
+                own, divisor = (
+                    (objective, temperature) if kind == RATIO else (CROSS_ENTROPY_LOSS, 1.0)
+                )
+                term = self._sampled(hidden_TH, ids_T, selected_T, batch, own, divisor, statistics)
             loss = loss + term
         return loss, statistics
 
@@ -118,11 +123,10 @@ class MicroBatchLoss:
         selected_T: Tensor,
         batch: MicroBatch,
         objective: Objective,
+        temperature: float,
         statistics: TokenStatistics,
     ) -> Tensor:
-        logprob_K = self._logprob(
-            hidden_TH, ids_T, selected_T, batch, statistics, objective.logit_temperature
-        )
+        logprob_K = self._logprob(hidden_TH, ids_T, selected_T, batch, statistics, temperature)
         tokens = SampledTokens(logprob_K, objective, partial(_column, batch, selected_T=selected_T))
         computed: TokenLoss = function_of(objective)(objective, tokens)
         _require_token_loss(computed, logprob_K, objective)

@@ -35,7 +35,7 @@ class RowCollector:
 
         Returns the rows, their metrics and the token counts of the round.
         """
-        round = self._pipeline(stage).run_round(
+        round = self._pipeline(stage, rt).run_round(
             prompts, Noise(self.spec.seed, rt.step, "train"), rt.step
         )
         count_sampled(rt, self.components.student, round.answers)
@@ -62,9 +62,9 @@ class RowCollector:
             )
         return round.rows, values, round.telemetry
 
-    def begin(self, stage: Stage, prompts: Sequence[Prompt], step: int) -> None:
+    def begin(self, stage: Stage, prompts: Sequence[Prompt], step: int, rt: Runtime) -> None:
         """Start sampling the answers of a later step, where sampling overlaps training."""
-        self._pipeline(stage).begin(prompts, Noise(self.spec.seed, step, "train"))
+        self._pipeline(stage, rt).begin(prompts, Noise(self.spec.seed, step, "train"))
 
     def rows_from_answers(
         self, stage: Stage, prompts: Sequence[Prompt], answers: Sequence[Answer]
@@ -79,7 +79,7 @@ class RowCollector:
         )
         return rows, _lengths(answers)
 
-    def _pipeline(self, stage: Stage) -> RolloutPipeline:
+    def _pipeline(self, stage: Stage, rt: Runtime) -> RolloutPipeline:
         components = self.components
         held_out = [
             question.problem.id for question in (*components.evaluation, *components.retained)
@@ -91,6 +91,7 @@ class RowCollector:
             components.sampler,
             components.student,
             components.teachers,
+            rt.micro_batch_tokens,
             held_out,
         )
 

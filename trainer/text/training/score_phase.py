@@ -59,7 +59,7 @@ def score_and_select(
     if not (needed or (record_scores and can_be_recorded)):
         return Selection(_with_selection(rows, stage, noise, None))
     # A divergence is measured at temperature 1, whatever temperature it is trained at.
-    temperature = stage.objective.logit_temperature if _learns_from_logprob(stage) else 1.0
+    temperature = stage.logit_temperature if _learns_from_logprob(stage) else 1.0
     own_scores = score_rows(student, rows, states, tokens, own_rows, temperature)
     scores = gather_rows(dict(zip(own_rows, own_scores, strict=True)), world)
     # Scores for recording alone are withheld from the selection: they differ by rounding from the

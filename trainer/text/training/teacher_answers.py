@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.engine.loop import Runtime
@@ -23,21 +25,36 @@ from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.teachers.teacher_writer import TeacherWriter, write_answers
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled
-from trainer.text.training.log_messages import describe_teacher_answers
+from trainer.text.training.log_messages import describe_set_aside, describe_teacher_answers
 from trainer.text.training.row_collection import pass_rate
 
 
 class TeacherAnswerStore:
-    """Teacher answers by the index of their problem in the pool."""
+    """Teacher answers by the index of their problem in the pool.
+
+    `set_aside` has the reason for each problem that the teacher did not answer.
+    """
 
     def __init__(self) -> None:
         self.by_index: dict[int, Answer] = {}
+        self.set_aside: dict[int, str] = {}
 
     def missing(self, indices: Sequence[int]) -> list[int]:
-        return [index for index in indices if index not in self.by_index]
+        return [
+            index for index in indices if index not in self.by_index and index not in self.set_aside
+        ]
 
-    def add(self, indices: Sequence[int], answers: Sequence[Answer]) -> None:
-        self.by_index.update(zip(indices, answers, strict=True))
+    def add(
+        self, indices: Sequence[int], answers: Sequence[Answer], set_aside: Mapping[int, str]
+    ) -> None:
+        """Add the answers to the problems at `indices` without those that are set aside."""
+        answered = [index for index in indices if index not in set_aside]
+        self.by_index.update(zip(answered, answers, strict=True))
+        self.set_aside.update(set_aside)
+
+    def answered(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of the problems that were not set aside, in their order."""
+        return indices[~np.isin(indices, list(self.set_aside))] if self.set_aside else indices
 
     def tensors(self) -> dict[str, Tensor]:
         """Token ids of all answers concatenated, with lengths and indices; {} without answers."""
@@ -61,13 +78,19 @@ class TeacherAnswerStore:
             for answer in self.by_index.values()
         ]
 
+    def reasons(self) -> dict[str, str]:
+        """Why problems were set aside, with their indices as JSON has them."""
+        return {str(index): reason for index, reason in self.set_aside.items()}
+
     def load(
         self,
         tensors: Mapping[str, Tensor],
         verdicts: Sequence[dict[str, Any]],
+        reasons: Mapping[str, str],
         questions: Sequence[Question],
     ) -> None:
         self.by_index = {}
+        self.set_aside = {int(index): reason for index, reason in reasons.items()}
         if not tensors:
             return
         ids_by_answer = torch.split(tensors["ids"], tensors["lengths"].tolist())
@@ -99,10 +122,11 @@ def solution_answer(student: LanguageModel, question: Question, longest: int) ->
 
 def write_teacher_answers(
     components: RunComponents, spec: RunSpec, stage: Stage, indices: Sequence[int], rt: Runtime
-) -> list[Answer]:
+) -> tuple[list[Answer], dict[int, str]]:
     """Have the teachers answer the problems at `indices`.
 
-    The answers carry the student's own prompts, after which the student learns them.
+    Returns the answers, and the reasons by index for problems that get none. The answers carry the
+    student's own prompts, after which the student learns them.
     """
     teachers, questions = components.teachers, [components.train[index] for index in indices]
     teacher_output = write_answers(
@@ -128,6 +152,12 @@ def write_teacher_answers(
         }
     )
     rt.log.log("info", describe_teacher_answers(answers))
+    for note in teacher_output.notes:
+        rt.log.log("info", note)
+    set_aside = {indices[place]: reason for place, reason in teacher_output.set_aside.items()}
+    if set_aside:
+        ids = {components.train[index].problem.id: why for index, why in set_aside.items()}
+        rt.log.log("warning", describe_set_aside(ids, len(indices)))
     recorded = evenly_spaced(answers, spec.record.rollouts)
     record_answers(
         rt,
@@ -135,6 +165,6 @@ def write_teacher_answers(
         "teacher",
         recorded,
         len(answers),
-        compute_token_signals(components, recorded, spec.compute.micro_batch_tokens, rt),
+        compute_token_signals(components, recorded, rt.micro_batch_tokens, rt),
     )
-    return answers
+    return answers, set_aside

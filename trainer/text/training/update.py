@@ -64,7 +64,9 @@ def compute_gradients(
             else (list(round.own_rows[:1]) or [0], 0.0)
         )
         batch = _micro_batch(round, indices, [share * row_coefficients[index] for index in indices])
-        loss, statistics = rt.forward(partial(loss_function, batch, stage.objective), GROUP)
+        loss, statistics = rt.forward(
+            partial(loss_function, batch, stage.objective, stage.logit_temperature), GROUP
+        )
         rt.backward(loss, GROUP)
         if share:
             statistics_by_row |= zip(indices, split(statistics, batch.lengths), strict=True)
@@ -74,17 +76,17 @@ def compute_gradients(
 def _micro_batch(
     round: TrainRound, indices: Sequence[int], coefficients: Sequence[Tensor]
 ) -> MicroBatch:
+    coefficients_T = torch.cat(list(coefficients))
     logprobs = (
         None
         if round.teacher_logprobs is None
-        else torch.cat([round.teacher_logprobs[index] for index in indices])
+        # Scores that several ranks have exchanged are on the CPU.
+        else torch.cat([round.teacher_logprobs[index] for index in indices]).to(
+            coefficients_T.device
+        )
     )
     return MicroBatch(
-        [round.rows[index] for index in indices],
-        indices,
-        torch.cat(list(coefficients)),
-        round.states,
-        logprobs,
+        [round.rows[index] for index in indices], indices, coefficients_T, round.states, logprobs
     )
 
 

@@ -14,7 +14,7 @@ from tests.trainer.text.tiny import language_model
 from tests.trainer.text.tiny_run import spec
 from trainer.engine.distributed.world import World
 from trainer.spec import NumericVerifier, RunSpec
-from trainer.spec.operation import VllmSampler
+from trainer.spec.operation import Compute
 from trainer.text.language.models import ModelError
 from trainer.text.problems import Problem
 from trainer.text.rollouts.answers import SamplerAndJudge
@@ -31,7 +31,7 @@ from trainer.text.verifiers import Verifier
 @pytest.fixture(scope="module")
 def sampler() -> Iterator[SamplerAndJudge]:
     with Verifier(NumericVerifier()) as verifier:
-        yield SamplerAndJudge(verifier, "{question}", rows=8)
+        yield SamplerAndJudge(verifier, "{question}", rows=lambda: 8)
 
 
 def definition(longest: int = 12, **stage: Any) -> RunSpec:
@@ -50,7 +50,7 @@ def rounds(
 ) -> RolloutPipeline:
     teachers = Teachers(student().vocabulary, view())
     return build_pipeline(
-        run_spec, run_spec.stages[0], ToyEngine(), sampler, student(), teachers, held_out
+        run_spec, run_spec.stages[0], ToyEngine(), sampler, student(), teachers, 64, held_out
     )
 
 
@@ -123,15 +123,16 @@ def test_the_sampler_says_who_samples(sampler: SamplerAndJudge, tmp_path: Path) 
     )
     with ExitStack() as stack:
         in_process = build_engine(
-            spec(compute={"generation_rows": 7}),
+            spec(),
             language_model(),
             questions,
             tmp_path,
             stack,
             print,
             World(),
+            lambda: 7,
         )
-        assert isinstance(in_process, InProcessEngine) and in_process.rows == 7
+        assert isinstance(in_process, InProcessEngine) and in_process.rows() == 7
         server = build_engine(
             spec(compute={"sampler": {"kind": "vllm"}}),
             language_model(),
@@ -140,21 +141,42 @@ def test_the_sampler_says_who_samples(sampler: SamplerAndJudge, tmp_path: Path) 
             stack,
             print,
             World(),
+            lambda: 7,
         )
         assert isinstance(server, VllmEngine) and server.launch.dtype == "float32"
         assert server.launch.longest == len(questions[1].prompt) + 24
 
 
-def test_answers_of_another_sampler_are_weighed(sampler: SamplerAndJudge) -> None:
-    with_own_sampler = definition(objective={"kind": "grpo"})
-    with_vllm = with_own_sampler.model_copy(
-        update={"compute": with_own_sampler.compute.model_copy(update={"sampler": VllmSampler()})}
+@pytest.mark.parametrize(
+    ("compute", "dtype", "sampling", "weighed"),
+    [
+        ({}, "float32", {}, False),
+        ({"sampler": {"kind": "vllm"}}, "float32", {}, True),
+        ({"overlap": True}, "float32", {}, True),
+        ({}, "bfloat16", {}, True),
+        ({}, "bfloat16", {"temperature": 0.7}, True),
+        ({}, "bfloat16", {"top_p": 0.9}, False),
+        ({}, "float64", {}, False),
+    ],
+)
+def test_answers_sampled_by_another_law_are_weighed(
+    sampler: SamplerAndJudge,
+    compute: dict[str, Any],
+    dtype: str,
+    sampling: dict[str, Any],
+    weighed: bool,
+) -> None:
+    run_spec = definition(
+        objective={"kind": "reverse_kl"},
+        rollouts={"generate": {"sampling": {"max_new_tokens": 24, **sampling}}},
     )
-    plain, weighed = (
-        rounds(sampler, run_spec).run_round(asked(sampler), Noise(0, 0), 5).rows
-        for run_spec in (with_own_sampler, with_vllm)
+    student_settings = run_spec.networks.student.model_copy(update={"dtype": dtype})
+    run_spec = run_spec.model_copy(
+        update={
+            "compute": Compute.model_validate(compute),
+            "networks": run_spec.networks.model_copy(update={"student": student_settings}),
+        }
     )
-    assert all((row.coefficients == 1).all() for row in plain)
-    assert any((row.coefficients != 1).any() for row in weighed) and all(
-        (row.coefficients <= 2).all() for row in weighed
-    )
+    rows = rounds(sampler, run_spec).run_round(asked(sampler), Noise(0, 0), 5).rows
+    assert any((row.coefficients != 1).any() for row in rows) == weighed
+    assert all((row.coefficients <= 2).all() for row in rows)

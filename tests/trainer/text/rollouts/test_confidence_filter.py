@@ -51,7 +51,7 @@ REASONINGS = st.text("0123456789+=", max_size=12)
 @pytest.fixture(scope="module")
 def sampler() -> Iterator[SamplerAndJudge]:
     with Verifier(NumericVerifier()) as verifier:
-        yield SamplerAndJudge(verifier, "{question}", rows=8)
+        yield SamplerAndJudge(verifier, "{question}", rows=lambda: 8)
 
 
 def no_context(

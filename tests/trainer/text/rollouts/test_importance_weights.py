@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.text.rollouts.rounds import ToyFilter, pipeline, prompts
 from tests.trainer.text.tiny import language_model
+from trainer.text.language.heads import head_of, last_hidden
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.importance_weights import (
     ImportanceWeightedFilter,
@@ -37,18 +38,16 @@ def row(behaviour: Sequence[float], coefficients: Sequence[float]) -> TrainRow:
 
 
 def test_the_weight_is_the_ratio_and_at_most_two() -> None:
-    actual, anchor = np.array([-1.0, -2.0, -0.1, -0.2], np.float32), np.zeros(4, np.float32)
-    done = with_importance_weights(
-        row([-1.0, -1.0, -3.0, -0.5], [1.0, 0.5, 1.0, 0.0]), actual, anchor
-    )
+    actual = np.array([-1.0, -2.0, -0.1, -0.2], np.float32)
+    done = with_importance_weights(row([-1.0, -1.0, -3.0, -0.5], [1.0, 0.5, 1.0, 0.0]), actual)
     np.testing.assert_allclose(done.coefficients, [1.0, 0.5 * np.exp(-1.0), 2.0, 0.0], rtol=1e-6)
-    assert done.anchor_logprobs is anchor
+    assert done.anchor_logprobs is actual
 
 
 @given(NUMBERS)
 def test_no_token_is_left_out_so_the_normaliser_stays(numbers: list[tuple[float, float]]) -> None:
     actual, expected = np.array(numbers, np.float32).T
-    done = with_importance_weights(row(expected, [1.0] * len(expected)), actual, actual)
+    done = with_importance_weights(row(expected, [1.0] * len(expected)), actual)
     assert (
         (done.coefficients > 0).all()
         and (done.coefficients <= 2).all()
@@ -92,12 +91,11 @@ def test_the_student_reads_what_was_drawn_and_edited_answers_are_not_weighed(
             logits_TV = model.model(ids).logits[
                 0, len(before.answer.prompt) - 1 : -1, : model.vocabulary
             ]
-        sampling_logprobs, anchor_logprobs = (
-            (logits_TV / divisor)
+        sampling_logprobs = (
+            (logits_TV / temperature)
             .log_softmax(-1)
             .gather(-1, torch.tensor(before.answer.ids)[:, None])[:, 0]
             .numpy()
-            for divisor in (temperature, 1.0)
         )
         np.testing.assert_allclose(
             after.coefficients,
@@ -105,4 +103,27 @@ def test_the_student_reads_what_was_drawn_and_edited_answers_are_not_weighed(
             rtol=1e-4,
         )
         assert after.anchor_logprobs is not None
-        np.testing.assert_allclose(after.anchor_logprobs, anchor_logprobs, atol=1e-4)
+        np.testing.assert_allclose(after.anchor_logprobs, sampling_logprobs, atol=1e-4)
+
+
+def test_a_student_that_updates_in_bfloat16_is_read_in_it() -> None:
+    model = language_model()
+    plain = pipeline(3)
+    asked = prompts("a", "b")
+    rows = plain.run_round(asked, Noise(0, 0), 0).rows
+    weighted = ImportanceWeightedFilter(ToyFilter(), model, 1.0, 40, bfloat16=True)
+    done = replace(plain, filter=weighted).run_round(asked, Noise(0, 0), 0).rows
+    distances: dict[bool, float] = {}
+    for bfloat16 in (True, False):
+        differences = []
+        for before, after in zip(rows, done, strict=True):
+            answer, ids = before.answer, torch.tensor(before.answer.ids)
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                hidden_TH = last_hidden(model.model, torch.tensor([answer.prompt + answer.ids]))
+            head = head_of(model.model)
+            logits_TV = head.logits(hidden_TH[0, len(answer.prompt) - 1 : -1], model.vocabulary)
+            own_T = logits_TV.log_softmax(-1).gather(-1, ids[:, None])[:, 0].detach().numpy()
+            assert after.anchor_logprobs is not None
+            differences.append(np.abs(after.anchor_logprobs - own_T).mean())
+        distances[bfloat16] = float(np.mean(differences))
+    assert distances[True] < distances[False] / 2

@@ -31,7 +31,7 @@ def student() -> LanguageModel:
 
 @pytest.fixture
 def ahead(student: LanguageModel) -> Iterator[OverlapEngine]:
-    engine = OverlapEngine(CopiedWeightsEngine(student, 8))
+    engine = OverlapEngine(CopiedWeightsEngine(student, lambda: 8))
     yield engine
     engine.close()
 
@@ -53,7 +53,7 @@ def ids(answers: list[Trajectory]) -> list[tuple[int, ...]]:
 def test_a_round_sampled_ahead_uses_the_weights_from_its_start(
     student: LanguageModel, ahead: OverlapEngine
 ) -> None:
-    old = ids(InProcessEngine(student, 8).write(REQUESTS, LAW, Noise(0, 1)))
+    old = ids(InProcessEngine(student, lambda: 8).write(REQUESTS, LAW, Noise(0, 1)))
     ahead.update(0)
     ahead.begin(REQUESTS, LAW, Noise(0, 1))
     train(student)
@@ -62,7 +62,9 @@ def test_a_round_sampled_ahead_uses_the_weights_from_its_start(
     assert ids(answers) == old and {answer.versions for answer in answers} == {(0,)}
     repeated = ahead.write(REQUESTS, LAW, Noise(0, 1))
     assert (
-        ids(repeated) == ids(InProcessEngine(student, 8).write(REQUESTS, LAW, Noise(0, 1))) != old
+        ids(repeated)
+        == ids(InProcessEngine(student, lambda: 8).write(REQUESTS, LAW, Noise(0, 1)))
+        != old
     )
     assert {answer.versions for answer in repeated} == {(1,)}
 
@@ -73,7 +75,7 @@ def test_requests_other_than_those_sampled_ahead_are_sampled_now(
     ahead.update(0)
     ahead.begin(REQUESTS, LAW, Noise(0, 1))
     assert ids(ahead.write(REQUESTS, LAW, Noise(0, 2))) == ids(
-        InProcessEngine(student, 8).write(REQUESTS, LAW, Noise(0, 2))
+        InProcessEngine(student, lambda: 8).write(REQUESTS, LAW, Noise(0, 2))
     )
 
 

@@ -223,7 +223,7 @@ def test_a_row_with_a_column_of_another_length_cannot_be_made() -> None:
 @pytest.fixture(scope="module")
 def sampler() -> Iterator[SamplerAndJudge]:
     with Verifier(NumericVerifier()) as verifier:
-        yield SamplerAndJudge(verifier, "{question}", rows=5)
+        yield SamplerAndJudge(verifier, "{question}", rows=lambda: 5)
 
 
 def judged(answer: Answer) -> tuple[object, ...]:
@@ -262,7 +262,7 @@ def test_with_the_plainest_plug_ins_a_round_is_plain_sampling_bit_for_bit(
         noise,
     )
     rounds = RolloutPipeline(
-        InProcessEngine(model, rows=5),
+        InProcessEngine(model, rows=lambda: 5),
         PlainGenerator(PlainGenerate(per_problem=count, sampling=sampling)),
         VerdictFilter(sampler, model, DIVERGENCE),
         FixedController(),
@@ -276,7 +276,7 @@ def test_with_the_plainest_plug_ins_a_round_is_plain_sampling_bit_for_bit(
     )
     for row in done.rows:
         assert (
-            row.anchor_logprobs is row.answer.logprobs
+            row.anchor_logprobs is row.answer.sampled_logprobs
             and (row.kinds == DIVERGENCE).all()
             and (row.coefficients == 1).all()
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.trainer.text.tiny import PAD, VOCABULARY, language_model
+from tests.trainer.text.tiny import PAD, VOCABULARY, language_model, save_folder
+from trainer.spec.networks import Network
 from trainer.spec.sampling import Sampling
-from trainer.text.language.models import LanguageModel
+from trainer.text.language.models import LanguageModel, load
 from trainer.text.rollouts.engines import decoder, transformers_generate
 from trainer.text.rollouts.engines.key_value_cache import CohortCache
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.engines.sampling import sample
+from trainer.text.rollouts.engines.sampling import sample, slow_sampling_note
 from trainer.text.rollouts.records import SampleRequest, Trajectory
 
 SHAPES = ["llama", "qwen2", "qwen3"]
@@ -301,3 +303,12 @@ def tiny_with(changes: dict[str, Any]) -> LanguageModel:
     return language_model.__wrapped__(
         "qwen2", "float64", 0, **changes
     )  # not cached: a dict cannot be a key
+
+
+def test_sampling_by_transformers_is_said_with_its_reason(tmp_path: Path) -> None:
+    fast = language_model("qwen3")
+    assert slow_sampling_note(fast) == ""
+    folder = save_folder(tmp_path, "qwen2", use_sliding_window=True, max_window_layers=0)
+    windowed = load(Network(model=f"file:{folder}"))
+    note = slow_sampling_note(windowed)
+    assert "transformers' generate" in note and "sliding window" in note

@@ -40,6 +40,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.script: list[Reply | Callable[[], Reply]] = []
+        # Replies to prompts that are always answered alike.
+        self.by_prompt: dict[str, Reply] = {}
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
@@ -52,6 +54,9 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def reply(self, body: dict[str, Any]) -> Reply:
+        prompt = body["messages"][0]["content"]
+        if prompt in self.by_prompt:
+            return self.by_prompt[prompt]
         with self.lock:
             scripted = (
                 self.script.pop(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.text.teachers.endpoint_server import Server, completion, running, status
+from tests.trainer.text.teachers.endpoint_server import Reply, Server, completion, running, status
 from trainer.engine.outcome import Failure, RunRefused
 from trainer.spec import EndpointTeacher, Sampling
 from trainer.text.teachers.completion_cache import Completion, CompletionCache
@@ -77,7 +79,7 @@ def test_a_resumed_run_asks_nothing_twice(server: Server, tmp_path: Path) -> Non
 
 
 def test_what_was_written_before_a_failure_is_kept(server: Server, tmp_path: Path) -> None:
-    server.script = [completion("first"), status(400)]
+    server.script = [completion("first"), status(404)]
     with pytest.raises(RunRefused):
         Asking(server.url, tmp_path, at_once=1)("one", "two")
     assert Asking(server.url, tmp_path, at_once=1)("one", "two") == ["first", "echo two"]
@@ -172,7 +174,7 @@ RUBBISH = [
     (completion("\ud800"), "no chat completion"),
     (completion(None), "an empty answer"),
     (completion("  "), "an empty answer"),
-    (completion("", "length"), "used up the longest answer"),
+    (completion("\0"), "characters which no text may have"),
 ]
 
 
@@ -326,3 +328,91 @@ def test_a_count_in_a_kept_answer_is_held_to_the_same_bounds(
 def test_top_k_is_sent_only_where_it_is_set(server: Server, tmp_path: Path) -> None:
     Asking(server.url, tmp_path).endpoint.write(["one"], LAW.model_copy(update={"top_k": 5}))
     assert server.bodies[0]["top_k"] == 5
+
+
+def message(finish: str = "stop", **fields: Any) -> Reply:
+    choice = {"message": {"role": "assistant", **fields}, "finish_reason": finish}
+    return 200, {}, json.dumps({"choices": [choice], "usage": {"completion_tokens": 50}}).encode()
+
+
+def too_long(message: str = "This model's maximum context length is 4096 tokens") -> Reply:
+    return 400, {}, json.dumps({"error": {"message": message}}).encode()
+
+
+# A reply, and what becomes of the prompt: text, whether it was cut, reasoning, reason for none.
+ODD: list[tuple[Reply, str, bool, str, str]] = [
+    (message("length", content=None, reasoning="long thoughts"), "", True, "long thoughts", ""),
+    (message("length", content=None, reasoning_content="hm"), "", True, "hm", ""),
+    (message("length", content=""), "", True, "", ""),
+    (message("length"), "", True, "", ""),
+    (
+        message(content="4", reasoning_content="2+2 is 4 because …"),
+        "4",
+        False,
+        "2+2 is 4 because …",
+        "",
+    ),
+    (message(content="4", reasoning="thus"), "4", False, "thus", ""),
+    (message(content="4", reasoning_content=None), "4", False, "", ""),
+    (message(content="4", refusal=None, tool_calls=[]), "4", False, "", ""),
+    (message("content_filter", content=""), "", False, "", "content filter"),
+    (message("content_filter", content=None), "", False, "", "content filter"),
+    (message("content_filter", content="half of it"), "half of it", False, "", ""),
+    (message(content=None), "", False, "", "gives an empty answer; it was asked 4 times"),
+    (message("tool_calls", content=None), "", False, "", "empty answer"),
+    (message(content=["part"]), "", False, "", "no text may have"),
+    ((200, {}, b"{}"), "", False, "", "no chat completion; it was asked 4 times"),
+    (too_long(), "", False, "", "status 400 .*maximum context length is 4096"),
+    ((413, {}, b"too large"), "", False, "", "status 413 .too large"),
+    ((422, {}, b"bad"), "", False, "", "status 422 .bad"),
+]
+
+
+@pytest.mark.parametrize(("reply", "text", "truncated", "reasoning", "reason"), ODD)
+def test_one_odd_reply_concerns_its_own_prompt_alone(
+    server: Server,
+    tmp_path: Path,
+    reply: Reply,
+    text: str,
+    truncated: bool,
+    reasoning: str,
+    reason: str,
+) -> None:
+    server.by_prompt["odd"] = reply
+    asking = Asking(server.url, tmp_path, retries=3)
+    first, odd, last = asking.endpoint.write(["first", "odd", "last"], LAW)
+    assert (first.text, last.text) == ("echo first", "echo last")
+    assert (odd.text, odd.truncated, odd.reasoning) == (text, truncated, reasoning)
+    assert bool(odd.set_aside) == bool(reason) and re.search(reason, odd.set_aside)
+
+    # What was answered is asked for once; what was not is asked for again.
+    asked = len(server.bodies)
+    assert (
+        Asking(server.url, tmp_path, retries=0)
+        .endpoint.write(["odd"] * 2 + ["last", "x"], LAW)[0]
+        .text
+        == text
+    )
+    again = [body["messages"][0]["content"] for body in server.bodies[asked:]]
+    assert again.count("odd") == bool(reason) and "last" not in again
+
+
+def test_a_share_of_prompts_without_answer_ends_the_run(server: Server, tmp_path: Path) -> None:
+    prompts = [str(number) for number in range(10)]
+    for number in range(4):
+        server.by_prompt[str(number)] = too_long()
+    asking = Asking(server.url, tmp_path / "a", most_unanswered=0.4)
+    completions = asking.endpoint.write(prompts, LAW)
+    assert [bool(completion.set_aside) for completion in completions] == [True] * 4 + [False] * 6
+    with pytest.raises(RunRefused, match="refuses the request with status 400"):
+        Asking(server.url, tmp_path / "b", most_unanswered=0.39).endpoint.write(prompts, LAW)
+    with pytest.raises(RunRefused):
+        Asking(server.url, tmp_path / "c", most_unanswered=0).endpoint.write(prompts, LAW)
+
+
+def test_reasoning_may_stand_before_the_answer() -> None:
+    whole, cut = Completion("4", False, 9, "2+2"), Completion("", True, 9, "2+")
+    assert whole.written("leave_out") == "4" and cut.written("leave_out") == ""
+    assert whole.written("think_tags") == "<think>\n2+2\n</think>\n\n4"
+    assert cut.written("think_tags") == "<think>\n2+"
+    assert Completion("4", False, 9).written("think_tags") == "4"

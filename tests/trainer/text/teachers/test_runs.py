@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.trainer.text.teachers.endpoint_server import Server, completion, running, status
+from tests.trainer.text.teachers.endpoint_server import Reply, Server, completion, running, status
 from tests.trainer.text.tiny_run import end, events, spec, start
 from trainer.exit_codes import ExitCode
 from trainer.spec import RunSpec
@@ -84,3 +85,37 @@ def test_a_run_without_the_key_that_it_names_is_refused_before_anything_is_sampl
         and not events(tmp_path, "problems")
         and not server.bodies
     )
+
+
+def test_problems_without_answer_are_set_aside_and_the_run_goes_on(
+    server: Server, tmp_path: Path
+) -> None:
+    """One is too long, one is filtered, and one is cut before its answer begins."""
+
+    def reply(finish: str, content: str | None) -> Reply:
+        choice = {"message": {"content": content, "reasoning": "hm"}, "finish_reason": finish}
+        return 200, {}, json.dumps({"choices": [choice]}).encode()
+
+    server.script += [
+        completion("5"),
+        status(400, "maximum context length is 4096 tokens"),
+        reply("content_filter", ""),
+        reply("length", None),
+        *[completion("5")] * (PROBLEMS - 4),
+    ]
+    assert start(learning_from(server), tmp_path) == ExitCode.COMPLETED
+    values = {
+        key: value
+        for event in events(tmp_path, "metrics")
+        for key, value in event["values"].items()
+        if key.startswith("teacher/")
+    }
+    assert values["teacher/unanswered"] == 2
+    assert values["teacher/truncated"] == pytest.approx(1 / (PROBLEMS - 2))
+    messages = " ".join(event["message"] for event in events(tmp_path, "log"))
+    assert f"2 of {PROBLEMS} problems have no answer of the teacher" in messages
+    assert "status 400 (maximum context length is 4096 tokens)" in messages
+    assert "content filter leaves no answer" in messages
+    assert f"reasoning beside 1 of {PROBLEMS - 2} answers. It is left out" in messages
+    losses = [event for event in events(tmp_path, "metrics") if "loss" in event["values"]]
+    assert len(losses) == 2

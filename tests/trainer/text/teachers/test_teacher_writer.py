@@ -41,7 +41,7 @@ NOISE = Noise(0, 0, "teacher")
 @pytest.fixture
 def writer(tmp_path: Path) -> Iterator[TeacherWriter]:
     with Verifier(NumericVerifier()) as verifier:
-        yield TeacherWriter(reader(), SamplerAndJudge(verifier, "{question}", 16), tmp_path)
+        yield TeacherWriter(reader(), SamplerAndJudge(verifier, "{question}", lambda: 16), tmp_path)
 
 
 @pytest.fixture
@@ -167,7 +167,11 @@ def test_an_endpoint_answers_and_its_cost_is_shown_for_the_whole_run(
     teachers = asked_at(server, price=4.0, at_once=1)
     first = write(teachers, writer, question("1+1=", "2"))
     second = write(teachers, writer, question("2+2=", "4"), question("1+1=", "2"))
-    assert first.metrics == {"teacher/tokens": 500_000, "teacher/cost": 2.0}
+    assert first.metrics == {
+        "teacher/tokens": 500_000,
+        "teacher/cost": 2.0,
+        "teacher/unanswered": 0.0,
+    }
     assert second.metrics == {"teacher/tokens": 750_000, "teacher/cost": 3.0}
     truncated, repeated = second.answers
     assert (repeated.ids, repeated.verdict) == (first.answers[0].ids, True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -29,7 +29,7 @@ from trainer.text.rollouts.records import Progress, SampleRequest, Trajectory
 class CopiedWeightsEngine(InProcessEngine):
     """Samples with a copy of the student's network, which `update` refreshes."""
 
-    def __init__(self, student: LanguageModel, rows: int) -> None:
+    def __init__(self, student: LanguageModel, rows: Callable[[], int]) -> None:
         super().__init__(replace(student, model=copy.deepcopy(student.model)), rows)
         self.student = student
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -12,6 +12,17 @@ from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines import batched_sampler, decoder, transformers_generate
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import Progress, SampleRequest, Source, Trajectory
+
+
+def slow_sampling_note(language_model: LanguageModel) -> str:
+    """Return why a network's answers are sampled by transformers' `generate`, or "" if not."""
+    reason = decoder.unsupported(language_model)
+    if reason is None:
+        return ""
+    return (
+        f"Answers of {language_model.name} are sampled by transformers' generate, which is several "
+        f"times slower than the trainer's own sampler, because {reason}."
+    )
 
 
 def sample(
@@ -52,11 +63,11 @@ def sample(
 class InProcessEngine:
     """The engine that samples with the weights in training, so its `version` is theirs.
 
-    `rows` answers are sampled side by side in each of the processes that share the work.
+    `rows()` answers are sampled side by side in each of the processes that share the work.
     """
 
     language_model: LanguageModel
-    rows: int
+    rows: Callable[[], int]
     version: int = 0
     world: World = field(default_factory=World)
 
@@ -77,7 +88,7 @@ class InProcessEngine:
                 own_requests,
                 sampling,
                 noise,
-                rows=self.rows,
+                rows=self.rows(),
                 progress=progress,
             )
         )

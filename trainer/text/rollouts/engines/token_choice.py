@@ -32,6 +32,9 @@ def choose(logits_NV: Tensor, uniforms_N: Tensor, sampling: Sampling) -> TokenCh
     model_NV = logits_NV.log_softmax(-1)
     probabilities_NV = model_NV.exp()
     entropies = -torch.linalg.vecdot(probabilities_NV, model_NV)
+    if entropies.isnan().any():
+        # 0 · log 0 of a token that the model never writes (a logit of −∞) is 0.
+        entropies = torch.special.entr(probabilities_NV).sum(-1)
     if sampling.temperature == 0:
         ids = logits_NV.argmax(-1)
         logprobs = _at(model_NV, ids)

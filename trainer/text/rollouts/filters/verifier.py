@@ -104,7 +104,8 @@ def plain_row(
         teacher_prompt=teacher_prompt,
         kinds=np.full(len(answer.ids), kind, np.int8),
         coefficients=np.ones(len(answer.ids), np.float32),
-        anchor_logprobs=answer.logprobs if by_student else None,
+        # The policy in training is the law that was sampled from, with its temperature.
+        anchor_logprobs=answer.sampled_logprobs if by_student else None,
         behaviour_logprobs=answer.sampled_logprobs if by_student else None,
         versions=answer.versions,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from trainer.engine.outcome import Failure
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys
+from trainer.text.rollouts.engines.vllm import gpu_memory
 from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, invalid_reply
 from trainer.text.rollouts.engines.vllm.server import Launch, Server, last_errors
 from trainer.text.rollouts.engines.vllm.weight_check import WeightCheck, check_text
@@ -273,7 +274,23 @@ class VllmEngine:
     # The server's life.
 
     def _start(self) -> None:
-        self.server = self.start_server(self.launch, self.folder, self.folder / LOG)
+        launch = self.launch
+        if launch.gpus:
+            launch = replace(launch, gpu_share=launch.settings.gpu_share or self._gpu_share())
+        self.server = self.start_server(launch, self.folder, self.folder / LOG)
+
+    def _gpu_share(self) -> float:
+        """The share of its GPUs' memory that the server needs now, beside the trainer."""
+        settings, own = self.launch.settings, self.student.device.index or 0
+        needed = gpu_memory.server_bytes(self.student, self.launch.dtype, settings)
+        memory = gpu_memory.measured(len(self.launch.gpus), own, settings)
+        share = gpu_memory.gpu_share(needed, memory)
+        # Only on the trainer's own GPU does the trainer grow.
+        if not settings.devices or own in settings.devices:
+            warning = gpu_memory.warning(needed, memory, self.student)
+            if warning and self._failures == 0:
+                self.log_warning(warning)
+        return share
 
     def _restart(self, why: str, missing: int) -> None:
         """Start a new server on the last weights.

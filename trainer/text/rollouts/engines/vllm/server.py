@@ -49,7 +49,9 @@ def vllm_python() -> Path:
 class Launch:
     """How the server is started.
 
-    `longest` limits prompt and answer together, in tokens; `eager` builds no CUDA graphs.
+    `longest` limits prompt and answer together, in tokens; `eager` builds no CUDA graphs. `gpus`
+    are its GPUs as CUDA_VISIBLE_DEVICES names them, none on a CPU, and `gpu_share` is the share of
+    their memory that it asks for.
     """
 
     settings: VllmSampler
@@ -58,9 +60,11 @@ class Launch:
     eager: bool
     extension: str = EXTENSION
     extension_folders: tuple[Path, ...] = (WORKER,)
+    gpus: tuple[str, ...] = ()
+    gpu_share: float | None = None
 
     def command(self, model: Path, socket: Path) -> list[str]:
-        options = {
+        options: dict[str, object] = {
             "--model": model,
             "--served-model-name": MODEL,
             "--uds": socket,
@@ -73,6 +77,10 @@ class Launch:
             "--generation-config": "vllm",
             "--worker-extension-cls": self.extension,
         }
+        if self.gpus:
+            options["--tensor-parallel-size"] = self.settings.tensor_parallel
+        if self.gpu_share is not None:
+            options["--gpu-memory-utilization"] = self.gpu_share
         flags = [
             # Prompts and answers are token ids; the folder has no tokenizer.
             "--skip-tokenizer-init",
@@ -91,6 +99,7 @@ class Launch:
             "VLLM_SERVER_DEV_MODE": "1",
             "VLLM_NO_USAGE_STATS": "1",
             "HF_HUB_OFFLINE": "1",
+            **({"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)} if self.gpus else {}),
         }
         # The trainer's secrets (STILLROOM_SECRET_…) are none of the server's business.
         inherited = {
