@@ -167,9 +167,7 @@ def test_long_and_many_group_names_do_not_refuse_a_file(alice: User) -> None:
 def test_system_prompt_and_history_are_shown_before_the_question(alice: User) -> None:
     client = as_(alice)
     earlier = [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]
-    page = mapping_page(
-        client, lines({"messages": [SYSTEM, *earlier, USER, REPLY]}), "x.jsonl"
-    )
+    page = mapping_page(client, lines({"messages": [SYSTEM, *earlier, USER, REPLY]}), "x.jsonl")
     preview = client.get("/data/new/preview/", fields_of(page)).content.decode()
     positions = [preview.index(text) for text in ("Be brief.", "1+1?", "assistant: 2", "2+3?")]
     assert positions == sorted(positions)
