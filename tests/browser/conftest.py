@@ -187,11 +187,14 @@ def has_sideways_scroll(page: Page) -> bool:
 def _record_error(message: ConsoleMessage, browser_errors: list[str]) -> None:
     """Record an error of the browser.
 
-    Not recorded: a WebSocket refused after signing out, and a request aborted by leaving its page.
+    Not recorded: a WebSocket refused after signing out, a request aborted by leaving its page, and
+    the status of an upload that the server refuses in a sentence.
     """
     is_sign_out = "WebSocket handshake: Unexpected response code: 403" in message.text
     is_page_left = message.text.startswith(("htmx:sendAbort", "htmx:afterRequest"))
-    if message.type in ("error", "warning") and not is_sign_out and not is_page_left:
+    is_refused_upload = "responded with a status of 422" in message.text
+    is_expected = is_sign_out or is_page_left or is_refused_upload
+    if message.type in ("error", "warning") and not is_expected:
         browser_errors.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
 

@@ -96,6 +96,7 @@ def test_a_column_of_too_many_groups_is_left_out_and_said(tmp_path: Path) -> Non
 UNUSABLE: list[tuple[Mapping[str, object], str]] = [
     ({"question": "", "answer": "1"}, "no question"),
     ({"question": None, "answer": "1"}, "no question"),
+    ({"question": [], "answer": "1"}, "no question"),
     ({"question": "why?", "answer": " "}, "no answer"),
     ({"question": "why?", "answer": math.nan}, "no answer"),
     ({"question": "why?"}, "no column “answer”"),

@@ -162,7 +162,7 @@ SHAPES: list[tuple[str, Values, tuple[str, str, tuple[Message, ...]]]] = [
 def test_a_published_format_is_recognised(
     tmp_path: Path, name: str, row: Values, expected: tuple[str, str, tuple[Message, ...]]
 ) -> None:
-    path = write_jsonl(tmp_path / "a.jsonl", row, row | {"more": 1})
+    path = write_jsonl(tmp_path / "a.jsonl", row, {**row, "more": 1})
     assert inspect(path).shape.name == name
     problems = preview(path, guessed(path))
     assert [(p.question, p.answer, p.history) for p in problems] == [expected] * 2

@@ -105,6 +105,8 @@ class RowReader:
         # Published sets often keep the one answer in a list.
         if isinstance(value, list) and len(value) == 1 and not isinstance(value[0], dict | list):
             value = value[0]
+        if value == [] or value == {}:
+            return ""
         if isinstance(value, dict | list | bytes):
             raise UnusableRowError(
                 f"column “{column}” in {self.where} holds a list or a group of values; choose a "

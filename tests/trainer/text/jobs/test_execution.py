@@ -13,9 +13,11 @@ from tests.trainer.text.short_run import STATED, carried_out, short
 from tests.trainer.text.teachers.endpoint_server import completion, running
 from tests.trainer.text.tiny_run import events, merged
 from trainer.cli import main
+from trainer.spec import FileProblems
 from trainer.spec.jobs import blocks_of_part, load_job
 from trainer.text.jobs.execution import execute_part
 from trainer.text.jobs.tallies import tally
+from trainer.text.problems import load_source
 
 RATES: dict[str, Any] = {
     "work": {"kind": "pass_rates", "samples": 3, "keep_texts": True},
@@ -140,6 +142,44 @@ def test_an_endpoint_may_write_the_answers(tmp_path: Path) -> None:
     result = rows((tmp_path / "out.jsonl").read_bytes())
     assert [row["answers"][0]["text"] for row in result] == ["the sum is 1"] * 3
     assert [row["answers"][0]["read"] for row in result] == ["1"] * 3
+
+
+def test_history_reaches_the_endpoint_and_the_result(tmp_path: Path) -> None:
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "1+0?"},
+        {"role": "assistant", "content": "1"},
+        {"role": "user", "content": "And 1+1?"},
+    ]
+    data = tmp_path / "chat.jsonl"
+    data.write_text(json.dumps({"prompt": messages, "answer": "2"}))
+    columns = {"question": "prompt", "answer": "answer"}
+    with running() as server:
+        server.script = [completion("the sum is 2")]
+        spec = {
+            **RATES,
+            "work": {"kind": "teacher_answers"},
+            "model": {"kind": "endpoint", "url": server.url, "model": "some"},
+            "problems": {"kind": "file", "path": f"file:{data}", "columns": columns},
+            "prompt": "{question} Say it in words.",
+        }
+        execute_part(load_job(spec), 0, 1, tmp_path / "out.jsonl")
+        asked = server.bodies[0]["messages"]
+    assert asked == [
+        *messages[:-1],
+        {"role": "user", "content": "And 1+1? Say it in words."},
+    ]
+    (result,) = rows((tmp_path / "out.jsonl").read_bytes())
+    assert (result["question"], result["answers"][0]["verdict"]) == ("And 1+1?", True)
+    # A data set that is made of the result has the same problem.
+    (tmp_path / "again.jsonl").write_text(json.dumps(result))
+    source = {
+        "path": f"file:{tmp_path / 'again.jsonl'}",
+        "columns": {"question": "question", "answer": "reference", "history": "history"},
+    }
+    (problem,) = load_source(FileProblems.model_validate(source)).items
+    (original,) = load_source(load_job(spec).problems).items
+    assert problem == original and len(problem.history) == 3
 
 
 @pytest.mark.parametrize(

@@ -230,8 +230,8 @@ def test_replaced_tokens_are_accounted_for(
     assert not edited or messages.dropped["replaced"] > 0
 
 
-def read(reading: TeacherPrompts, confidence: float | None, **problem: str) -> str:
-    question = Problem("a", "1+1", "2", **problem)
+def read(reading: TeacherPrompts, confidence: float | None, solution: str = "") -> str:
+    question = Problem("a", "1+1", "2", solution)
     target = replace(answer("1+1=3 conf:1.00", False), problem=question)
     name, ids = reading(
         Group(Prompt(Question(question, (3, 4), "1+1?")), (target,)), target, confidence

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ from tests.trainer.text.teachers.classroom import (
 from trainer.spec import Network, PlainContext, PrivilegedContext
 from trainer.text.language.models import LanguageModel, ModelError, load
 from trainer.text.language.tokenizers import decode
-from trainer.text.problems import Problem, ProblemError
+from trainer.text.problems import Message, Problem, ProblemError
 from trainer.text.rollouts.answers import Question
 from trainer.text.teachers.contexts import (
     PromptFormatter,
@@ -48,6 +50,21 @@ def written(formatter: PromptFormatter, question: Question, privileged: str, not
 def test_a_plain_context_shows_nothing() -> None:
     assert privileged_text(PlainContext(), PROBLEM, an_answer("2", True)) == ""
     assert prompt_text(PlainContext(), "1+1=", "the solution") == "1+1="
+
+
+def test_the_teacher_reads_the_history_before_its_own_prompt() -> None:
+    messages = (Message("system", "brief"), Message("user", "1+0="), Message("assistant", "1"))
+    asked = question()
+    asked = replace(asked, problem=replace(asked.problem, history=messages))
+    text = written(PromptFormatter(reader(), BOTH, 4), asked, "1+1 is 2")
+    expected = [
+        "brief",
+        "User: 1+0=",
+        "Assistant: 1",
+        f"User: {asked.text}|1+1 is 2|again",
+        "Assistant:",
+    ]
+    assert text == "\n\n".join(expected)
 
 
 def test_solution_and_answer_come_from_the_problem() -> None:

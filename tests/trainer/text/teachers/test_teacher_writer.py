@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from trainer.spec import NumericVerifier, Sampling
 from trainer.text.language.chat import text_ids
 from trainer.text.language.models import ModelError
 from trainer.text.language.tokenizers import decode
-from trainer.text.problems import ProblemError
+from trainer.text.problems import Message, ProblemError
 from trainer.text.rollouts.answers import Question, SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.teachers import Teachers
@@ -113,6 +114,24 @@ def test_a_spelt_out_end_token_is_plain_text(tmp_path: Path, writer: TeacherWrit
         question("a"),
     ).answers
     assert answer.text == "x<eos>y" and answer.ids.count(EOS) == 1
+
+
+def test_stored_texts_are_matched_with_the_turns_before_a_question(
+    tmp_path: Path, writer: TeacherWriter
+) -> None:
+    def conversation(first: str, reply: str, last: str) -> dict[str, Any]:
+        texts = [("user", first), ("assistant", reply), ("user", "more?"), ("assistant", last)]
+        return {"chat": [{"role": role, "content": text} for role, text in texts]}
+
+    path = tmp_path / "t.jsonl"
+    rows = [conversation("1+1=", "2", "3"), conversation("2+2=", "4", "5")]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    teacher = {"kind": "texts", "path": f"file:{path}", "question": "chat", "response": "chat"}
+    asked = question("more?", "5")
+    history = (Message("user", "2+2="), Message("assistant", "4"))
+    asked = replace(asked, problem=replace(asked.problem, history=history))
+    (answer,) = write(opened(definition(teacher, WRITTEN)), writer, asked).answers
+    assert (answer.text, answer.verdict) == ("5", True)
 
 
 def test_missing_texts_are_refused_before_the_run_with_their_number(tmp_path: Path) -> None:
