@@ -54,8 +54,8 @@ def test_a_guest_reads_no_secret_of_the_config_of_the_case(
     body = {"experiment_id": "0", "run_name": "m"}
     run_id = post(site, token, f"{MLFLOW}runs/create", body).json()["run"]["info"]["run_id"]
     params = pairs(**{name: str(value) for name, value in config.items()})
-    body = {"run_id": run_id, "params": params}
-    assert post(site, token, f"{MLFLOW}runs/log-batch", body).status_code == 200
+    batch = {"run_id": run_id, "params": params}
+    assert post(site, token, f"{MLFLOW}runs/log-batch", batch).status_code == 200
     for run in Run.objects.all():
         page = guest_of(run, still, erin).get(f"/runs/{run.public_id}/config/").content.decode()
         assert "hub_token" in page and "0.0001" in page

@@ -134,7 +134,6 @@ for (const [low, high, expected] of /** @type {[number, number, string[]][]} */ 
 }
 
 test("values that differ only as sums of floats do are level", () => {
-  assert.deepEqual(paddedRange(0.3, 0.3 + 1e-16), paddedRange(0.3, 0.3));
   const [low, high] = paddedRange(0.3, 0.1 + 0.2);
   assert.ok(high - low > 0.1);
   const [from, to] = paddedRange(1e15, 1e15 + 100);

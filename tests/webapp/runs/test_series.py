@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.test import Client
 from tests.webapp.recorded import SPEC, Recorder
 from tests.webapp.streams import content_of
 from webapp.access.models import Team, User
+from webapp.pages.panels import charts
 from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run
 
@@ -188,3 +190,91 @@ def test_a_stranger_gets_neither_series_nor_export(client: Client, run: Run, cha
     client.force_login(charlie)
     for name in ("series.json", "series.csv", "series.parquet"):
         assert client.get(f"/runs/{run.public_id}/{name}").status_code == 404
+
+
+def evaluation(step: int, when: str, problems: int, rate: float, before: float) -> dict[str, Any]:
+    difference = None if when == "before" else {"pass_rate": rate - before, "interval": [0.0, 0.1]}
+    group = {
+        "by": "tier",
+        "name": "frontier",
+        "n": problems // 2,
+        "pass_rate": rate,
+        "interval": [rate, rate],
+        "difference": difference,
+    }
+    return {
+        "type": "evaluation",
+        "step": step,
+        "when": when,
+        "role": "evaluation",
+        "pass_rate": rate,
+        "interval": [rate - 0.1, rate + 0.1],
+        "samples": 1,
+        "problems": problems,
+        "pass_at": {},
+        "truncated": 0.0,
+        "groups": [group],
+        "difference": difference,
+    }
+
+
+@pytest.fixture
+def evaluated_in_part(still: Team, alice: User, tmp_path: Path) -> Recorder:
+    """During training 50 of its 200 problems are evaluated, which were easier before it."""
+    recorder = Recorder(lifecycle.create_run(still, alice, SPEC), tmp_path)
+    recorder.send([evaluation(0, "before", 200, 0.4, 0.4)])
+    recorder.send([recorder._metrics(step) for step in range(1, 31)])
+    recorder.send([evaluation(step, "during", 50, 0.7, 0.6) for step in (10, 20)])
+    return recorder
+
+
+def test_the_base_is_that_of_the_evaluated_problems_and_the_same_for_every_range(
+    client: Client, evaluated_in_part: Recorder, alice: User
+) -> None:
+    client.force_login(alice)
+    run = evaluated_in_part.run
+    asked: list[dict[str, Any]] = [{}, {"from": 5, "to": 15}, {"from": 12, "to": 13}, {"width": 1}]
+    for query in asked:
+        bases = read(client, run, keys="eval/pass_rate", **query)["bases"]["eval/pass_rate"]
+        assert [(x, round(rate, 9)) for x, rate in bases] == [(0, 0.4), (20, 0.6)]
+    evaluated_in_part.send([evaluation(30, "after", 200, 0.8, 0.4)])
+    bases = read(client, run, keys="eval/pass_rate")["bases"]["eval/pass_rate"]
+    assert [(x, round(rate, 9)) for x, rate in bases] == [(0, 0.4), (20, 0.6), (30, 0.4)]
+
+
+def test_the_table_compares_an_evaluation_with_the_same_problems_before_training(
+    client: Client, evaluated_in_part: Recorder, alice: User
+) -> None:
+    client.force_login(alice)
+    page = client.get(f"/runs/{evaluated_in_part.run.public_id}/").content.decode()
+    table = page[page.index("<h2>Held-out problems</h2>") :]
+    rows = [" ".join(re.sub("<[^>]*>", " ", row).split()) for row in table.split("<tr")[2:4]]
+    assert rows[0].endswith("All 50 60.0 % 70.0 % 60.0 % to 80.0 % +10.0 +0.0 to +10.0")
+    assert "tier frontier 25 60.0 % 70.0 %" in rows[1]
+    assert "60.0 % → 70.0 % of 50 of the held-out problems" in page
+
+
+def test_the_base_has_positions_on_every_axis(
+    client: Client, trained: Recorder, alice: User
+) -> None:
+    client.force_login(alice)
+    for axis, last in (("step", 40.0), ("tokens", 480 * 40.0), ("compute", 40e9)):
+        [[x, rate]] = read(client, trained.run, keys="loss", axis=axis)["bases"]["eval/pass_rate"]
+        assert (x, round(rate, 9)) == (last, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        *((key, True) for key in ("lr", "train/lr", "lr/group0", "lr-AdamW/pg1", "learning_rate")),
+        *((key, True) for key in ("learningRate", "train/learning_rate", "optim/actor_lr", "LR")),
+        *((key, True) for key in ("epoch", "train/epoch", "kl_coef", "train/global_step")),
+        *((key, True) for key in ("weight_decay", "actor/kl_coef", "num_tokens", "tokens_seen")),
+        *((key, False) for key in ("loss", "train/loss", "reward", "grad_norm", "pass_rate")),
+        *((key, False) for key in ("step_time", "tokens_per_second", "completion_length")),
+        *((key, False) for key in ("learning_curve", "system/gpu.0.temp", "error_rate")),
+    ],
+)
+def test_a_schedule_is_known_by_its_name(key: str, expected: bool) -> None:
+    [(_, [chart])] = charts.charts_by_prefix([key])
+    assert chart.lines[0].schedule is expected

@@ -84,9 +84,9 @@ class KnownFiles:
         if known == content:
             return ImportedFile.objects.get(run=run, head=content.digest)
         # Before this one: what the file was at its last import, perhaps by an earlier version.
-        before = ImportedFile.objects.filter(
-            run=run, head=known.digest if known else source.head, has_grown=False
-        ).first()
+        head = known.digest if known else source.head
+        rows = ImportedFile.objects.filter(run=run, has_grown=False)
+        before = rows.filter(head=head).first() if head else None
         imported_file = ImportedFile.objects.create(
             run_id=run, head=content.digest, size=content.size, done=before.done if before else 0
         )

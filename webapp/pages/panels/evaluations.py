@@ -146,7 +146,7 @@ def bases(run: Run, axis: series_store.Axis) -> dict[str, list[tuple[float, floa
             "difference": {"pass_rate": 0 if when == "before" else difference},
         }
         base = rate_before(payload)
-        if role in SERIES and base is not None:
+        if role in SERIES and base is not None and step is not None:
             rates_by_key.setdefault(SERIES[role], {})[step] = base
     return {key: _placed(run, key, axis, rates) for key, rates in rates_by_key.items()}
 
