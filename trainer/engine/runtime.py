@@ -138,7 +138,8 @@ class Runtime:
         So work that is repeated after an error is not logged twice. Progress and messages are
         written at once.
         """
-        self._held_events = held = []
+        held: list[tuple[str, dict[str, Any]]] = []
+        self._held_events = held
         try:
             yield
         finally:

@@ -256,7 +256,7 @@ def test_scores_that_ranks_exchanged_return_to_the_device_of_the_coefficients(
     )
     weight = torch.nn.Parameter(torch.ones(()))
     rt.group(GROUP, {"weight": weight})
-    devices = set()
+    devices: set[str] = set()
 
     def loss(batch: MicroBatch, *_: Any) -> tuple[Tensor, TokenStatistics]:
         assert batch.teacher_logprobs is not None

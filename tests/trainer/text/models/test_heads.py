@@ -90,6 +90,8 @@ def test_the_same_networks_without_it_open(
 class Changed(LlamaForCausalLM):
     """A network that changes its logits in a way that its configuration does not name."""
 
+    change: Any
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         output = super().forward(*args, **kwargs)
         output.logits = self.change(output.logits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from trainer.text.rollouts.engines.sampling import sample
 from trainer.text.rollouts.records import SampleRequest
 
 
-def with_surplus(folder: Path, tokens: list[str], special: bool = True, **changes: int) -> Path:
+def with_surplus(folder: Path, tokens: list[str], special: bool = True, **changes: Any) -> Path:
     """A model whose tokenizer has tokens that it does not embed."""
     tokenizer = character_tokenizer()
     tokenizer.add_tokens(tokens, special_tokens=special)
