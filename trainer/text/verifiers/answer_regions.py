@@ -35,7 +35,7 @@ class Region:
 
 # Level-4 headings of Markdown, which are no answers.
 HEADING = re.compile(
-    r"\W*(?:step|part|case|solution|approach|analysis|explanation|verif\w*|check\w*|conclusion"
+    r"\W*(?:(?:final\s+)?answer\W*$|step|part|case|solution|approach|analysis|explanation|verif\w*|check\w*|conclusion"
     r"|calculat\w*|given|setup|find\w*|comput\w*|method|understand\w*|problem|note|summary|"
     r"\d+[.)]\s)",
     re.IGNORECASE,

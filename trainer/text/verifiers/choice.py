@@ -32,6 +32,14 @@ ARTICLE = re.compile(
     r"\s+(?!(?:because|since|as|is|are|was|for|due|which|that|given|and|or|if|so|but|not|would|will|"
     r"has|appears|seems|by|with|from|on|in|only|rather|instead)\b)[a-z]"
 )
+# `Vitamin C`, `Plan B`: a word before a letter, unless it introduces an option.
+NAMING = re.compile(
+    r"(?<![A-Za-z])(?!(?:is|are|be|was|option|choice|letter|answer|statement|so|thus|hence|then|"
+    r"therefore|choose|pick|select|take|say|with|for|to|and|or|both|either|of|between|than|"
+    r"neither|nor|maybe|perhaps|only|but|that|think|believe|guess|it's|clearly|while|since|"
+    r"because|as|in|from|ist|est|es|é|é)\s*$)[A-Za-z]{2,}\s+$",
+    re.IGNORECASE,
+)
 SENTENCE_END = re.compile(
     r"(?<![A-Z])(?<!\()[.!?](?=\s|$)|(?<=[A-Z])[.](?=\s*$|\s+[A-Z][a-z])|[。！？]|\n"
 )
@@ -66,7 +74,7 @@ class ChoiceJudge:
             rf"[{upper}](?=[)\]]|\W*$|[.,;]|\s+(?:or|and|is|could|might)\b)"
         )
         self.rejected = re.compile(
-            rf"(?:\b(?:not|isn't|is\s+not|rather\s+than|instead\s+of|neither|nor|exclude|eliminate|"
+            rf"(?:\b(?i:not|isn't|is\s+not|rather\s+than|instead\s+of|neither|nor|exclude|eliminate|"
             rf"unlike)\s+(?:option\s+|choice\s+)?|不是|不选)[(\[]?[{upper}](?![{WORD}])[)\]]?"
         )
 
@@ -156,7 +164,7 @@ class ChoiceJudge:
         return bracketed | {
             match["letter"]
             for match in self.option.finditer(text)
-            if not self._is_article(text, match)
+            if not self._is_article(text, match) and not NAMING.search(text[: match.start()])
         }
 
     @staticmethod

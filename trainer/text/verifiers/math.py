@@ -304,10 +304,10 @@ def _round_to_each_other(answer: Quantity, reference: Quantity) -> bool:
     """Whether one is the other, rounded to at least six significant digits."""
     difference = abs(answer.value - reference.value)
     if answer.places is not None and reference.places is not None:
-        shorter = min(answer, reference, key=lambda number: number.places or 0)
-        if answer.places == reference.places or shorter.digits < ROUNDED_DIGITS:
+        # An answer may be more precise than the reference, not less.
+        if answer.places <= reference.places or reference.digits < ROUNDED_DIGITS:
             return False
-        return difference <= Fraction(1, 2 * 10 ** (shorter.places or 0))
+        return difference <= Fraction(1, 2 * 10**reference.places)
     rounded = answer if answer.places is not None else reference
     last_digit = _last_digit(rounded)
     return last_digit is not None and difference <= last_digit

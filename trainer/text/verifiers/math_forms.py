@@ -112,7 +112,7 @@ def form_of(text: str, numbers: NumberFormat) -> Form | None:
 def _value(
     text: str, numbers: NumberFormat
 ) -> Quantity | Clock | Ratio | Words | Listing | Formula:
-    flat = " ".join(plain(text).split()).strip(" .,;")
+    flat = " ".join(plain(text).split()).rstrip(" .,;")
     # `5m` is a product; as a unit it would stand apart or in \text.
     is_product = re.fullmatch(r"[-+]?[\d.,/⟦⟧]+[A-Za-z]", flat) is not None
     if not is_product and (quantity := quantities.single(flat, numbers)):
@@ -123,6 +123,9 @@ def _value(
         return Ratio(tuple(Fraction(part.strip()) for part in re.split("[:∶]", flat)))
     if re.fullmatch(r"[0-9A-Za-z]+_\(?\w+\)?", flat) and flat[0].isdigit():
         return Words(re.sub("[()]", "", flat.lower()))
+    if re.search(r"[\d⟧]\s*['\"]", flat):
+        # Feet, inches and minutes of arc: the parser would drop the sign.
+        return Words(flat)
     if listing := _listing(text, numbers):
         return listing
     if _is_words(text, flat):

@@ -134,6 +134,9 @@ def last(text: str, form: NumberFormat) -> Quantity | None:
     """The quantity at the end of a text, if its last digits are a whole number."""
     # `13>132` is a chain of steps; `x > 5` is an inequality.
     before, tail = _last_step(text)
+    if re.fullmatch(r"\s*[\d.,]+!+\s*", tail):
+        # A factorial, if it is all that there is.
+        return None
     if not before:
         if quantity := whole(text, form):
             return quantity
@@ -224,8 +227,9 @@ def single(text: str, form: NumberFormat) -> Quantity | None:
 
 
 def _with_unit(quantity: Quantity, unit: Unit, text: str) -> Quantity | None:
+    # What is counted is not compared, so it is not shown either.
     if not unit.dimension:
-        return replace(quantity, text=text)
+        return quantity
     if quantity.unit.dimension and quantity.unit != unit:
         is_rate = not unit.dimension[0][0].startswith("money")
         # `$5 per kg`: the price stays the unit.
@@ -285,7 +289,7 @@ def _may_begin(before: str, sign: str) -> bool:
     if sign in "-+":
         # `20-3` subtracts, `x=-3` and `it is -3` do not.
         if (
-            previous in ")]}⟧%"
+            previous in ")]}⟧%+-*/^"
             or previous.isdigit()
             or re.search(r"(?<![^\W\d_])[A-Za-z]$", stripped)
         ):
@@ -307,7 +311,11 @@ def _may_begin(before: str, sign: str) -> bool:
 def _pattern(decimal_comma: bool, spaced_thousands: bool) -> re.Pattern[str]:
     space = r"|\d{1,3}(?:[ ]\d{3})+" if spaced_thousands else ""
     if decimal_comma:
-        decimal = rf"(?:\d{{1,3}}(?:\.\d{{3}})+(?!\d){space}|\d+)(?:,\d+)?(?!,?\d)|\d+\.\d+"
+        # `3.5` can only have a decimal point, `1.250` has none.
+        decimal = (
+            r"\d+\.(?!\d{3}(?!\d))\d+(?![.,]?\d)"
+            rf"|(?:\d{{1,3}}(?:\.\d{{3}})+(?!\d){space}|\d+)(?:,\d+)?(?!,?\d)"
+        )
     else:
         decimal = (
             rf"(?:\d{{1,3}}(?:,\d{{2,3}})*,\d{{3}}(?!\d)|\d{{1,3}}(?:'\d{{3}})+(?!\d){space}|\d+)"
