@@ -14,6 +14,7 @@ from trainer.text.problems.sources import (
     load_source,
     preview,
     problem_set,
+    references,
     survey,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "locate",
     "preview",
     "problem_set",
+    "references",
     "survey",
 ]

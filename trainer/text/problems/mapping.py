@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.spec import Columns
-from trainer.text.problems.benchmarks import multiple_choice
+from trainer.text.problems.benchmarks import letter_of_place, multiple_choice
 from trainer.text.problems.records import Problem, ProblemError, Row
 
 LONGEST_TEXT = 100_000  # characters
@@ -68,15 +68,18 @@ def problem_of(row: Row, columns: Columns, name: str) -> Problem:
     texts = {
         role: _text(row, column, name)
         for role, column in columns
-        if column is not None and role != "choices"
+        if column is not None and role not in ("choices", "choice_answers")
     }
     answer, solution = _gsm8k(texts["answer"], texts.get("solution", ""))
     question = texts["question"].strip()
     if columns.choices is not None:
         where = f"row {row.number} of {name}"
         choices = _value(row, columns.choices, where)
-        listed, answer = multiple_choice(question, choices, answer, where)
+        listed, answer = multiple_choice(question, choices, answer, where, columns.choice_answers)
         question = _checked(listed, columns.choices, where)
+    elif columns.choice_answers in ("from_0", "from_1"):
+        # The choices are written in the question.
+        answer = letter_of_place(answer, columns.choice_answers)
     names = {
         role: _short(texts.get(role, ""), role, row, name)
         for role in ("id", "domain", "difficulty")
@@ -87,6 +90,12 @@ def problem_of(row: Row, columns: Columns, name: str) -> Problem:
         solution=solution,
         **{**names, "id": names["id"] or content_id(question, answer)},
     )
+
+
+def choice_pair(row: Row, columns: Columns, name: str) -> tuple[Any, str]:
+    """The choices of a row and its answer, for deciding how the file names the right choice."""
+    where = f"row {row.number} of {name}"
+    return _value(row, columns.choices or "", where), _text(row, columns.answer, name)
 
 
 def _short(text: str, role: str, row: Row, name: str) -> str:

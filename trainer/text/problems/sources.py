@@ -15,17 +15,20 @@ from itertools import islice
 from pathlib import Path
 
 from trainer.spec import ArithmeticProblems, Columns, Data, FileProblems, SplitProblems
-from trainer.spec.data import EvalProblems
+from trainer.spec.data import ChoiceAnswers, EvalProblems
 from trainer.text.problems import arithmetic, files, selection
+from trainer.text.problems.benchmarks import decide_choice_answers
 from trainer.text.problems.inspection import inspect
 from trainer.text.problems.locations import locate
-from trainer.text.problems.mapping import problem_of
-from trainer.text.problems.records import Problem, ProblemError, ProblemSet
+from trainer.text.problems.mapping import choice_pair, problem_of
+from trainer.text.problems.records import Problem, ProblemError, ProblemSet, Row
 from trainer.text.problems.selection import Numbered
 
 # A run holds its problems in memory.
 MOST = 1_000_000
 MOST_GROUPS = 100
+# Rows that a preview reads to decide how the right choice is named; a run reads all.
+PREVIEWED_ROWS = 10_000
 NAMED = 5
 
 Resolve = Callable[[str], Path]
@@ -36,12 +39,14 @@ class Survey:
     """Facts about a whole file.
 
     `fingerprint` equals that of the `ProblemSet` that `load` makes of it; `repeats` is the number
-    of repeated problems, which are not counted.
+    of repeated problems, which are not counted. `choice_answers` is how the file names its right
+    choices.
     """
 
     count: int
     fingerprint: str
     repeats: int
+    choice_answers: ChoiceAnswers = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +94,20 @@ def preview(
     path: Path, columns: Columns, count: int = 10, format: str = "auto", split: str | None = None
 ) -> list[Problem]:
     """The first problems of a file. An empty question or answer is returned, not refused."""
+    head = islice(files.rows(path, format, split), PREVIEWED_ROWS)
+    columns = with_choice_answers(columns, head, path.name)
     return [
         problem_of(row, columns, path.name)
         for row in islice(files.rows(path, format, split), count)
     ]
+
+
+def with_choice_answers(columns: Columns, rows: Iterable[Row], name: str) -> Columns:
+    """The columns with the way in which these rows name their right choices, if it is open."""
+    if columns.choices is None or columns.choice_answers != "auto":
+        return columns
+    pairs = (choice_pair(row, columns, name) for row in rows)
+    return columns.model_copy(update={"choice_answers": decide_choice_answers(pairs)})
 
 
 def survey(source: FileProblems, path: Path) -> Survey:
@@ -114,7 +129,14 @@ def survey(source: FileProblems, path: Path) -> Survey:
         count += 1
     if not count:
         raise ProblemError(f"{path.name} has no rows after its header; it needs one per problem")
-    return Survey(count, digest.hexdigest(), read - count)
+    return Survey(count, digest.hexdigest(), read - count, columns.choice_answers)
+
+
+def references(source: FileProblems, path: Path) -> Iterator[str]:
+    """The reference answers of a file, in order. Raises ProblemError as `load` does."""
+    columns = _columns(source, path)
+    for row in files.rows(path, source.format, source.split):
+        yield problem_of(row, columns, path.name).answer
 
 
 def problem_set(problems: Iterable[Problem], notes: Iterable[str] = ()) -> ProblemSet:
@@ -162,7 +184,12 @@ def _from_file(source: FileProblems, path: Path) -> ProblemSet:
 
 
 def _columns(source: FileProblems, path: Path) -> Columns:
-    """The mapping: as given, or guessed from the column names of the file."""
+    """The mapping: as given, or guessed from the column names; how choices are named from all."""
+    rows = files.rows(path, source.format, source.split)
+    return with_choice_answers(_named_columns(source, path), rows, path.name)
+
+
+def _named_columns(source: FileProblems, path: Path) -> Columns:
     if source.shape == "columns":
         return source.columns
     inspection = inspect(path, split=source.split)
