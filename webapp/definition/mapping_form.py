@@ -9,7 +9,9 @@ from typing import Any
 from django.http import QueryDict
 
 from trainer.spec import SpecIssue
+from trainer.spec.verifiers.number_format import NumberFormat
 from trainer.text.problems import Inspection
+from trainer.text.verifiers.number_formats import guess_number_format
 from webapp.definition import layout
 from webapp.definition import run_form as forms
 from webapp.definition.form_field import FormField, LocationChoices, bind
@@ -17,6 +19,7 @@ from webapp.definition.run_form import FormData
 
 COLUMNS = "data.train.columns."
 VERIFIER = "data.verifier."
+SETTINGS = (COLUMNS + "choice_answers",)
 PREFIXES = (COLUMNS, VERIFIER)
 # The file is uploaded already; its location only has to be a valid one for the definition.
 UPLOAD: Mapping[str, str] = {"data.train.kind": "file", "data.train.path": "file:upload"}
@@ -39,11 +42,21 @@ def definition_in(query: QueryDict) -> dict[str, Any]:
     return forms.spec_from(form)
 
 
-def form_for(inspection: Inspection, query: QueryDict) -> FormData:
-    """Return the values sent, or the guess from the names of the columns."""
+def form_for(
+    inspection: Inspection, query: QueryDict, number_format: NumberFormat | None = None
+) -> FormData:
+    """Return the values sent, or the guesses from the names of the columns and the references."""
     guess = {role: column for role, column in inspection.guess.items() if column}
     form = forms.form_from(
-        {"data": {"train": {"kind": "file", "path": "file:upload", "columns": guess}}}
+        {
+            "data": {
+                "train": {"kind": "file", "path": "file:upload", "columns": guess},
+                "verifier": {
+                    "kind": "numeric",
+                    **(number_format or NumberFormat()).model_dump(),
+                },
+            }
+        }
     )
     for name, values in query.lists():
         if name.startswith(PREFIXES):
@@ -55,7 +68,26 @@ def column_fields(
     form: FormData, inspection: Inspection, issues: Sequence[SpecIssue]
 ) -> list[ColumnField]:
     fields = _fields(form, COLUMNS, issues)
-    return [ColumnField(field, inspection.columns) for field in fields]
+    return [
+        ColumnField(field, inspection.columns) for field in fields if field.name not in SETTINGS
+    ]
+
+
+def column_settings(form: FormData, issues: Sequence[SpecIssue]) -> list[FormField]:
+    """Return the fields that say how columns are read, which name no column themselves."""
+    return [field for field in _fields(form, COLUMNS, issues) if field.name in SETTINGS]
+
+
+def format_hint(verifier: Any, references: Sequence[str]) -> str:
+    """Return a sentence if references look written in another format of numbers, else ""."""
+    if not isinstance(verifier, NumberFormat):
+        return ""
+    guess = guess_number_format(references)
+    if guess.decimal_comma and not verifier.decimal_comma:
+        return "These references seem to have a decimal comma: check “Decimal comma”."
+    if guess.spaced_thousands and not verifier.spaced_thousands:
+        return "These references seem to have spaces between thousands: check that setting."
+    return ""
 
 
 def verifier_fields(form: FormData, issues: Sequence[SpecIssue]) -> list[FormField]:

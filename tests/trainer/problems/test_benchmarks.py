@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainer.spec import Columns, ChoiceVerifier, Columns, Data, FileProblems, NumericVerifier
+from trainer.spec import ChoiceVerifier, Columns, Data, FileProblems, NumericVerifier
 from trainer.text.problems import Problem, ProblemError, inspect, load, preview, survey
 from trainer.text.verifiers.choice import ChoiceJudge
 from trainer.text.verifiers.numeric import NumericJudge

@@ -9,6 +9,7 @@ from trainer.text.problems.records import Problem, ProblemError, ProblemSet
 from trainer.text.problems.sources import (
     RunProblems,
     Survey,
+    choice_answers,
     load,
     load_all,
     load_source,
@@ -25,6 +26,7 @@ __all__ = [
     "ProblemSet",
     "RunProblems",
     "Survey",
+    "choice_answers",
     "inspect",
     "load",
     "load_all",

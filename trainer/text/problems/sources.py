@@ -94,12 +94,20 @@ def preview(
     path: Path, columns: Columns, count: int = 10, format: str = "auto", split: str | None = None
 ) -> list[Problem]:
     """The first problems of a file. An empty question or answer is returned, not refused."""
-    head = islice(files.rows(path, format, split), PREVIEWED_ROWS)
-    columns = with_choice_answers(columns, head, path.name)
+    way = choice_answers(path, columns, format, split)
+    columns = columns.model_copy(update={"choice_answers": way})
     return [
         problem_of(row, columns, path.name)
         for row in islice(files.rows(path, format, split), count)
     ]
+
+
+def choice_answers(
+    path: Path, columns: Columns, format: str = "auto", split: str | None = None
+) -> ChoiceAnswers:
+    """How the first rows of a file name their right choices."""
+    head = islice(files.rows(path, format, split), PREVIEWED_ROWS)
+    return with_choice_answers(columns, head, path.name).choice_answers
 
 
 def with_choice_answers(columns: Columns, rows: Iterable[Row], name: str) -> Columns:

@@ -46,7 +46,7 @@ class ReferenceCheck:
         examples = ", ".join(f"“{example}”" for example in self.examples)
         return (
             f"The verifier {kind} cannot read {self.unreadable:,} of {some}{self.read:,} "
-            f"{problems} reference answers, such as {examples}."
+            f"{f'{problems} ' if problems else ''}reference answers, such as {examples}."
         )
 
 
