@@ -151,7 +151,7 @@ class CalibrationEvent(StepEvent):
     n: Count = Field(description="answers with a verdict and a confidence")
     malformed: dict[str, Count] = Field(
         default_factory=dict,
-        description="statements that cannot be read, by problem: missing, duplicated, "
+        description="statements with a problem, by problem: missing, duplicated, "
         "out_of_range, malformed",
     )
     malformed_share: Annotated[Any, Recorded(float)] = recorded(

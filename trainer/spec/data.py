@@ -12,6 +12,7 @@ from trainer.spec.verifiers import AnyVerifier
 from trainer.spec.verifiers.numeric import NumericVerifier
 
 Family = Literal["add", "sub", "msum", "paren", "mul", "word"]
+ChoiceAnswers = Literal["auto", "letters", "from_0", "from_1", "texts"]
 Level = Annotated[int, Field(ge=1, le=3)]
 
 # A heading of the form for fields of runs and of jobs.
@@ -64,6 +65,19 @@ class Columns(Section):
         title="Choices column",
         help="For multiple choice: a list that is appended to the question; the answer becomes a "
         "letter.",
+    )
+    choice_answers: ChoiceAnswers = option(
+        "auto",
+        title="Right choice",
+        help="For multiple choice: how the answer column names the right one.",
+        choice_help={
+            "auto": "Decided once from all rows.",
+            "letters": "A, B, C …, or the label that the file gives the choice.",
+            "from_0": "Its place, counted from 0.",
+            "from_1": "Its place, counted from 1.",
+            "texts": "The text of the choice.",
+        },
+        expert=True,
     )
     solution: str | None = option(
         None, title="Solution column", help="Column with a worked solution."

@@ -9,7 +9,9 @@ from typing import Any
 from django.http import QueryDict
 
 from trainer.spec import SpecIssue
+from trainer.spec.verifiers.number_format import NumberFormat
 from trainer.text.problems import Inspection
+from trainer.text.verifiers.number_formats import guess_number_format
 from webapp.definition import layout
 from webapp.definition import run_form as forms
 from webapp.definition.form_field import FormField, LocationChoices, bind
@@ -18,6 +20,8 @@ from webapp.definition.run_form import FormData
 COLUMNS = "data.train.columns."
 VERIFIER = "data.verifier."
 PREFIXES = (COLUMNS, VERIFIER)
+# Verifiers with the settings of `NumberFormat`.
+READS_NUMBERS = ("numeric", "math")
 # The file is uploaded already; its location only has to be a valid one for the definition.
 UPLOAD: Mapping[str, str] = {"data.train.kind": "file", "data.train.path": "file:upload"}
 
@@ -51,14 +55,15 @@ def definition_in(query: QueryDict) -> dict[str, Any]:
     return forms.spec_from(form)
 
 
-def form_for(inspection: Inspection, query: QueryDict) -> FormData:
-    """Return the values sent, or the guess from the names and first values of the columns."""
+def form_for(
+    inspection: Inspection, query: QueryDict, number_format: NumberFormat | None = None
+) -> FormData:
+    """Return the values sent, or the guesses from the names and first values of the columns."""
     guess = {role: column for role, column in inspection.guess.items() if column}
     train = {"kind": "file", "path": "file:upload", "columns": guess}
-    verifier = (
-        {"verifier": {"kind": inspection.shape.verifier}} if inspection.shape.verifier else {}
-    )
-    form = forms.form_from({"data": {"train": train, **verifier}})
+    kind = inspection.shape.verifier or "numeric"
+    read_as = (number_format or NumberFormat()).model_dump() if kind in READS_NUMBERS else {}
+    form = forms.form_from({"data": {"train": train, "verifier": {"kind": kind, **read_as}}})
     for name, values in query.lists():
         if name.startswith(PREFIXES):
             form.setlist(name, values)
@@ -73,6 +78,18 @@ def column_fields(
         ColumnField(field, inspection.addresses if field.info.type == "text" else ())
         for field in fields
     ]
+
+
+def format_hint(verifier: Any, references: Sequence[str]) -> str:
+    """Return a sentence if references look written in another format of numbers, else ""."""
+    if not isinstance(verifier, NumberFormat):
+        return ""
+    guess = guess_number_format(references)
+    if guess.decimal_comma and not verifier.decimal_comma:
+        return "These references seem to have a decimal comma: check “Decimal comma”."
+    if guess.spaced_thousands and not verifier.spaced_thousands:
+        return "These references seem to have spaces between thousands: check that setting."
+    return ""
 
 
 def verifier_fields(form: FormData, issues: Sequence[SpecIssue]) -> list[FormField]:

@@ -14,10 +14,12 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.text import slugify
 
-from trainer.spec import Data, FileProblems, SpecIssue, issues_in
+from trainer.spec import Columns, Data, FileProblems, SpecIssue, issues_in
+from trainer.spec.verifiers.number_format import NumberFormat
 from trainer.text import problems
 from trainer.text.problems import Inspection, Message, ProblemError, Survey
-from trainer.text.verifiers import Verifier
+from trainer.text.verifiers import ReferenceCheck, Verifier, VerifierError, check_references
+from trainer.text.verifiers.number_formats import guess_number_format
 from webapp.access.models import Team, User
 from webapp.base.number_text import bytes_size
 from webapp.library import artifacts, uploads
@@ -25,6 +27,10 @@ from webapp.library.models import Artifact, DataSet
 
 PREVIEW_ROWS = 10
 VERIFIER_SECONDS = 5.0
+# Saving reads every reference; a page cannot wait longer, and then says how many were read.
+REFERENCES_SECONDS = 60.0
+# References from which the signs of numbers are guessed.
+GUESSED_FROM = 1_000
 MEDIA_TYPES = {
     "jsonl": "application/jsonl",
     "json": "application/json",
@@ -49,12 +55,14 @@ class Mapping:
 class ProblemPreview:
     """A problem as a run sees it; `reference` is the answer that the verifier reads, or empty.
 
-    `history` has the messages before the question.
+    `mark` is the mark that it is read after, such as `####`, if the answer has one; `history` has
+    the messages before the question.
     """
 
     question: str
     answer: str
     reference: str
+    mark: str = ""
     history: tuple[Message, ...] = ()
 
 
@@ -98,11 +106,34 @@ def read(path: Path, filename: str, mapping: Mapping) -> list[ProblemPreview]:
     except ProblemError as error:
         raise ProblemError(with_uploaded_name(error, path, filename)) from None
     with Verifier(mapping.verifier, VERIFIER_SECONDS) as verifier:
-        references = verifier.read_references([row.answer for row in rows])
+        readings = verifier.reference_readings([row.answer for row in rows])
     return [
-        ProblemPreview(row.question, row.answer, reference, row.history)
-        for row, reference in zip(rows, references, strict=True)
+        ProblemPreview(row.question, row.answer, reading.answer, reading.mark, row.history)
+        for row, reading in zip(rows, readings, strict=True)
     ]
+
+
+def guessed_format(path: Path, inspection: Inspection) -> NumberFormat:
+    """Return how the references of the guessed answer column write numbers."""
+    guess = {role: column for role, column in inspection.guess.items() if column}
+    if not {"question", "answer"} <= set(guess):
+        return NumberFormat()
+    try:
+        rows = problems.preview(path, Columns.model_validate(guess), GUESSED_FROM)
+    except ProblemError:
+        # The columns are a guess too; the preview says what is wrong with them.
+        return NumberFormat()
+    return guess_number_format(row.answer for row in rows)
+
+
+def choice_answers(path: Path, mapping: Mapping) -> str:
+    """Return how the file names right choices, as far as a preview reads; "" without choices."""
+    if mapping.source is None or mapping.source.columns.choices is None:
+        return ""
+    try:
+        return str(problems.choice_answers(path, mapping.source.columns, mapping.source.format))
+    except ProblemError:
+        return ""
 
 
 def create(
@@ -123,12 +154,14 @@ def create(
         survey = problems.survey(mapping.source, path)
     except ProblemError as error:
         raise ProblemError(with_uploaded_name(error, path, filename)) from None
+    check = _check_references(path, mapping)
     fields = {
         "artifact": artifact,
         "filename": filename,
         "format": inspect(path, filename).format,
         "columns": survey.columns.model_dump(),
         "verifier": mapping.verifier.model_dump(),
+        "references": asdict(check) if check else {},
         "problem_count": survey.count,
         "survey": {
             "rows": survey.rows,
@@ -144,6 +177,26 @@ def create(
         create_defaults={**fields, "created_by": user},
     )
     return row, survey
+
+
+def unreadable_references(data: DataSet) -> str:
+    """Return how many references the verifier cannot read, with examples; "" if it reads all."""
+    if not data.references:
+        return ""
+    check = ReferenceCheck(**data.references)
+    return check.sentence(data.verifier.get("kind", ""), "")
+
+
+def _check_references(path: Path, mapping: Mapping) -> ReferenceCheck | None:
+    """Read every reference; None if the verifier's process does not start."""
+    assert mapping.source is not None
+    try:
+        with Verifier(mapping.verifier, VERIFIER_SECONDS) as verifier:
+            return check_references(
+                verifier, problems.references(mapping.source, path), REFERENCES_SECONDS
+            )
+    except VerifierError:
+        return None
 
 
 def with_uploaded_name(error: ProblemError, path: Path, filename: str) -> str:

@@ -45,6 +45,8 @@ class DataSet(models.Model):
     format = models.CharField(max_length=10)
     columns = models.JSONField(default=dict)
     verifier = models.JSONField(default=dict)
+    # What `ReferenceCheck` counted when it was saved; empty for data sets saved before.
+    references = models.JSONField(default=dict)
     problem_count = models.IntegerField()
     # {rows, left_out: [{reason, count, rows}], notes}; empty for data sets of earlier versions.
     survey = models.JSONField(default=dict)

@@ -127,9 +127,49 @@ def test_the_right_choice_is_named_in_many_ways(
 
 
 @pytest.mark.parametrize(
+    ("answers", "choices", "letters"),
+    [
+        ((1, 2, 3), ["one", "two", "three", "five"], "BCD"),
+        ((1, 2, 4), ["one", "two", "three", "five"], "ABD"),
+        ((1, 0, 3), ["one", "two", "three", "five"], "BAD"),
+        (("B", "c", "D"), ["one", "two", "three", "five"], "BCD"),
+        (("two", "one", "five"), ["one", "two", "three", "five"], "BAD"),
+        ((3, 1, 2), ["1", "2", "3", "5"], "CAB"),
+        ((4, 3, 4), ["3", "4", "5", "6"], "BAB"),
+    ],
+)
+def test_how_the_right_choice_is_named_is_decided_from_all_rows(
+    tmp_path: Path, answers: tuple[object, ...], choices: list[str], letters: str
+) -> None:
+    rows = [
+        {"question": f"{number}?", "choices": choices, "answer": answer}
+        for number, answer in enumerate(answers)
+    ]
+    path = write(tmp_path / "a.jsonl", rows)
+    items = load(FileProblems(path=f"file:{path}", shape="auto"), Data()).items
+    assert "".join(problem.answer for problem in items) == letters
+
+
+@pytest.mark.parametrize(("way", "letter"), [("from_0", "C"), ("from_1", "B"), ("texts", "A")])
+def test_how_the_right_choice_is_named_can_be_set(tmp_path: Path, way: str, letter: str) -> None:
+    row = {"question": "?", "choices": ["2", "1", "0"], "answer": 2}
+    columns = Columns(choices="choices", choice_answers=way)
+    path = write(tmp_path / "a.jsonl", [row])
+    assert (
+        load(FileProblems(path=f"file:{path}", columns=columns), Data()).items[0].answer == letter
+    )
+
+
+def test_places_are_letters_where_the_question_holds_the_choices(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [{"question": "Which? A. 1 B. 2", "answer": 1}])
+    columns = Columns(choice_answers="from_0")
+    assert load(FileProblems(path=f"file:{path}", columns=columns), Data()).items[0].answer == "B"
+
+
+@pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"answer": 4}, "row 1 of a.jsonl has the answer “4”, which is none of its 4 choices"),
+        ({"answer": 5}, "row 1 of a.jsonl has the answer “5”, which is none of its 4 choices"),
         ({"choices": ["one"]}, "row 1 of a.jsonl has 1 choices; a question needs 2 to 26"),
         ({"choices": "one or two"}, "row 1 of a.jsonl has no list of choices"),
         ({"choices": None}, "row 1 of a.jsonl has no list of choices"),

@@ -190,7 +190,8 @@ class Sampling(Noisy):
 
     def _sample(self, where: str, rt: Runtime) -> float:
         number = float(torch.rand(1))
-        rt.count(10, 1.0)
+        rt.count_tokens(10)
+        rt.count_operations(1.0)
         rt.emit("evaluation", when="during", role=where, number=number)
         if where == self.where and rt.step == 2 and rt.generation_rows > 2:
             raise self.sampling_failure

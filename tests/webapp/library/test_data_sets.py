@@ -13,6 +13,7 @@ from django.utils.html import escape
 
 from tests.webapp.conftest import SPEC
 from tests.webapp.pages.test_new_run import as_
+from trainer.spec import NumericVerifier
 from webapp.access.models import Team, User
 from webapp.library import artifacts, locations
 from webapp.library.models import Artifact, DataSet
@@ -72,6 +73,7 @@ def test_a_file_becomes_a_data_set_with_its_mapping(erin: User, still: Team) -> 
         "question": "q",
         "answer": "a",
         "choices": None,
+        "choice_answers": "auto",
         "solution": None,
         "id": None,
         "domain": None,
@@ -82,7 +84,8 @@ def test_a_file_becomes_a_data_set_with_its_mapping(erin: User, still: Team) -> 
         "unusable_rows": "refuse",
         "longest": 100_000,
     }
-    assert data.verifier == {"kind": "numeric", "tolerance": 0.0}
+    assert data.verifier == NumericVerifier().model_dump()
+    assert data.references == {"read": 2, "unreadable": 0, "examples": [], "is_complete": True}
     with artifacts.open(still, data.artifact.sha256) as file:
         assert file.read() == JSONL
 
@@ -135,6 +138,56 @@ def test_the_preview_explains_a_wrong_mapping(alice: User) -> None:
     assert "has no column “missing”" in client.get("/data/new/preview/", query).content.decode()
     query["data.verifier.kind"], query["data.verifier.tolerance"] = "numeric", "-1"
     assert "must not be negative" in client.get("/data/new/preview/", query).content.decode()
+
+
+def test_saving_reads_every_reference_and_names_those_that_cannot_be_read(alice: User) -> None:
+    client = as_(alice)
+    rows = [f'{{"q": "{n}?", "a": "{"x^2" if n in (20, 30) else n}"}}\n' for n in range(50)]
+    upload(client, "".join(rows).encode())
+    form = {"file": Artifact.objects.get().sha256, "filename": "sums.jsonl", "name": "sums"}
+    page = client.post("/data/new/", form | COLUMNS, follow=True).content.decode()
+    sentence = "The verifier numeric cannot read 2 of 50 reference answers, such as “x^2”."
+    # Once as a message, once on the data set's page for good.
+    assert page.count(sentence) == 2
+    assert client.get(f"/data/{DataSet.objects.get().pk}/").content.decode().count(sentence) == 1
+
+
+def test_the_preview_names_the_mark_that_a_reference_is_read_after(alice: User) -> None:
+    client = as_(alice)
+    rows = b'{"q": "1?", "a": "so \\\\boxed{5}"}\n{"q": "2?", "a": "6"}\n'
+    address = upload(client, rows)
+    page = client.get(
+        address.replace("/data/new/", "/data/new/preview/"),
+        COLUMNS | {"file": Artifact.objects.get().sha256},
+    )
+    assert [reading.mark for reading in page.context["readings"]] == ["\\boxed{}", ""]
+    assert "after <code>\\boxed{}</code>" in page.content.decode()
+
+
+def test_the_decimal_comma_is_guessed_from_the_references(alice: User) -> None:
+    client = as_(alice)
+    page = client.get(upload(client, b"question;answer\n?;3,5\n!;2\n", "x.csv"))
+    checked = {field.name: field.value for field in page.context["verifier"]}
+    assert checked["data.verifier.decimal_comma"]
+    assert not checked["data.verifier.spaced_thousands"]
+
+
+def test_places_of_choices_are_decided_from_all_rows_and_can_be_changed(alice: User) -> None:
+    client = as_(alice)
+    rows = b"".join(
+        b'{"q": "%d?", "a": %d, "c": ["w", "x", "y", "z"]}\n' % (n, n % 4 + 1) for n in range(20)
+    )
+    settings = {"data__train__columns__choices": "c", "data__verifier__kind": "choice"}
+    data = keep(client, rows, **settings)
+    assert data.columns["choice_answers"] == "from_1"
+    assert data.references["unreadable"] == 0
+    settings["data__train__columns__choice_answers"] = "from_0"
+    upload(client, rows)
+    form = {"file": data.artifact.sha256, "filename": "x.jsonl", "name": "other", **COLUMNS}
+    form |= {key.replace("__", "."): value for key, value in settings.items()}
+    assert "which is none of its 4 choices; give its place, from 0" in str(
+        client.post("/data/new/", form).context["problem"]
+    )
 
 
 def test_the_same_content_under_the_same_name_is_one_data_set(alice: User) -> None:

@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import Literal
 
 from trainer.spec.base import option
+from trainer.spec.verifiers.number_format import NumberFormat
 from trainer.spec.verifiers.verifier import Verifier
 
 
-class NumericVerifier(Verifier):
-    """The last number of the answer must equal the reference within a tolerance."""
+class NumericVerifier(Verifier, NumberFormat):
+    """The number of the answer must equal the reference within a tolerance."""
 
     kind: Literal["numeric"] = "numeric"
     function = "trainer.text.verifiers.numeric:NumericJudge"

@@ -3,10 +3,14 @@
 Source: CaOPD (arXiv 2604.16830), section 3 and code. A statement is the wording with a number, such
 as the line `Confidence: 0.38` or ` conf:0.4` in running text. Case, spacing and Markdown emphasis
 of the words do not matter. With `own_line` it begins a line, so that the same words in the
-reasoning are no statement. The number is 0 … 1, or a percentage with its sign; a full stop or
-bracket around it is not part of it. The last statement counts.
+reasoning are no statement. The number may stand alone on the next line. The tags
+`<confidence>0.38</confidence>` are a statement where there is no other. The number is 0 … 1, or a
+percentage with its sign; a full stop or bracket around it is not part of it. `0.5 %` is 0.005 only
+where wording or instruction speak of percent: elsewhere models write it for one half. The last
+statement counts, as in the released code.
 
-Problems of an answer's confidence; the first that applies is reported:
+Problems of an answer's confidence; the first that applies is reported. All but the last leave the
+answer without a confidence:
 
     missing        no statement
     malformed      the last statement has no number
@@ -33,6 +37,11 @@ MARKUP = r"[ \t>*_#`-]*"
 # Whatever is in the place of the number. If it is none, the statement is malformed.
 WRITTEN = r"(?P<written>[^\s*_`]*(?:[ \t]*%)?)"
 NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[ \t]*(%?)")
+TAGGED = re.compile(
+    r"<confidence>\s*(?P<written>[^<>\s]*(?:[ \t]*%)?)\s*</confidence>", re.IGNORECASE
+)
+# A line break before a number that is alone on its line.
+NEXT_LINE = r"(?:\n[ \t]*(?=[*_`(\[{~≈$]*[-+]?[\d.]+[ \t]*%?[*_`)\]}.,;!]*[ \t]*$))?"
 # Signs before and after a number that are not part of it.
 OPENING, CLOSING = "([{\"'~≈$", ".,;:!?)]}\"'$"
 LEVELS = tuple(tenths / 10 for tenths in range(11))
@@ -40,7 +49,7 @@ LEVELS = tuple(tenths / 10 for tenths in range(11))
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The stated confidence in 0 … 1, or None and its problem."""
+    """The stated confidence in 0 … 1 or None, and its problem."""
 
     value: float | None
     problem: Problem = ""
@@ -85,7 +94,7 @@ class Codec:
         return self.read(self.render(value)).value or 0.0
 
     def read(self, text: str) -> Reading:
-        statements = self._matches(text)
+        statements = self._matches(text) or self._tagged(text)
         if not statements:
             return Reading(None, "missing")
         last = statements[-1].number
@@ -94,17 +103,24 @@ class Codec:
         if not 0 <= last <= 1:
             return Reading(None, "out_of_range")
         if any(statement.number not in (None, last) for statement in statements):
-            return Reading(None, "duplicated")
+            return Reading(last, "duplicated")
         return Reading(last)
 
     def statements(self, text: str) -> list[Statement]:
         """Return every statement with a number, and the last one even without."""
         matches = self._matches(text)
-        return [
+        # The wording may have these tags itself.
+        tagged = [
+            tag
+            for tag in self._tagged(text)
+            if not any(other.start < tag.end and tag.start < other.end for other in matches)
+        ]
+        with_number = [
             statement
             for statement in matches
             if statement.number is not None or statement is matches[-1]
         ]
+        return sorted([*with_number, *tagged], key=lambda statement: statement.start)
 
     def strip(self, text: str) -> str:
         """Return the text without its statements. The line break before a statement stays."""
@@ -129,10 +145,14 @@ class Codec:
             position = match.end("words") if statements[-1].number is None else match.end()
         return statements
 
+    def _tagged(self, text: str) -> list[Statement]:
+        return [
+            Statement(match.start(), match.end(), self._number(match["written"]))
+            for match in TAGGED.finditer(text)
+        ]
+
     def _statement(self, text: str, match: re.Match[str]) -> Statement:
-        # 0.9 for `0.9.`, 0.85 for `85 %`, None for `1.2.3`, `8/10` or `high`.
-        digits = NUMBER.fullmatch(match["written"].lstrip(OPENING).rstrip(CLOSING))
-        number = float(digits[1]) / (100 if digits[2] else 1) if digits else None
+        number = self._number(match["written"])
         line_end = text.find("\n", match.end())
         no_number = number is None and self.settings.own_line
         return Statement(
@@ -140,6 +160,20 @@ class Codec:
             (line_end if line_end >= 0 else len(text)) if no_number else match.end(),
             number,
         )
+
+    def _number(self, written: str) -> float | None:
+        """0.9 for `0.9.`, 0.85 for `85 %`, None for `1.2.3`, `8/10` or `high`."""
+        digits = NUMBER.fullmatch(written.lstrip(OPENING).rstrip(CLOSING))
+        if not digits:
+            return None
+        value = float(digits[1])
+        is_share = "." in digits[1] and abs(value) <= 1 and not self._asks_for_percent
+        return value / 100 if digits[2] and not is_share else value
+
+    @cached_property
+    def _asks_for_percent(self) -> bool:
+        words = f"{self.settings.wording} {self.settings.instruction}".casefold()
+        return "%" in words or "percent" in words
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -154,7 +188,7 @@ class Codec:
             lead = r"[ \t]?" if before[0].isspace() else ""
             lead += r"(?<!\w)[*_`]*" if re.match(r"\s*[*_`]*\w", before) else ""
         return re.compile(
-            rf"{lead}(?P<words>{start_pattern}){EMPHASIS}{WRITTEN}(?:{end_pattern})?[*_`]*",
+            rf"{lead}(?P<words>{start_pattern}){EMPHASIS}{NEXT_LINE}{EMPHASIS}{WRITTEN}(?:{end_pattern})?[*_`]*",
             re.IGNORECASE | re.MULTILINE,
         )
 

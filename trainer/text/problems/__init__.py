@@ -10,11 +10,13 @@ from trainer.text.problems.records import Message, Problem, ProblemError, Proble
 from trainer.text.problems.sources import (
     RunProblems,
     Survey,
+    choice_answers,
     load,
     load_all,
     load_source,
     preview,
     problem_set,
+    references,
     survey,
 )
 
@@ -27,6 +29,7 @@ __all__ = [
     "ProblemSet",
     "RunProblems",
     "Survey",
+    "choice_answers",
     "inspect",
     "load",
     "load_all",
@@ -34,5 +37,6 @@ __all__ = [
     "locate",
     "preview",
     "problem_set",
+    "references",
     "survey",
 ]

@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from trainer.spec import Columns
+from trainer.text.problems.benchmarks import letter_of_place
 from trainer.text.problems.records import Message, Problem, Row, UnusableRowError
 from trainer.text.problems.row_reader import TOO_LONG, RowReader
 
@@ -38,7 +40,12 @@ def problem_of(row: Row, columns: Columns, name: str) -> Problem:
         reader.answer(columns.answer), reader.optional(columns.solution), columns
     )
     if columns.choices is not None:
-        question, answer = reader.multiple_choice(question, answer, columns.choices)
+        question, answer = reader.multiple_choice(
+            question, answer, columns.choices, columns.choice_answers
+        )
+    elif columns.choice_answers in ("from_0", "from_1"):
+        # The choices are written in the question.
+        answer = letter_of_place(answer, columns.choice_answers)
     history = _history(reader, columns, turns)
     _check_length("question", question, history, columns.longest, reader.where)
     _check_length("answer", answer, (), columns.longest, reader.where)
@@ -64,6 +71,15 @@ def asked_and_answer(row: Row, columns: Columns, name: str) -> tuple[str, str]:
     turns, question = reader.question(columns.question)
     history = _history(reader, columns, turns)
     return Problem("", question, "", history=history).asked, reader.answer(columns.answer)
+
+
+def choice_pair(row: Row, columns: Columns, name: str) -> tuple[Any, str]:
+    """The choices of a row and its answer, for deciding how the file names the right choice.
+
+    Raises UnusableRowError as `problem_of` does.
+    """
+    reader = RowReader(row, name)
+    return reader.value(columns.choices or ""), reader.answer(columns.answer)
 
 
 def content_id(question: str, answer: str, history: Sequence[Message] = ()) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trainer.spec.data import LONGEST_ROW
+from trainer.spec.data import LONGEST_ROW, ChoiceAnswers
 from trainer.text.problems import column_templates
 from trainer.text.problems.addresses import NoValueError, value_at
 from trainer.text.problems.benchmarks import multiple_choice
@@ -80,11 +80,13 @@ class RowReader:
         messages = self.conversation(address)
         return answer_in(messages) if messages is not None else self.text(address)
 
-    def multiple_choice(self, question: str, answer: str, address: str) -> tuple[str, str]:
-        """The question with its choices, and the letter of the right one."""
+    def multiple_choice(
+        self, question: str, answer: str, address: str, answers: ChoiceAnswers
+    ) -> tuple[str, str]:
+        """The question with its choices, and the letter of the right one, named by `answers`."""
         choices = self.value(address)
         try:
-            listed, letter = multiple_choice(question, choices, answer, self.where)
+            listed, letter = multiple_choice(question, choices, answer, self.where, answers)
         except ProblemError as error:
             raise UnusableRowError(str(error), "no usable choices") from None
         return self.storable(listed, address), letter

@@ -13,18 +13,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from trainer.spec import ArithmeticProblems, Columns, Data, FileProblems, SplitProblems
-from trainer.spec.data import EvalProblems
-from trainer.text.problems import arithmetic, selection
+from trainer.spec.data import ChoiceAnswers, EvalProblems
+from trainer.text.problems import arithmetic, files, selection
+from trainer.text.problems.benchmarks import decide_choice_answers
 from trainer.text.problems.inspection import inspect
 from trainer.text.problems.locations import locate
+from trainer.text.problems.mapping import choice_pair
 from trainer.text.problems.reading import LeftOut, Reading, ungrouped_if_many
-from trainer.text.problems.records import Problem, ProblemError, ProblemSet
+from trainer.text.problems.records import Problem, ProblemError, ProblemSet, Row, UnusableRowError
 from trainer.text.problems.selection import Numbered
 
 # A run holds its problems in memory.
 MOST = 1_000_000
+# Rows that a preview reads to decide how the right choice is named; a run reads all.
+PREVIEWED_ROWS = 10_000
 NAMED = 5
 
 Resolve = Callable[[str], Path]
@@ -95,8 +100,36 @@ def preview(
     Rows that cannot be read are left out where the mapping says so. Raises ProblemError for a
     column that none of the first rows has.
     """
+    way = choice_answers(path, columns, format, split)
+    columns = columns.model_copy(update={"choice_answers": way})
     source = FileProblems(path=f"file:{path}", format=format, split=split, columns=columns)
     return Reading(source, columns, path).head(count)
+
+
+def choice_answers(
+    path: Path, columns: Columns, format: str = "auto", split: str | None = None
+) -> ChoiceAnswers:
+    """How the first rows of a file name their right choices."""
+    head = islice(files.rows(path, format, split), PREVIEWED_ROWS)
+    return with_choice_answers(columns, head, path.name).choice_answers
+
+
+def with_choice_answers(columns: Columns, rows: Iterable[Row], name: str) -> Columns:
+    """The columns with the way in which these rows name their right choices, if it is open."""
+    if columns.choices is None or columns.choice_answers != "auto":
+        return columns
+    return columns.model_copy(
+        update={"choice_answers": decide_choice_answers(_choice_pairs(columns, rows, name))}
+    )
+
+
+def _choice_pairs(columns: Columns, rows: Iterable[Row], name: str) -> Iterator[tuple[Any, str]]:
+    for row in rows:
+        try:
+            yield choice_pair(row, columns, name)
+        except UnusableRowError:
+            # Refused or left out, by the choice of the mapping, where the row is read.
+            continue
 
 
 def survey(source: FileProblems, path: Path) -> Survey:
@@ -118,6 +151,15 @@ def survey(source: FileProblems, path: Path) -> Survey:
 
     found, columns, notes = ungrouped_if_many(_columns(source, path), path.name, read)
     return replace(found, columns=columns, notes=(*found.notes, *notes))
+
+
+def references(source: FileProblems, path: Path) -> Iterator[str]:
+    """The reference answers of a file, in order. Raises ProblemError as `load` does."""
+    # A file with too many groups is read without them, and so are its references.
+    ungrouped = {"domain": None, "difficulty": None}
+    columns = _columns(source, path).model_copy(update=ungrouped)
+    for _, problem in Reading(source, columns, path).problems():
+        yield problem.answer
 
 
 def problem_set(problems: Iterable[Problem], notes: Iterable[str] = ()) -> ProblemSet:
@@ -188,7 +230,12 @@ def _check_any(count: int, reading: Reading) -> None:
 
 
 def _columns(source: FileProblems, path: Path) -> Columns:
-    """The mapping: as given, or guessed from the column names of the file."""
+    """The mapping: as given, or guessed from the column names; how choices are named from all."""
+    rows = files.rows(path, source.format, source.split)
+    return with_choice_answers(_named_columns(source, path), rows, path.name)
+
+
+def _named_columns(source: FileProblems, path: Path) -> Columns:
     if source.shape == "columns":
         return source.columns
     inspection = inspect(path, split=source.split)

@@ -22,12 +22,12 @@ from trainer.text.language.chat import text_ids
 from trainer.text.language.models import LanguageModel, layers_of, load, recompute_activations
 from trainer.text.language.tokenizers import token_texts
 from trainer.text.mechanisms import require_code
-from trainer.text.problems import Problem, ProblemError, ProblemSet
+from trainer.text.problems import Problem, ProblemError, ProblemSet, RunProblems
 from trainer.text.rollouts.answers import Question, SamplerAndJudge
 from trainer.text.rollouts.engines.sampling import slow_sampling_note
 from trainer.text.rollouts.engines.vllm.server import vllm_python
 from trainer.text.teachers import Teachers, open_teachers
-from trainer.text.verifiers import Verifier
+from trainer.text.verifiers import Verifier, check_references
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
     if isinstance(spec.compute.sampler, VllmSampler):
         vllm_python()
     problem_sets = problems.load_all(spec.data)
+    verifier = stack.enter_context(Verifier(spec.data.verifier, spec.data.verifier_seconds))
+    _require_readable_references(spec, verifier, problem_sets, rt)
     sets = {
         "train": problem_sets.train,
         "evaluation": problem_sets.evaluation,
@@ -91,7 +93,6 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
     teachers = open_teachers(spec, student, rt.device, rt.refresh)
     student = _ending_as_its_teachers(student, teachers, rt)
     _describe_networks(spec, student, teachers, rt)
-    verifier = stack.enter_context(Verifier(spec.data.verifier, spec.data.verifier_seconds))
     sampler = SamplerAndJudge(
         verifier, spec.data.prompt, lambda: rt.generation_rows, codec, rt.world
     )
@@ -146,6 +147,26 @@ def _describe_networks(
     for note in dict.fromkeys(map(slow_sampling_note, networks)):
         if note:
             rt.log.log("warning", note)
+
+
+def _require_readable_references(
+    spec: RunSpec, verifier: Verifier, problem_sets: RunProblems, rt: Runtime
+) -> None:
+    """Raise ProblemError if the verifier cannot read most held-out references; log the others."""
+    for role, items in (
+        ("held-out", problem_sets.evaluation.items),
+        ("training", problem_sets.train.items),
+    ):
+        check = check_references(verifier, (problem.answer for problem in items))
+        if not check.unreadable:
+            continue
+        sentence = check.sentence(spec.data.verifier.kind, role)
+        if role == "held-out" and check.is_hopeless:
+            raise ProblemError(
+                f"{sentence} So most answers cannot be judged; choose another data.verifier, "
+                "change its settings or map another column as the answer"
+            )
+        rt.log.log("warning", f"{sentence} Answers to these problems are neither right nor wrong.")
 
 
 def _require_solutions(student: LanguageModel, problems: Sequence[Problem]) -> None:

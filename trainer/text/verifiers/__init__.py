@@ -4,6 +4,7 @@ Imports without torch.
 """
 
 from trainer.text.verifiers.records import Verdict, VerifierError
+from trainer.text.verifiers.references import ReferenceCheck, check_references
 from trainer.text.verifiers.verifier import Verifier
 
-__all__ = ["Verdict", "Verifier", "VerifierError"]
+__all__ = ["ReferenceCheck", "Verdict", "Verifier", "VerifierError", "check_references"]

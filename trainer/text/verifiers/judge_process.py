@@ -4,8 +4,8 @@
 
 It writes a line "ready" when it is. A request is one JSON line, a list of [completion, reference];
 each pair is answered by one JSON line [correct, answer] as soon as it is judged. A list of plain
-texts asks how they are read as references. The process ends with its standard input, can be killed
-at any time, has a memory limit, and ends itself if it hangs without a parent.
+texts asks how they are read as references: [null, answer, mark]. The process ends with its standard
+input, can be killed at any time, has a memory limit, and ends itself if it hangs without a parent.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def _answer(judge: Judge, item: str | list[str]) -> list[object]:
     """[correct, answer]; any error while judging gives the verdict None ("could not tell")."""
     try:
         if isinstance(item, str):
-            return [None, judge.read_reference(item)]
+            mark = getattr(judge, "reference_mark", lambda text: "")(item)
+            return [None, judge.read_reference(item), mark]
         verdict = judge.judge(*item)
         return [verdict.correct, verdict.answer]
     except Exception:

@@ -1,8 +1,7 @@
-r"""Equal numbers. Numbers are compared as exact fractions, never as floats: 0.1 + 0.2 is 0.3 here.
+r"""Equal numbers, as exact fractions and never as floats: 0.1 + 0.2 is 0.3 here.
 
-It reads integers, decimals, thousands separated by commas, exponents and fractions (3/4,
-\frac{3}{4}), with any currency or unit around them. The answer is the text after `####` or in
-`\boxed{}`, whichever is last; without a mark, the last number of the completion.
+The answer is where `answer_regions` says; without a mark, the last number of the text.
+`quantities` says what a number is.
 """
 
 from __future__ import annotations
@@ -10,64 +9,89 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache, partial
 
 from trainer.spec import NumericVerifier
-from trainer.text.verifiers.answer_marks import marked
+from trainer.spec.verifiers.number_format import NumberFormat
+from trainer.text.verifiers import quantities
+from trainer.text.verifiers.answer_regions import Region, answered_text, regions, without_cue
+from trainer.text.verifiers.number_text import plain
+from trainer.text.verifiers.quantities import Quantity
 from trainer.text.verifiers.records import Verdict, clean
 
-# The exponent has four digits at most: 1e999999999 would fill the memory as a fraction.
-NUMBER = re.compile(
-    r"""
-    (?P<sign> (?<![\w)\]}.]) [-−+] (?:\\?[$€£])? )?          # 20-3 subtracts, x=-3 does not
-    (?: \\[dt]?frac \{ (?P<over>\d+) \} \{ (?P<under>\d+) \}
-      | (?P<number> (?: \d{1,3}(?:,\d{3})+(?!\d) | \d+ ) (?:\.\d+)? | \.\d+ )
-        (?P<exponent> [eE][-+]?\d{1,4}(?!\d) )?
-        (?: \s?/\s? (?P<denominator>\d+) (?![\d.,]*\d) )?
-    )""",
-    re.VERBOSE,
+SENTENCE_END = re.compile(
+    r"(?<!\b[ap]\.m)(?<!\bapprox)(?<!\bsq)(?<!\bRs)(?<!\bca)[.;?!](?=\s|$)|[。；！？]|\n"
 )
-# Characters. Longer ones are not read as numbers.
-LONGEST_NUMBER = 1000
+# “The answer is 5. Wait, it is 7.” has no answer.
+RETRACTED = re.compile(
+    r"\b(?:wait|actually|correction|scratch that|oops|on second thought|"
+    r"made (?:a|an) (?:mistake|error)|let me (?:re|check|verify))",
+    re.IGNORECASE,
+)
 
 
 class NumericJudge:
     """The answer's number must equal the reference's within a relative tolerance."""
 
     def __init__(self, spec: NumericVerifier) -> None:
+        self.spec = spec
         # From repr: 0.1 means a tenth, not the nearest binary number.
         self.tolerance = Fraction(Decimal(repr(spec.tolerance)))
+        # A problem's reference is read once for all answers to it.
+        self._reference = lru_cache(maxsize=4096)(partial(reference_number, form=spec))
 
     def read_reference(self, text: str) -> str:
-        text, value = read_number(text)
-        return clean(text) if value is not None else ""
+        quantity, _ = self._reference(text)
+        return clean(quantity.shown) if quantity else ""
+
+    def reference_mark(self, text: str) -> str:
+        return self._reference(text)[1]
 
     def judge(self, completion: str, reference: str) -> Verdict:
-        text, value = read_number(completion)
-        _, expected = read_number(reference)
+        answer = answer_number(answered_text(completion, self.spec), self.spec)
+        expected, _ = self._reference(reference)
+        read = clean(answer.shown) if answer else ""
         if expected is None:
-            return Verdict(None, clean(text))
-        within = value is not None and abs(value - expected) <= self.tolerance * abs(expected)
-        return Verdict(within, clean(text))
+            return Verdict(None, read)
+        is_right = answer is not None and quantities.equal(answer, expected, self.tolerance)
+        return Verdict(is_right, read)
 
 
-def read_number(text: str) -> tuple[str, Fraction | None]:
-    """The answer's number, as written and as a fraction; ("", None) if there is none."""
-    mark, region = marked(text)
-    matches = list(NUMBER.finditer(region))
-    for number in matches if mark == "####" else reversed(matches):
-        if (value := _value(number)) is not None:
-            return number[0], value
-    return "", None
+def answer_number(text: str, form: NumberFormat) -> Quantity | None:
+    """The number that a text without reasoning answers; None if there is none."""
+    for region in regions(text):
+        if region.mark and not region.is_whole and not re.search(r"\d|[½-¾]", region.text):
+            # “The answer is in kilometres” marks no number.
+            continue
+        return number_in(region, form)
+    return None
 
 
-def _value(match: re.Match[str]) -> Fraction | None:
-    if len(match[0]) > LONGEST_NUMBER:
+def reference_number(text: str, form: NumberFormat) -> tuple[Quantity | None, str]:
+    """The number of a reference and its mark. Without a mark it must be the only one."""
+    found = regions(text)
+    if not found:
+        return None, ""
+    region = found[0]
+    quantity = number_in(region, form)
+    if quantity and not region.mark:
+        rest = plain(text).replace(quantity.text, "", 1)
+        if re.search(r"[\d⟦]", rest) and not quantities.whole(plain(text), form):
+            return None, ""
+    return quantity, region.mark
+
+
+def number_in(region: Region, form: NumberFormat) -> Quantity | None:
+    """The number of a region, or None."""
+    if region.is_whole:
+        text = plain(region.text)
+        return quantities.whole(text, form) or quantities.whole(without_cue(text), form)
+    text = plain(region.text)
+    if not region.mark:
+        return quantities.last(text, form)
+    end = SENTENCE_END.search(text)
+    sentence, rest = (text[: end.start()], text[end.end() :]) if end else (text, "")
+    retraction = RETRACTED.search(rest)
+    if retraction and re.search(r"\d", rest[retraction.end() :]):
         return None
-    denominator = int(match["under"] or match["denominator"] or 1)
-    if denominator == 0:
-        return None
-    numerator = Decimal(
-        match["over"] or match["number"].replace(",", "") + (match["exponent"] or "")
-    )
-    value = Fraction(*numerator.as_integer_ratio()) / denominator
-    return -value if (match["sign"] or "+")[0] in "-−" else value
+    return quantities.first(sentence, form)

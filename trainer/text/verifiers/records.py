@@ -10,14 +10,22 @@ LONGEST_ANSWER = 200  # characters of an answer as it is shown
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`correct` is None for "could not tell". `answer` is the answer as read, or empty."""
+    """`correct` is None for "could not tell". `answer` is the answer as read, or empty.
+
+    `mark` is the mark that a reference was read after, such as `####`, if it has one.
+    """
 
     correct: bool | None
     answer: str
+    mark: str = ""
 
 
 class Judge(Protocol):
-    """One way to read and compare answers. Runs inside the child process."""
+    """One way to read and compare answers. Runs inside the child process.
+
+    A judge may also have `reference_mark(text) -> str`, which says after which mark a reference is
+    read.
+    """
 
     def read_reference(self, text: str) -> str:
         """The reference as it is compared; empty if it cannot be read."""

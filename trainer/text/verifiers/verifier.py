@@ -59,7 +59,11 @@ class Verifier:
         return self.read_references([text])[0]
 
     def read_references(self, texts: Iterable[str]) -> list[str]:
-        return [verdict.answer for verdict in self._ask([text[-LONGEST:] for text in texts])]
+        return [reading.answer for reading in self.reference_readings(texts)]
+
+    def reference_readings(self, texts: Iterable[str]) -> list[Verdict]:
+        """References as they are compared, with the mark before each; no verdicts."""
+        return self._ask([text[-LONGEST:] for text in texts])
 
     def _ask(self, items: Sequence[Item]) -> list[Verdict]:
         verdicts: list[Verdict] = []

@@ -32,8 +32,8 @@ from webapp.pages.library import delete_uploads
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 UNREADABLE_ANSWERS = (
-    "The verifier can read none of the first reference answers, so it cannot judge any. Map "
-    "another column or choose another verifier."
+    "Runs count answers to these problems neither as right nor as wrong. Change the verifier's "
+    "settings, choose another verifier or map another column."
 )
 
 
@@ -64,6 +64,7 @@ def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
     context = {
         "data": data,
         "uri": locations.uri_of_data(data),
+        "unreadable": datasets.unreadable_references(data),
         "preview_query": urlencode(query),
         "columns": _columns_shown(data),
     }
@@ -115,7 +116,11 @@ def preview(request: HttpRequest) -> HttpResponse:
         "readings": [],
     }
     try:
-        context["readings"] = datasets.read(_path(artifact), filename, mapping)
+        context["readings"] = readings = datasets.read(_path(artifact), filename, mapping)
+        context["choice_answers"] = datasets.choice_answers(_path(artifact), mapping)
+        context["format_hint"] = mapping_form.format_hint(
+            mapping.verifier, [reading.answer for reading in readings]
+        )
     except (ProblemError, VerifierError) as error:
         context["issues"] = [str(error)]
     return render(request, "data/_preview.html", context)
@@ -156,8 +161,8 @@ def _create(request: HttpRequest) -> HttpResponse:
         request,
         f"{data.name} is saved: {survey.count:,} problem{pluralize(survey.count)}.{left_out}",
     )
-    if not any(reading.reference for reading in datasets.read(_path(artifact), filename, mapping)):
-        messages.warning(request, UNREADABLE_ANSWERS)
+    if unreadable := datasets.unreadable_references(data):
+        messages.warning(request, f"{unreadable} {UNREADABLE_ANSWERS}")
     return redirect("data_set", data.pk)
 
 
@@ -178,7 +183,8 @@ def _mapping_page(
         inspection = datasets.inspect(_path(artifact), filename)
     except ProblemError as error:
         return _upload_page(request, str(error))
-    form = mapping_form.form_for(inspection, fields)
+    number_format = datasets.guessed_format(_path(artifact), inspection)
+    form = mapping_form.form_for(inspection, fields, number_format)
     context = {
         "artifact": artifact,
         "filename": filename,

@@ -60,10 +60,41 @@ texts = st.lists(
         ("Confidence: <a number>\nConfidence: 0.2", 0.2),
         ("Confidence: 0.2\nConfidence: 0.20", 0.2),
         ("My Confidence: 0.1 is low.\nConfidence: 0.2", 0.2),
+        ("Confidence:\n0.4", 0.4),
+        ("**Confidence:**\n\t**0.4**.\n", 0.4),
+        ("42\n<confidence>0.4</confidence>", 0.4),
+        ("so <Confidence> 85% </Confidence>.", 0.85),
+        ("Confidence: 0.5 % sure", 0.5),
+        ("Confidence: 5 %", 0.05),
+        # As in the released code, tags count only where the wording does not occur.
+        ("Confidence: 0.2\n<confidence>0.3</confidence>", 0.2),
     ],
 )
 def test_a_number_is_read(text: str, value: float) -> None:
     assert LINE.read(text) == Reading(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Confidence: 0.2\nConfidence: 0.3",
+        "Confidence: 0.2\nConfidence:\n0.3",
+        "<confidence>0.2</confidence> <confidence>0.3</confidence>",
+    ],
+)
+def test_the_last_of_two_statements_counts_and_both_are_reported(text: str) -> None:
+    assert LINE.read(text) == Reading(0.3, "duplicated")
+
+
+@pytest.mark.parametrize(
+    ("instruction", "value"),
+    [("State how sure you are in percent.", 0.005), ("State it from 0 to 1.", 0.5)],
+)
+def test_half_a_percent_is_a_percentage_only_where_percent_is_asked_for(
+    instruction: str, value: float
+) -> None:
+    codec = Codec(StatedConfidence(instruction=instruction))
+    assert codec.read("Confidence: 0.5 % sure") == Reading(value)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +110,13 @@ def test_a_number_is_read(text: str, value: float) -> None:
         ("Confidence: 1.2.3", "malformed"),
         ("Confidence: .", "malformed"),
         ("Confidence:", "malformed"),
-        ("Confidence:\n0.4", "malformed"),
+        ("Confidence:\n4. Check", "malformed"),
         ("Confidence: high", "malformed"),
         ("Confidence: 8/10", "malformed"),
         ("Confidence: nan", "malformed"),
         ("Confidence: 0.9\nConfidence: high", "malformed"),
-        ("Confidence: 0.2\nConfidence: 0.3", "duplicated"),
+        ("<confidence>high</confidence>", "malformed"),
+        ("<confidence>0.4", "missing"),
     ],
 )
 def test_an_unreadable_confidence_has_a_problem(text: str, problem: Problem) -> None:
@@ -93,7 +125,7 @@ def test_an_unreadable_confidence_has_a_problem(text: str, problem: Problem) -> 
 
 def test_a_statement_in_running_text_is_read() -> None:
     assert INLINE.read("12+30=42 conf:0.4") == Reading(0.4)
-    assert INLINE.read("42 conf:0.4 conf:0.5") == Reading(None, "duplicated")
+    assert INLINE.read("42 conf:0.4 conf:0.5") == Reading(0.5, "duplicated")
     assert INLINE.read("42 conf:") == Reading(None, "malformed")
     assert INLINE.read("42 conf: conf:0.4") == Reading(0.4)
     assert INLINE.read("42") == Reading(None, "missing")
@@ -109,6 +141,8 @@ def test_a_statement_in_running_text_is_read() -> None:
         (LINE, "42\n**Confidence:** 0.9\nSo 42", "42\n\nSo 42"),
         (LINE, "42\nConfidence: 0.9\nConfidence: 0.8", "42\n\n"),
         (LINE, "42\nConfidence: very high", "42\n"),
+        (LINE, "42\nConfidence:\n0.9\nSo 42", "42\n\nSo 42"),
+        (LINE, "42 <confidence>0.9</confidence> yes", "42  yes"),
         (LINE, "Confidence: is a word\n42\nConfidence: 0.1", "Confidence: is a word\n42\n"),
         (LINE, "Say `Confidence: 0.1` last: 42", "Say `Confidence: 0.1` last: 42"),
     ],
