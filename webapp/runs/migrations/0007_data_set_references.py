@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0005_plain_names"),
+        ("runs", "0006_data_set_survey"),
     ]
 
     operations = [
