@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, WIDE
 from tests.browser.test_run_page import expect_points, finished, url_of  # noqa: F401
-from tests.shared_cases import case
+from tests.shared_cases import case, needs_cases
 from webapp.access.models import Team, User
 from webapp.clients import runs, summary
 from webapp.clients.client_batch import ClientBatch, LoggedValues, RunPublicId
@@ -56,6 +56,7 @@ def open_overview(page: Page, run: Run) -> None:
     expect(page.locator("figure[data-key] canvas").first).to_be_visible()
 
 
+@needs_cases
 def test_every_curve_of_the_case_is_visible_with_and_without_a_log_axis(
     open_page: Callable[..., Page], alice: User, logged: Run
 ) -> None:

@@ -22,7 +22,7 @@ from tests.clients.test_importers import (
     zipped,
 )
 from tests.clients.test_trackio import curve
-from tests.shared_cases import case
+from tests.shared_cases import case, needs_cases
 from webapp.access.models import Team, User
 from webapp.clients.client_batch import digest_id
 from webapp.clients.importers import import_runs, tables
@@ -98,6 +98,7 @@ def points_of(run: Run) -> Points:
     return [(step, value) for _, step, value in values(run)]
 
 
+@needs_cases
 @pytest.mark.parametrize(("suffix", "count", "last"), [("csv", 100, 2.203585), ("jsonl", 20, 7.0)])
 def test_two_files_that_begin_alike_are_two_runs(
     still: Team, erin: User, suffix: str, count: int, last: float

@@ -14,7 +14,7 @@ from django.urls import reverse
 from tests.clients.conftest import only_run
 from tests.clients.test_any_request import http, post
 from tests.clients.test_imported_restarts import write_mlflow
-from tests.shared_cases import case
+from tests.shared_cases import case, needs_cases
 from webapp.access.models import Team, User
 from webapp.clients.importers import import_runs
 from webapp.clients.models import Origin, Project
@@ -45,6 +45,7 @@ def guest_of(run: Run, team: Team, person: User) -> Client:
     return guest
 
 
+@needs_cases
 def test_a_guest_reads_no_secret_of_the_config_of_the_case(
     site: str, token: str, still: Team, erin: User
 ) -> None:
