@@ -34,11 +34,16 @@ ARTICLE = re.compile(
 )
 # `Vitamin C`, `Plan B`: a word before a letter, unless it introduces an option.
 NAMING = re.compile(
-    r"(?<![A-Za-z])(?!(?:is|are|be|was|option|choice|letter|answer|statement|so|thus|hence|then|"
+    r"(?<![A-Za-z])(?!(?:is|are|be|was|options?|choices?|letters?|answers?|statements?|so|thus|hence|then|"
     r"therefore|choose|pick|select|take|say|with|for|to|and|or|both|either|of|between|than|"
     r"neither|nor|maybe|perhaps|only|but|that|think|believe|guess|it's|clearly|while|since|"
     r"because|as|in|from|ist|est|es|é|é)\s*$)[A-Za-z]{2,}\s+$",
     re.IGNORECASE,
+)
+# “C is correct, A is not”, “C, because A is wrong”.
+STATES = re.compile(
+    r"\W*[A-Z]\W{0,2}(?:,?\s*(?:because|since|as)\b|\s+is\s+(?:the\s+)?"
+    r"(?:only\s+)?(?:correct|right|best|true|answer))"
 )
 SENTENCE_END = re.compile(
     r"(?<![A-Z])(?<!\()[.!?](?=\s|$)|(?<=[A-Z])[.](?=\s*$|\s+[A-Z][a-z])|[。！？]|\n"
@@ -51,20 +56,20 @@ class ChoiceJudge:
     def __init__(self, spec: ChoiceVerifier) -> None:
         self.spec = spec
         upper, lower = spec.choices, spec.choices.lower()
-        option = rf"(?<![{WORD}'’-])(?P<letter>[{upper}])(?![{WORD}'’]|-\w)"
+        option = rf"(?<![{WORD}'’-])(?P<letter>[{upper}])(?![{WORD}'’+]|-\w)"
         self.option = re.compile(option)
         # At the start of a region a lower-case letter is marked, if it stands alone or as `b)`.
         self.start = re.compile(
-            rf"\W*{LEADING}(?:(?P<letter>[{upper}])(?![{WORD}'’]|-\w)"
+            rf"\W*{LEADING}(?:(?P<letter>[{upper}])(?![{WORD}'’+]|-\w)"
             rf"|(?P<lower>[{lower}])(?=\W*$|[).:]))"
         )
         self.bracketed = re.compile(rf"[(\[](?P<letter>[{upper}{lower}])[)\]]")
         join = (
-            r"(?:[,/&+;|、]|\b(?:or|and|maybe|perhaps|possibly|oder|und)\b|"
+            r"(?:[,/&+;|、]|\b(?i:or|and|maybe|perhaps|possibly|oder|und)\b|"
             r"或者?|和|以及|及|と|또는)"
         )
         self.more = re.compile(
-            rf"[)\]]*\s+[(\[]?[{upper}][)\]]?\W*$|[)\]\s.*]*(?:{join}\s*)+"
+            rf"[)\]]*\s+[(\[]?[{upper}][)\]]?(?=\W*$|\s+[(\[]?[{upper}])|[)\]\s.*?!]*(?:{join}\s*)+"
             rf"(?:option|choice|maybe|perhaps|possibly|even|选项)?\s*[(\[]?[{upper}]"
             rf"(?=[)\]]*\s*(?:$|[.,;:)\]、。?!/]|(?:{join})|[^\x00-\x7f]"
             r"|(?:is|are|could|might|as|because)\b))"
@@ -149,22 +154,29 @@ class ChoiceJudge:
         if len(text.split()) <= 3 and (letter := self._whole(text)):
             return letter
         for sentence in reversed(SENTENCE_END.split(text)):
-            letters = self._options(self.rejected.sub(" ", sentence))
-            if letters:
-                return letters.pop() if len(letters) == 1 else ""
+            sentence = self.rejected.sub(" ", sentence)
+            if STATES.match(sentence) and (match := self.start.match(sentence)):
+                return match["letter"] or ""
+            if self._options(sentence):
+                return self._only(sentence)
         return ""
 
     def _only(self, text: str) -> str:
         """The option of a text that names exactly one."""
         letters = self._options(text)
-        return letters.pop() if len(letters) == 1 else ""
+        if len(letters) != 1:
+            return ""
+        # `Vitamin C` alone names no option, but counts beside another.
+        is_named = all(NAMING.search(text[: match.start()]) for match in self.option.finditer(text))
+        bracketed = self.bracketed.search(text)
+        return "" if is_named and not bracketed else letters.pop()
 
     def _options(self, text: str) -> set[str]:
         bracketed = {match["letter"].upper() for match in self.bracketed.finditer(text)}
         return bracketed | {
             match["letter"]
             for match in self.option.finditer(text)
-            if not self._is_article(text, match) and not NAMING.search(text[: match.start()])
+            if not self._is_article(text, match)
         }
 
     @staticmethod

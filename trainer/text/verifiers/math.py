@@ -304,8 +304,8 @@ def _round_to_each_other(answer: Quantity, reference: Quantity) -> bool:
     """Whether one is the other, rounded to at least six significant digits."""
     difference = abs(answer.value - reference.value)
     if answer.places is not None and reference.places is not None:
-        # An answer may be more precise than the reference, not less.
-        if answer.places <= reference.places or reference.digits < ROUNDED_DIGITS:
+        # An answer may be more precise than the reference, not less; a whole number is exact.
+        if not 0 < reference.places < answer.places or reference.digits < ROUNDED_DIGITS:
             return False
         return difference <= Fraction(1, 2 * 10**reference.places)
     rounded = answer if answer.places is not None else reference

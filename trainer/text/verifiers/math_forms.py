@@ -24,6 +24,8 @@ SEPARATOR = re.compile(
     r"\s*(?:,(?!\\!)|;|\\text(?:rm)?\{\s*,?\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))"
     r"\s*(?:\\text(?:rm)?\{\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))?\s*"
 )
+SPACE = r"\\[,;: ]|~|\\q?quad(?![A-Za-z])|\s"
+DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\^\s*\{?\s*\\circ\s*\}?")
 SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle)(?![A-Za-z])\.?")
 CLOCK = re.compile(
     r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d)(?::(?P<second>\d\d))?)?\s*"
@@ -123,6 +125,8 @@ def _value(
         return Ratio(tuple(Fraction(part.strip()) for part in re.split("[:∶]", flat)))
     if re.fullmatch(r"[0-9A-Za-z]+_\(?\w+\)?", flat) and flat[0].isdigit():
         return Words(re.sub("[()]", "", flat.lower()))
+    if match := re.fullmatch(r"\(?([A-DF-Za-df-hj-z])\)?", flat):
+        return Words(match[1])
     if re.search(r"[\d⟧]\s*['\"]", flat):
         # Feet, inches and minutes of arc: the parser would drop the sign.
         return Words(flat)
@@ -139,6 +143,7 @@ def _bare(text: str) -> str:
     text = re.sub(r"^\s*(?:\\\[|\\\(|\$\$?)\s*|\s*(?:\\\]|\\\)|(?<!\\)\$\$?)[\s.,]*$", "", text)
     text = re.sub(r"(?<!\\)\$", "", text) if text.count("$") - text.count("\\$") > 1 else text
     text = re.sub(r"\*\*|`", "", text)
+    text = re.sub(rf"^(?:{SPACE})+|(?:{SPACE})+$", "", text)
     return text.strip().rstrip(".,;。").strip()
 
 
@@ -249,6 +254,9 @@ def _formula(text: str, numbers: NumberFormat) -> Formula:
         named = unit_of(match["unit"] + re.sub(r"[{}]", "", match["power"] or ""))
         if named is not None and text[: match.start()].strip():
             text, unit = text[: match.start()], named
+    if re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
+        # The parser would take the degrees for radians.
+        text = DEGREES.sub(r"{(\\frac{\1\\pi}{180})}", text)
     if numbers.decimal_comma:
         text = re.sub(r"(?<=\d),(?=\d)", ".", text)
     text = re.sub(r"\\!", "", text).replace("{,}", "").replace("\\$", "").replace("\\%", "\\%")

@@ -34,7 +34,7 @@ SIGNS = str.maketrans(
 )
 THIN = r"[\u00a0\u2007\u2009\u200a\u202f]"
 # LaTeX's spaces between digits in threes; other ones are plain spaces.
-THOUSANDS = re.compile(rf"(?<=\d)(?:\\[,;:!]|\\thinspace|~|{THIN})+(?=\d{{3}}(?!\d))")
+THOUSANDS = re.compile(rf"(?<=\d)(?:\\[,;:! ]|\\thinspace|~|{THIN})+(?=\d{{3}}(?!\d))")
 COMMANDS = {
     "times": "*", "cdot": "*", "ast": "*", "approx": "≈", "pi": "π", "sqrt": "√", "pm": "±",
     "infty": "∞", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "lt": "<", "gt": "<", "to": "→",

@@ -43,14 +43,18 @@ HEDGED_AFTER = re.compile(
     r"[^\w⟦]{0,4}[-+]?[$€£¥]?\s*(?=[\d⟦])",
     re.IGNORECASE,
 )
+OPERATOR = r"x|by|mod|times|plus|minus|over|choose"
 HEDGED_BEFORE = re.compile(
-    rf"[\d⟧%°](?:\s*[^\W\d]+){{0,2}}\s*(?:,\s*)?(?<![A-Za-z]){EITHER}\s*(?:maybe|perhaps)?\s*$"
-    r"|[\d⟧]\s*[,;]\s*$|\b(?:between|from|either|neither|not)\s+$",
+    rf"[\d⟧%°](?:\s*[^\W\d]+){{0,2}}\s*(?:,\s*)?(?<![A-Za-z])(?:{EITHER}|{OPERATOR})\s*(?:maybe|perhaps)?\s*$"
+    r"|[\d⟧]\s*[,;]\s*$|\b(?:between|from|either|neither|not)\s+$"
+    # An inequality in words.
+    r"|\b(?:less|more|greater|fewer|smaller|larger|bigger|higher|lower)\s+than\s+$"
+    r"|\b(?:at\s+(?:least|most)|up\s+to|(?:minimum|maximum)\s+of)\s+$",
     re.IGNORECASE,
 )
 # What makes a number a part of a longer expression.
 CONTINUES = re.compile(
-    r"[\d⟦^_√π°'\"\[{]|[!](?=\S)|\([\w-]|[.,:][\d⟦]|[A-Za-zͰ-Ͽ\\]|-(?=\w)"
+    r"[\d⟦^_√π°'\"\[{+]|[!](?=\S)|\([\w-]|[.,:][\d⟦]|[A-Za-zͰ-Ͽ\\]|-(?=\w)"
     r"| *[*/+±÷√π∶|≤≥<≠](?! *$)| *- *[\d⟦√π(\\]| +- *[A-Za-z](?![A-Za-z])"
     r"| *[:>] *[\d⟦]| *x *[\d⟦(]| *\\(?!n)"
     r"| +(?:times|plus|minus|divided|multiplied|over|squared|cubed|factorial|mod|pi|sqrt|base|"

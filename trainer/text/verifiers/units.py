@@ -163,7 +163,7 @@ def unit_of(text: str) -> Unit | None:
         return None
     # Letters such as `x` or `ab` are variables; a word of three letters and more is a thing.
     # Signs other than those of joined words belong to formulas.
-    is_thing = re.fullmatch(r"[^\W\d_]+(?:[ '’/-]+[^\W\d_]+)*\.?(?: ?\([^()]*\))?", text)
+    is_thing = re.fullmatch(r"[^\W\d_]+(?:[ '’/-]+[^\W\d_]+)*(?:\^\d)?\.?(?: ?\([^()]*\))?", text)
     is_long = any(len(word) > 2 or word[0] >= "\u2e80" for word in words)
     # `12 km of road`: the unit in front counts.
     leading = known_unit(words[0] if text.lower().startswith(words[0]) else "")

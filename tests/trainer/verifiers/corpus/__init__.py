@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from tests.trainer.verifiers.corpus import (
     choice_groups,
     exact_groups,
+    later_groups,
     math_groups,
     numeric_groups,
 )
@@ -23,9 +24,9 @@ from trainer.spec.verifiers import AnyVerifier
 from trainer.text.verifiers import Verdict, Verifier
 
 GROUPS: dict[str, tuple[Group, ...]] = {
-    "numeric": numeric_groups.GROUPS,
-    "choice": choice_groups.GROUPS,
-    "math": math_groups.GROUPS,
+    "numeric": (*numeric_groups.GROUPS, *later_groups.NUMERIC),
+    "choice": (*choice_groups.GROUPS, *later_groups.CHOICE),
+    "math": (*math_groups.GROUPS, *later_groups.MATH),
     "exact": exact_groups.GROUPS,
 }
 
