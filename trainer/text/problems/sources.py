@@ -92,8 +92,8 @@ def preview(
 ) -> list[Problem]:
     """The first problems of a file. An empty question or answer is returned, not refused.
 
-    Rows that cannot be read are left out where the mapping says so. Raises ProblemError for a
-    column that none of the first rows has.
+    Unusable rows are left out where the mapping says so. Raises ProblemError for a column that none
+    of the first rows has.
     """
     source = FileProblems(path=f"file:{path}", format=format, split=split, columns=columns)
     return Reading(source, columns, path).head(count)
