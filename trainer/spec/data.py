@@ -54,8 +54,8 @@ class Columns(Section):
         title="Answer in that column",
         help="What of the column is the reference answer.",
         choice_help={
-            "text": "The whole text, or what follows `####` at its end.",
-            "last_box": "What the last complete `\\boxed{}` contains, as in MATH; the text is the "
+            "text": "The whole text, or what follows #### at its end.",
+            "last_box": "What the last complete \\boxed{} contains, as in MATH; the text is the "
             "worked solution.",
         },
         expert=True,

@@ -120,7 +120,7 @@ class Reading:
         _check_missing(missing, self.path.name)
 
     def head(self, count: int) -> list[Problem]:
-        """The first problems; an empty question or answer is returned and not refused."""
+        """The first problems; an empty question or answer is not refused, but may be left out."""
         rows = files.rows(self.path, self.source.format, self.source.split)
         absent = _optional_addresses(self.columns)
         problems: list[Problem] = []
@@ -130,7 +130,7 @@ class Reading:
             if len(problems) == count:
                 if not absent:
                     break
-            elif problem := self._problem(row):
+            elif (problem := self._problem(row)) and not self._is_left_out(problem):
                 problems.append(self._with_group_names(problem))
         self._check_absent(absent)
         return problems
@@ -166,6 +166,10 @@ class Reading:
                 raise
             self.leave_out(error.reason, row.number)
             return None
+
+    def _is_left_out(self, problem: Problem) -> bool:
+        is_complete = bool(problem.question and problem.answer)
+        return not is_complete and self.columns.unusable_rows == "leave_out"
 
     def _with_group_names(self, problem: Problem) -> Problem:
         names = {role: self._group_name(role, getattr(problem, role)) for role in GROUPING}

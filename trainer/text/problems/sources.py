@@ -97,8 +97,8 @@ def preview(
 ) -> list[Problem]:
     """The first problems of a file. An empty question or answer is returned, not refused.
 
-    Rows that cannot be read are left out where the mapping says so. Raises ProblemError for a
-    column that none of the first rows has.
+    Unusable rows are left out where the mapping says so. Raises ProblemError for a column that none
+    of the first rows has.
     """
     way = choice_answers(path, columns, format, split)
     columns = columns.model_copy(update={"choice_answers": way})

@@ -73,11 +73,11 @@ def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
 
 def _columns_shown(data: DataSet) -> dict[str, Any]:
     """Return the mapping without what is not set or has its default."""
-    defaults = Columns().model_dump()
     return {
-        role: value
-        for role, value in data.columns.items()
-        if value is not None and (role in ("question", "answer") or value != defaults.get(role))
+        role: data.columns[role]
+        for role, default in Columns().model_dump().items()
+        if data.columns.get(role) is not None
+        and (role in ("question", "answer") or data.columns[role] != default)
     }
 
 
