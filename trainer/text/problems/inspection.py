@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from trainer.spec.base import encodable
 from trainer.text.problems import files
@@ -20,6 +21,8 @@ HEAD_ROWS = 100
 LONGEST_CELL = 2_000
 MOST_COLUMNS = 1_000
 MOST_ADDRESSES = 300
+# Of what is looked at to recognise a format: the characters of a text, the items of a list.
+LONGEST_TEXT, LONGEST_LIST = 20_000, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection
     path = Path(path)
     format = files.format_of(files.data_files(path, split)[0])
     head = [
-        {encodable(str(column)): value for column, value in row.values.items()}
+        {encodable(str(column)): _shortened(value) for column, value in row.values.items()}
         for row in islice(files.rows(path, split=split), HEAD_ROWS)
     ]
     if not head:
@@ -66,6 +69,19 @@ def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection
         ],
         recognise(head),
     )
+
+
+def _shortened(value: Any) -> Any:
+    """The value with its long texts and lists cut: a hundred whole rows may not fit in memory."""
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        # The end is kept, because that is where answers are marked.
+        half = LONGEST_TEXT // 2
+        return value[:half] + value[-half:]
+    if isinstance(value, list):
+        return [_shortened(item) for item in value[:LONGEST_LIST]]
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    return value
 
 
 def _cell(value: object) -> str:
