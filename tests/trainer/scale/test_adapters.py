@@ -194,7 +194,9 @@ def network(config_class: Any, changes: dict[str, Any]) -> LanguageModel:
 
 
 @pytest.mark.parametrize(
-    ("name", "config_class", "changes", "layers"), ARCHITECTURES, ids=lambda value: str(value)[:9]
+    ("name", "config_class", "changes", "layers"),
+    ARCHITECTURES,
+    ids=[row[0] for row in ARCHITECTURES],
 )
 def test_an_adapter_trains_every_linear_layer_of_the_blocks(
     name: str, config_class: Any, changes: dict[str, Any], layers: set[str]

@@ -113,6 +113,14 @@ def test_held_out_problems_that_are_trained_on_are_refused_by_name(tmp_path: Pat
     ended(tmp_path, "training problems too", "add-")
 
 
+def test_held_out_problems_that_cannot_be_judged_are_refused_with_examples(
+    tmp_path: Path,
+) -> None:
+    # Numbers are no letters of a choice.
+    assert start(spec(data={"verifier": {"kind": "choice"}}), tmp_path) == ExitCode.REFUSED
+    ended(tmp_path, "The verifier choice cannot read", "held-out reference answers, such as")
+
+
 def poison_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     original, calls = MicroBatchLoss.__call__, iter(range(10_000))
 
