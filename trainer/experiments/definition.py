@@ -27,6 +27,7 @@ from trainer.spec.base import Section
 HERE = Path(__file__).parent / "definitions"
 At = Literal["end", "equal_compute", "equal_tokens"]
 Kind = Literal["higher", "no worse", "equal"]
+When = Literal["before", "after"]
 
 
 class Arm(Section):
@@ -41,7 +42,7 @@ class Side(Section):
 
     arm: str
     metric: str
-    when: Literal["before", "after"] = "after"
+    when: When = "after"
 
 
 class Contrast(Section):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer.experiments.definition import At, Contrast, Side
+from trainer.experiments.definition import At, Contrast, Side, When
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,9 @@ class Outcome:
     clipped_share: float | None = None
     cpu_minutes: float | None = None
 
+    def values(self, when: When) -> dict[str, float]:
+        return self.before if when == "before" else self.after
+
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Outcome:
         """The outcome whose `asdict` is `record`, also after a round trip through JSON."""
@@ -73,19 +76,37 @@ class Outcome:
 
 
 def differences(contrast: Contrast, outcomes: Sequence[Outcome]) -> dict[int, float]:
-    """`of` − `minus` for every seed that has both sides.
+    """`of` − `minus` for every seed in which both sides were measured.
 
-    Raises KeyError, which names the metric, if a run lacks one.
+    Raises KeyError, which names the metric, if all runs of a side lack it.
     """
     by_run = {(outcome.arm, outcome.seed): outcome for outcome in outcomes}
-    seeds = sorted({outcome.seed for outcome in outcomes})
-    complete = [
-        seed for seed in seeds if all((side.arm, seed) in by_run for side in contrast.sides)
-    ]
+    without = unmeasured(contrast, outcomes)
     return {
         seed: _difference(contrast, {side.arm: by_run[side.arm, seed] for side in contrast.sides})
-        for seed in complete
+        for seed in _complete_seeds(contrast, outcomes)
+        if seed not in without
     }
+
+
+def unmeasured(contrast: Contrast, outcomes: Sequence[Outcome]) -> list[int]:
+    """Seeds whose runs are complete, but lack a metric that other runs of the same side have.
+
+    A ratio is one that a run may lack: its divisor can be measured as 0.
+    """
+    lacking: set[int] = set()
+    for side in contrast.sides:
+        runs = [outcome for outcome in outcomes if outcome.arm == side.arm]
+        without = {run.seed for run in runs if side.metric not in run.values(side.when)}
+        if len(without) < len(runs):
+            lacking |= without
+    return [seed for seed in _complete_seeds(contrast, outcomes) if seed in lacking]
+
+
+def _complete_seeds(contrast: Contrast, outcomes: Sequence[Outcome]) -> list[int]:
+    runs = {(outcome.arm, outcome.seed) for outcome in outcomes}
+    seeds = sorted({outcome.seed for outcome in outcomes})
+    return [seed for seed in seeds if all((side.arm, seed) in runs for side in contrast.sides)]
 
 
 def changes(contrast: Contrast, outcomes: Sequence[Outcome]) -> dict[int, Change]:
@@ -108,7 +129,7 @@ def value(outcome: Outcome, side: Side, axis: At = "end", budget: float = math.i
 
     Raises KeyError, which names the metric, if the run lacks it.
     """
-    values = outcome.before if side.when == "before" else outcome.after
+    values = outcome.values(side.when)
     if side.metric not in values:
         raise KeyError(
             f"the run of {side.arm} with seed {outcome.seed} has no {side.metric} "

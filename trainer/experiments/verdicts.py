@@ -22,7 +22,7 @@ from trainer.experiments.analysis import (
     p_value,
 )
 from trainer.experiments.definition import Contrast, Experiment
-from trainer.experiments.outcomes import Change, Outcome, changes, differences
+from trainer.experiments.outcomes import Change, Outcome, changes, differences, unmeasured
 
 Verdict = Literal[
     "shown", "shown, smaller than of interest", "not shown", "reversed", "precondition not met"
@@ -36,6 +36,9 @@ ABOUT = {"higher": "", "no worse": "no worse than the bound: ", "equal": "equal 
 class Finding:
     """A contrast with its difference per seed and its verdict.
 
+    Seeds that are `unmeasured` have no difference. The others alone are no fair sample, so that no
+    p-value is derived from them.
+
     `estimate` is None for fewer than two seeds. `p`, `adjusted_p` (Holm) and `adjusted_interval`
     (Bonferroni) are None where they do not apply.
     """
@@ -47,6 +50,7 @@ class Finding:
     p: float | None = None
     adjusted_p: float | None = None
     adjusted_interval: tuple[float, float] | None = None
+    unmeasured: tuple[int, ...] = ()
 
     @property
     def words(self) -> str:
@@ -55,7 +59,10 @@ class Finding:
 
     @property
     def remark(self) -> str:
-        """A sentence if the interval excludes the smallest difference of interest, else empty."""
+        """A sentence on seeds without a measurement or on a difference that is ruled out."""
+        if self.unmeasured:
+            noun = "seed" if len(self.unmeasured) == 1 else "seeds"
+            return f"{noun} {', '.join(map(str, self.unmeasured))} could not be measured"
         interest = self.contrast.interest
         # What matters of “no worse” and “equal” is their bound.
         if self.estimate is None or interest is None or self.contrast.kind != "higher":
@@ -70,6 +77,7 @@ class Finding:
             "verdict": self.verdict,
             "words": self.words,
             "remark": self.remark,
+            "unmeasured": self.unmeasured,
             "estimate": asdict(self.estimate) if self.estimate else None,
             "differences": self.differences,
             "p": self.p,
@@ -138,10 +146,11 @@ def _measured(contrast: Contrast, outcomes: Sequence[Outcome]) -> Finding:
     by_seed = differences(contrast, outcomes)
     # A single difference has no spread, so there is no interval to judge by.
     measured = estimate(list(by_seed.values())) if len(by_seed) > 1 else None
+    without = tuple(unmeasured(contrast, outcomes))
     p = None
-    if measured and contrast.each_seed is None:
+    if measured and contrast.each_seed is None and not without:
         p = p_value(measured, contrast.margin(measured.mean))
-    return Finding(contrast, by_seed, measured, "not shown", p)
+    return Finding(contrast, by_seed, measured, "not shown", p, unmeasured=without)
 
 
 def _verdict(

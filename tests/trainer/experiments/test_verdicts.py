@@ -206,3 +206,18 @@ def test_a_criterion_of_a_metric_without_an_interval_is_refused() -> None:
             ),
             [Outcome("a", 0, None, 1, 1, 1.0, {"m": 0.5}, {"m": 0.6})],
         )
+
+
+def test_a_claim_that_some_seed_could_not_measure_is_not_shown_by_the_others() -> None:
+    runs = outcomes((0.2, 0.21, 0.2, 0.19, 0.2))
+    del runs[2].after["m"]
+    [claim] = findings(experiment(claims=[CLAIM | {"interest": 0.01}]), runs).claims
+    assert sorted(claim.differences) == [0, 2, 3, 4]
+    assert (claim.verdict, claim.p, claim.adjusted_p) == ("not shown", None, 1.0)
+    assert claim.remark == "seed 1 could not be measured"
+
+
+def test_a_metric_that_no_run_has_is_named() -> None:
+    runs = [Outcome(arm, seed, None, 1, 1, 1.0) for arm in "ab" for seed in range(2)]
+    with pytest.raises(KeyError, match="has no m after its training"):
+        findings(experiment(claims=[CLAIM | {"interest": 0.01}]), runs)
