@@ -104,6 +104,7 @@ def test_each_kind_of_teacher_shows_its_own_fields(form: Page) -> None:
 def test_a_setting_shared_by_several_objectives_keeps_its_value(
     form: Page,
 ) -> None:
+    form.goto("/runs/new/?preset=small")
     form.check("[data-mode-choice][value=expert]")
     clip, limit = (
         "#field-stages-1-objective-clip-kind-adaptive_kl",
@@ -150,6 +151,7 @@ def test_a_problem_is_shown_beside_its_field_until_it_is_fixed(form: Page) -> No
 
 
 def test_stages_are_added_moved_and_removed_by_keyboard(form: Page) -> None:
+    form.goto("/runs/new/?preset=small")
     names = form.locator('#stages input[name$=".name"]')
     first, second = names.nth(0).input_value(), names.nth(1).input_value()
     with form.expect_response("**/runs/new/check/"):

@@ -293,7 +293,12 @@ def test_an_import_that_was_broken_off_goes_on_where_it_stopped(
             b"_step,_timestamp,loss\n1,1e300,1\n",
             "the time 1e[+]300, which is no moment",
         ),
-        ("wandb", "run.csv", b'_step,loss\n1,"' + b"x" * 200_000 + b'"\n', "cannot be read as CSV"),
+        (
+            "wandb",
+            "run.csv",
+            b'_step,loss\n1,"' + b"x" * 9_000_000 + b'"\n',
+            "cannot be read as CSV",
+        ),
         ("wandb", "run.jsonl", b'{"_step": "x"}\n', "the step 'x'"),
         ("mlflow", "run.csv", b"key,value,step,timestamp\nloss,1,1e30,1\n", "the step 1e[+]30"),
         (

@@ -172,7 +172,10 @@ def test_unusable_data_fails_the_job_with_a_reason(
     placement.place_waiting()
     until(lambda: over(submitted))
     assert submitted.state == State.FAILED
-    assert submitted.reason == "Row 2 of bad.csv has no answer; fill it in or remove the row."
+    assert submitted.reason == (
+        "Row 2 of bad.csv has no answer; fill it in, remove the row, "
+        "or set unusable rows to leave out."
+    )
     assert Shard.objects.filter(job=submitted, result=None).exists()
 
 

@@ -58,7 +58,8 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
       headers: { Accept: "application/json" },
     });
     // A newer request may have been sent while this one was on its way.
-    if (!response.ok || number !== requestNumber) return;
+    // A guest whose link was revoked is sent to the sign-in page.
+    if (!response.ok || response.redirected || number !== requestNumber) return;
     const answer = await response.json();
     store = new Map(
       answer.series.map((/** @type {any} */ series) => [series.key, seriesOf(series)]),

@@ -65,7 +65,8 @@ function fillTable({ columns }) {
 
 async function load() {
   const response = await fetch(address, { headers: { Accept: "application/json" } });
-  if (!response.ok) return;
+  // A guest whose link was revoked is sent to the sign-in page.
+  if (!response.ok || response.redirected) return;
   heat = await response.json();
   draw();
 }

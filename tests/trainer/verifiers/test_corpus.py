@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
 
+from tests.shared_cases import CASES, needs_cases
 from tests.trainer.verifiers import corpus
 from tests.trainer.verifiers.corpus import table
 from trainer.spec import Verifier as Definition
 from trainer.spec.verifiers import AnyVerifier
 from trainer.text.verifiers import Verifier
-
-CASES = Path(__file__).resolve().parents[4] / "shared" / "cases"
-
 
 # A number in words before digits; a box that the text before it rejects.
 KNOWN = {"five hundred 2", r"$\boxed{12}$ and not $\boxed{13}$"}
@@ -53,9 +50,8 @@ def test_the_docs_report_the_rates_of_the_corpus() -> None:
     assert document == table.with_table(document, table.table())
 
 
+@needs_cases
 def test_reported_cases_get_their_right_verdict() -> None:
-    if not CASES.is_dir():
-        pytest.skip("the reported cases are not beside the project")
     adapter: TypeAdapter[Definition] = TypeAdapter(AnyVerifier)
     cases = [
         json.loads(line)

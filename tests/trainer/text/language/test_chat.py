@@ -64,6 +64,7 @@ def model(kind: str = "bytes", template: str | None = CHATML) -> LanguageModel:
     return replace(
         language_model(),
         tokenizer=with_template(kind, template),
+        vocabulary=len(tokenizer(kind)),
         eos_ids=(tokenizer(kind).eos_token_id,),
         chat_template=template is not None,
     )

@@ -191,7 +191,11 @@ def test_an_endpoint_answers_and_its_cost_is_shown_for_the_whole_run(
         "teacher/cost": 2.0,
         "teacher/unanswered": 0.0,
     }
-    assert second.metrics == {"teacher/tokens": 750_000, "teacher/cost": 3.0}
+    assert second.metrics == {
+        "teacher/tokens": 750_000,
+        "teacher/cost": 3.0,
+        "teacher/unanswered": 0.0,
+    }
     truncated, repeated = second.answers
     assert (repeated.ids, repeated.verdict) == (first.answers[0].ids, True)
     assert (truncated.truncated, truncated.verdict) == (True, False) and EOS not in truncated.ids
