@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.shared_cases import CASES, needs_cases
 from trainer.spec import Columns, Data, FileProblems
 from trainer.text.problems import (
     Message,
@@ -22,8 +23,6 @@ from trainer.text.problems import (
     preview,
     survey,
 )
-
-CASES = Path(__file__).resolve().parents[3].parent / "shared" / "cases"
 
 Values = Mapping[str, Any]
 
@@ -391,7 +390,7 @@ def test_a_follow_up_after_another_conversation_is_no_leak(tmp_path: Path) -> No
         load_all(both(same))
 
 
-@pytest.mark.skipif(not CASES.is_dir(), reason="the cases are beside the checkout, not in it")
+@needs_cases
 @pytest.mark.parametrize(
     ("file", "questions", "answers"),
     [
