@@ -19,6 +19,7 @@ from bench import divergence_memory, divergence_peers, imports, machine, paced, 
 from bench.emit import compare as emitters
 from bench.ingest import compare as ingest
 from bench.live import measure as live
+from bench.load import measure as load
 from bench.step import compare
 from bench.store import charts, growth
 
@@ -42,6 +43,10 @@ MEASUREMENTS: dict[str, tuple[str, Measurement]] = {
         emitters.measure_survivors,
     ),
     "live": ("From a trainer's emit to the number on 200 open pages", live.measure),
+    "load": (
+        "Pages of 200 viewers beside 8 writers, without and with hostile uploads for a minute",
+        load.measure,
+    ),
     "series": ("A chart's data over HTTP, against trackers", charts.measure),
     "growth": ("What a stored value costs as a run grows", growth.measure),
     "ingest": (

@@ -107,6 +107,12 @@ class EvaluationGroup(EventPart):
     difference: MeasuredDifference = Field(default=None, description="as of the whole evaluation")
 
 
+class CommonProblems(EventPart):
+    problems: Count = Field(description="problems that every evaluation of the run asks")
+    pass_rate: MeasuredShare = Field(description="mean of the problems' pass rates")
+    interval: MeasuredInterval = Field(default=None, description="95 % interval of the pass rate")
+
+
 class EvaluationEvent(StepEvent):
     """Pass rates on held-out problems."""
 
@@ -127,6 +133,11 @@ class EvaluationEvent(StepEvent):
     difference: MeasuredDifference = Field(
         default=None,
         description="from the student before the run, paired problem by problem; null before it",
+    )
+    common: CommonProblems | None = Field(
+        default=None,
+        description="held-out problems that every evaluation asks, also those during training; "
+        "evaluations of the run are compared by it",
     )
 
 

@@ -16,6 +16,8 @@ from webapp.series import series_store
 
 # Values of the curve in lists of runs, which is 96 pixels wide (`figures.sparkline`).
 SPARKLINE = 40
+# The first of these that makes a curve is drawn; logs of older trainers lack the first.
+CURVES = ("eval/common/pass_rate", "eval/pass_rate", "loss")
 LATEST_SERIES = {"loss": "loss", "tokens_per_second": "tokens_per_second"}
 
 
@@ -76,10 +78,9 @@ def _update_phase(run: Run) -> None:
 
 def _latest_values(run: Run) -> dict[str, Any]:
     latest = series_store.latest(run, list(LATEST_SERIES.values()))
-    sketch = series_store.sparkline(run, "eval/pass_rate", SPARKLINE)
     # One evaluation makes no curve; until there are two, the list shows the loss.
-    if len(sketch) < 2:
-        sketch = series_store.sparkline(run, "loss", SPARKLINE)
+    sketches = (series_store.sparkline(run, key, SPARKLINE) for key in CURVES)
+    sketch = next((values for values in sketches if len(values) > 1), [])
     values = {
         name: series_store.json_number(latest[key])
         for name, key in LATEST_SERIES.items()

@@ -7,6 +7,7 @@ import pytest
 
 from trainer.text.evaluation.pass_rate_summary import (
     ProblemCounts,
+    common,
     forgetting,
     metrics,
     summary,
@@ -75,6 +76,16 @@ def test_metrics_name_every_figure_of_the_event() -> None:
         "eval/truncated",
         "eval/pass_rate/domain=sub",
     } <= set(values)
+
+
+def test_the_common_problems_have_metrics_of_their_own() -> None:
+    event = summary(counts(4, 3, 3, 0), None, TIERS, [], 4, [1])
+    assert "eval/common/pass_rate" not in metrics("eval", event)
+    of_common = common(counts(4, 3, 3, 0).at([0, 3]))
+    assert (of_common["problems"], of_common["pass_rate"]) == (2, 0.5)
+    values = metrics("eval", {**event, "common": of_common})
+    assert (values["eval/pass_rate"], values["eval/common/pass_rate"]) == (0.625, 0.5)
+    assert values["eval/common/pass_rate/low"] <= 0.5 <= values["eval/common/pass_rate/high"]
 
 
 def test_forgetting_is_the_paired_loss_of_pass_rate() -> None:

@@ -52,6 +52,32 @@ def test_the_log_reports_every_evaluation_except_the_last_which_the_end_reports(
     assert "of the held-out problems" in end["reason"] or "none of the" in end["reason"]
 
 
+def test_evaluations_and_checkpoints_are_compared_on_problems_that_all_of_them_asked(
+    tmp_path: Path,
+) -> None:
+    settings = {"every": 3, "problems": 5, "final_samples": 2}
+    start(spec(evaluation=settings, checkpoints={"keep_best": True}), tmp_path)
+    evaluations = of(tmp_path, "evaluation", role="evaluation")
+    assert [(event["when"], event["problems"]) for event in evaluations] == [
+        ("before", 12),
+        ("during", 5),
+        ("during", 5),
+        ("after", 12),
+    ]
+    assert {event["common"]["problems"] for event in evaluations} == {5}
+    during = [event for event in evaluations if event["when"] == "during"]
+    assert all(event["common"]["pass_rate"] == event["pass_rate"] for event in during)
+    # The change on these problems is that of the paired comparison.
+    before = evaluations[0]["common"]["pass_rate"]
+    for event in during:
+        change = event["common"]["pass_rate"] - before
+        assert change == pytest.approx(event["difference"]["pass_rate"], abs=1e-12)
+    best = max(event["common"]["pass_rate"] for event in evaluations[1:])
+    steps = [event["step"] for event in evaluations[1:] if event["common"]["pass_rate"] == best]
+    marked = [event["step"] for event in events(tmp_path, "checkpoint") if event["best"]]
+    assert marked[-1] == steps[0] if best > before else not marked
+
+
 def test_the_definition_is_stored_beside_the_log(folder: Path) -> None:
     assert json.loads((folder / "spec.json").read_text())["name"] == "tiny"
 

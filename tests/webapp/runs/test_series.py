@@ -242,6 +242,49 @@ def test_the_base_is_that_of_the_evaluated_problems_and_the_same_for_every_range
     assert [(x, round(rate, 9)) for x, rate in bases] == [(0, 0.4), (20, 0.6), (30, 0.4)]
 
 
+def test_the_curve_of_pass_rates_is_of_problems_that_every_evaluation_asked(
+    client: Client, still: Team, alice: User, tmp_path: Path
+) -> None:
+    client.force_login(alice)
+    recorder = Recorder(lifecycle.create_run(still, alice, SPEC), tmp_path)
+    page = f"/runs/{recorder.run.public_id}/"
+    # The chart is chosen before the first evaluation has arrived.
+    assert "eval/common/pass_rate" in client.get(page).content.decode()
+    for step, when, problems, rate, common in (
+        (0, "before", 200, 0.4, 0.6),
+        (10, "during", 50, 0.7, 0.7),
+        (20, "after", 200, 0.5, 0.8),
+    ):
+        of_common = {"problems": 50, "pass_rate": common, "interval": [0.0, 1.0]}
+        recorder.send(
+            [
+                evaluation(step, when, problems, rate, 0.4) | {"common": of_common},
+                {
+                    "type": "metrics",
+                    "step": step,
+                    "values": {"eval/pass_rate": rate, "eval/common/pass_rate": common},
+                    "tokens": step,
+                    "compute": step,
+                },
+            ]
+        )
+    assert "eval/common/pass_rate" in client.get(page).content.decode()
+    bases = read(client, recorder.run, keys="eval/common/pass_rate")["bases"]
+    assert bases["eval/common/pass_rate"] == [[20, 0.6]]
+    recorder.run.refresh_from_db()
+    assert recorder.run.summary["sparkline"] == [0.6, 0.7, 0.8]
+    assert recorder.run.summary["pass_rate"] == 0.5
+
+
+def test_logs_without_common_problems_keep_the_curve_of_all(
+    client: Client, evaluated_in_part: Recorder, alice: User
+) -> None:
+    client.force_login(alice)
+    page = client.get(f"/runs/{evaluated_in_part.run.public_id}/").content.decode()
+    assert "eval/pass_rate" in page
+    assert "eval/common/pass_rate" not in page
+
+
 def test_the_table_compares_an_evaluation_with_the_same_problems_before_training(
     client: Client, evaluated_in_part: Recorder, alice: User
 ) -> None:

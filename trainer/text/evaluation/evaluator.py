@@ -42,11 +42,9 @@ class Evaluator:
         """Evaluate every role that is due; emit its events."""
         if when == "before":
             self._find_tiers(rt)
-        count, limit = len(self.components.evaluation), self.spec.evaluation.problems
         # Every later evaluation is compared with the first problem by problem, so that needs all.
-        indices: Sequence[int] = range(count)
-        if when == "during" and limit is not None:
-            indices = _sample(count, limit)
+        everything = range(len(self.components.evaluation))
+        indices = self._common_indices() if when == "during" else everything
         event, answers = self._evaluate_role(rt, when, "evaluation", indices)
         tokens = rt.micro_batch_tokens
         values = (
@@ -61,7 +59,7 @@ class Evaluator:
             values |= pass_rate_summary.metrics(
                 "retained", retained
             ) | pass_rate_summary.forgetting(retained)
-        return EvaluationReport(values, event["pass_rate"], describe_evaluation(event))
+        return EvaluationReport(values, event["common"]["pass_rate"], describe_evaluation(event))
 
     def track(self, rt: Runtime, weights: Sequence[float | None]) -> None:
         """Measure the pass rates of the tracked problems again."""
@@ -121,6 +119,10 @@ class Evaluator:
             else [""] * len(indices)
         )
         event = pass_rate_summary.summary(now, before, tiers, answers, samples, settings.pass_at)
+        if role == "evaluation":
+            asked = {index: place for place, index in enumerate(indices)}
+            common = now.at([asked[index] for index in self._common_indices()])
+            event["common"] = pass_rate_summary.common(common)
         rt.emit("evaluation", when=when, role=role, **event)
         if role == "evaluation":
             recorded = evenly_spaced(answers, self.spec.record.rollouts)
@@ -128,6 +130,13 @@ class Evaluator:
             student = self.components.student
             record_answers(rt, student, "evaluation", recorded, len(answers), signals)
         return event, answers
+
+    def _common_indices(self) -> Sequence[int]:
+        """The held-out problems that every evaluation asks, also those during training."""
+        limit, count = self.spec.evaluation.problems, len(self.components.evaluation)
+        if limit is None or not self.spec.evaluation.every:
+            return range(count)
+        return _sample(count, limit)
 
     def _privilege(self, rt: Runtime, when: str, answers: list[Answer]) -> dict[str, float]:
         """Measure the gain from privileged text, where held-out problems have such text."""

@@ -85,10 +85,17 @@ def summary(
     }
 
 
+def common(counts: ProblemCounts) -> dict[str, Any]:
+    """The field `common` of an `evaluation` event, from the counts of those problems alone."""
+    rate, interval = intervals.pass_rate(counts.passed, counts.verdicts)
+    return {"problems": len(counts.problems), "pass_rate": rate, "interval": interval}
+
+
 def metrics(prefix: str, event: Mapping[str, Any]) -> dict[str, float]:
     """Flat metrics of an `evaluation` event.
 
-    For example `<prefix>/pass_rate`, `…/pass_rate/low`, `…/pass_rate/tier=frontier`, `…/pass_at_4`.
+    For example `<prefix>/pass_rate`, `…/pass_rate/low`, `…/pass_rate/tier=frontier`, `…/pass_at_4`,
+    `…/common/pass_rate`.
     """
     values = {
         f"{prefix}/pass_rate": event["pass_rate"],
@@ -101,6 +108,12 @@ def metrics(prefix: str, event: Mapping[str, Any]) -> dict[str, float]:
         f"{prefix}/pass_rate/{group['by']}={group['name']}": group["pass_rate"]
         for group in event["groups"]
     }
+    if of_common := event.get("common"):
+        values |= {
+            f"{prefix}/common/pass_rate": of_common["pass_rate"],
+            f"{prefix}/common/pass_rate/low": of_common["interval"][0],
+            f"{prefix}/common/pass_rate/high": of_common["interval"][1],
+        }
     return values
 
 

@@ -76,23 +76,23 @@ SCHEDULED = (
     "total_tokens",
 )
 
-CHARTS = (
-    Chart(
+
+def _pass_rate_chart(key: str, problems: str) -> Chart:
+    line = ChartLine(key, "held-out", f"{key}/low", f"{key}/high", baseline=True)
+    return Chart(
         "pass-rate",
         "Pass rate",
-        "held-out problems, 95 % interval; dashed: the same problems before training",
-        (
-            ChartLine(
-                "eval/pass_rate",
-                "held-out",
-                "eval/pass_rate/low",
-                "eval/pass_rate/high",
-                baseline=True,
-            ),
-        ),
+        f"{problems}, 95 % interval; dashed: the same problems before training",
+        (line,),
         format="percent",
         empty="Appears with the first evaluation, before training begins.",
-    ),
+    )
+
+
+# Logs before `common` was recorded have evaluations of several sets of problems in one series.
+PASS_RATE_OF_ALL = _pass_rate_chart("eval/pass_rate", "held-out problems")
+CHARTS = (
+    _pass_rate_chart("eval/common/pass_rate", "held-out problems that every evaluation asks"),
     Chart(
         "calibration",
         "Calibration",
@@ -227,13 +227,14 @@ CHARTS = (
 )
 
 
-def charts_of(spec: dict[str, Any] | None) -> tuple[Chart, ...]:
+def charts_of(spec: dict[str, Any] | None, has_common: bool = True) -> tuple[Chart, ...]:
     """Return the charts that a run with this definition can fill.
 
-    A run without a definition (an imported one) gets those of a plain distillation.
+    A run without a definition (an imported one) gets those of a plain distillation. `has_common`:
+    the run records, or will record, the pass rate of the problems that all evaluations ask.
     """
     return tuple(
-        chart
+        PASS_RATE_OF_ALL if chart.id == PASS_RATE_OF_ALL.id and not has_common else chart
         for chart in CHARTS
         if chart.fits(definitions.DEFAULT_DEFINITION if spec is None else spec)
     )

@@ -15,6 +15,8 @@ from webapp.series import series_store
 Payload = dict[str, Any]
 # Role of an evaluation → the series of its pass rate.
 SERIES = {"evaluation": "eval/pass_rate", "retained": "retained/pass_rate"}
+# The same of the held-out problems that every evaluation asks, also those during training.
+COMMON_SERIES = "eval/common/pass_rate"
 # Role of an evaluation → what it measures. Held-out problems come first on the page.
 SUBJECTS = {"evaluation": "held-out problems", "retained": "problems of the retained skill"}
 
@@ -130,7 +132,8 @@ def bases(run: Run, axis: series_store.Axis) -> dict[str, list[tuple[float, floa
     same, only its last evaluation is listed.
     """
     rates_by_key: dict[str, dict[int, float]] = {}
-    for step, role, when, rate, difference in (
+    common_before: float | None = None
+    for step, role, when, rate, difference, common_rate in (
         events(run, "evaluation")
         .exclude(step=None)
         .values_list(
@@ -139,6 +142,7 @@ def bases(run: Run, axis: series_store.Axis) -> dict[str, list[tuple[float, floa
             "payload__when",
             "payload__pass_rate",
             "payload__difference__pass_rate",
+            "payload__common__pass_rate",
         )
     ):
         payload = {
@@ -148,6 +152,10 @@ def bases(run: Run, axis: series_store.Axis) -> dict[str, list[tuple[float, floa
         base = rate_before(payload)
         if role in SERIES and base is not None and step is not None:
             rates_by_key.setdefault(SERIES[role], {})[step] = base
+        if when == "before" and role == "evaluation":
+            common_before = as_number(common_rate)
+        if step is not None and common_before is not None and common_rate is not None:
+            rates_by_key.setdefault(COMMON_SERIES, {})[step] = common_before
     return {key: _placed(run, key, axis, rates) for key, rates in rates_by_key.items()}
 
 

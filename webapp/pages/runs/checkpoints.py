@@ -20,6 +20,7 @@ CHUNK_BYTES = 2**20
 # The metrics that the table shows, in this order, of those stored with a checkpoint.
 METRICS = (
     "eval/pass_rate",
+    "eval/common/pass_rate",
     "retained/pass_rate",
     "pass_rate/train",
     "loss",

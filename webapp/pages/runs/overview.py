@@ -34,7 +34,12 @@ def overview(request: HttpRequest, run_id: str) -> HttpResponse:
         "comparisons": comparisons,
         "results": [evaluations.result_text(comparison) for comparison in comparisons],
     }
-    board = chart_board_context(run, charts.charts_of(run.spec))
+    has_common = all(
+        comparison.before is None or bool(comparison.before.get("common"))
+        for comparison in comparisons
+        if comparison.role == "evaluation"
+    )
+    board = chart_board_context(run, charts.charts_of(run.spec, has_common))
     return render_tab(request, run, "run", "overview.html", context | board)
 
 
