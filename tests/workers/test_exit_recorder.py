@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from workers.attempt.exit_recorder import process_started
+from workers.process_identity import process_started
 
 
 def start_recorder(folder: Path, code: str) -> subprocess.Popen[bytes]:

@@ -20,7 +20,7 @@ from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import connection, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from webapp.access.models import Team
 from webapp.library.models import Artifact
@@ -97,7 +97,7 @@ def put(
     # The new `stored_at` keeps `collect` from deleting bytes that a row is about to name.
     with transaction.atomic():
         _lock("pg_advisory_xact_lock_shared")
-        facts = {"size": size, "stored_at": timezone.now()}
+        facts = {"size": size, "stored_at": Now()}
         artifact, _ = Artifact.objects.update_or_create(
             team=team,
             sha256=sha256,
@@ -173,7 +173,7 @@ def collect(grace: timedelta = timedelta(hours=1)) -> int:
 
     Safe while any number of writers are active.
     """
-    old = Artifact.objects.filter(stored_at__lt=timezone.now() - grace)
+    old = Artifact.objects.filter(stored_at__lt=Now() - grace)
     with transaction.atomic():
         _lock("pg_advisory_xact_lock")
         referenced = {team: _referenced(team) for team in set(old.values_list("team", flat=True))}

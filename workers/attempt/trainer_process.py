@@ -1,8 +1,4 @@
-"""The training process of one attempt: start it, find it again, signal it.
-
-The system may give a pid to another process; pid and start time together are unique until the host
-restarts.
-"""
+"""The training process of one attempt: start it, find it again, signal it."""
 
 from __future__ import annotations
 
@@ -20,8 +16,8 @@ from typing import Any
 
 import psutil
 
-from workers.attempt.exit_recorder import process_started
 from workers.machine import host
+from workers.process_identity import is_alive
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OUTPUT_TAIL_BYTES = 16_384
@@ -125,11 +121,7 @@ class TrainerProcess:
     def _living_pid(self, role: str) -> int | None:
         """Return the pid of the "trainer" or the "shim" if that process is alive."""
         ids = _json(self.folder / "process.json")
-        if ids is None or process_started(ids[role]["pid"]) != ids[role]["started"]:
-            return None
-        pid: int = ids[role]["pid"]
-        # A process that was gone before its start time was read has `started: null`.
-        return pid if ids[role]["started"] is not None else None
+        return int(ids[role]["pid"]) if ids and is_alive(ids[role]) else None
 
 
 def _environment() -> dict[str, str]:

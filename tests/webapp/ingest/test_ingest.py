@@ -70,13 +70,7 @@ def recorded(run: Run) -> dict[str, Any]:
         .values_list("attempt", "seq", "type", "step", "payload")
     )
     series = [curve.json() for curve in series_store.read([run], None)]
-    facts = (
-        stored_run.state,
-        stored_run.step,
-        stored_run.total_steps,
-        stored_run.reason,
-        stored_run.last_event_at,
-    )
+    facts = (stored_run.state, stored_run.step, stored_run.total_steps, stored_run.reason)
     return {"summary": summary, "events": events, "series": series, "facts": facts}
 
 
