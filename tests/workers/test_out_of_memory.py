@@ -14,7 +14,8 @@ import pytest
 from workers.attempt import out_of_memory
 
 MOUNTINFO = {
-    1: "31 23 0:28 / {0} rw - tmpfs tmpfs rw\n35 31 0:32 {1} {0}/memory rw - cgroup cgroup rw,memory\n"
+    1: "31 23 0:28 / {0} rw - tmpfs tmpfs rw\n"
+    "35 31 0:32 {1} {0}/memory rw - cgroup cgroup rw,memory\n"
     "36 31 0:33 / {0}/cpu rw shared:2 - cgroup cgroup rw,cpu\n",
     2: "31 23 0:28 {1} {0} rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n",
 }
@@ -24,7 +25,7 @@ LIMIT_BYTES = 64 * 2**20
 
 
 class Kernel:
-    """The files of a kernel: process 7 is in a control group, of which a container may see a part."""
+    """The files of a kernel: process 7 is in a control group, seen from inside a container or not."""
 
     def __init__(self, folder: Path, version: int, group: str, visible_from: str) -> None:
         self.proc, mounted = folder / "proc", folder / "cgroup"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,13 +41,12 @@ def at(age: float, shift: float, events: list[dict[str, Any]]) -> list[dict[str,
 @pytest.fixture(params=OFF)
 def clock_of_this_host_is_off(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+) -> None:
     """As if this process ran on a host whose clock is hours behind or ahead of the database's."""
     real_now, real_time = timezone.now, time.time
     monkeypatch.setattr(database_clock, "_reading", None)
     monkeypatch.setattr(timezone, "now", lambda: real_now() + timedelta(seconds=request.param))
     monkeypatch.setattr(time, "time", lambda: real_time() + request.param)
-    yield
 
 
 def database_time() -> datetime:
