@@ -25,7 +25,7 @@ LIMIT_BYTES = 64 * 2**20
 
 
 class Kernel:
-    """The files of a kernel: process 7 is in a control group, seen from inside a container or not."""
+    """The files of a kernel: process 7 is in a control group, perhaps seen from a container."""
 
     def __init__(self, folder: Path, version: int, group: str, visible_from: str) -> None:
         self.proc, mounted = folder / "proc", folder / "cgroup"
