@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests.launcher.conftest import modes
+from workers import heartbeat
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("trainer", "webapp", "workers", "templates", "static")
@@ -48,7 +49,9 @@ class Clone:
 
     def settings(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in OURS}
-        return inherited | {"STILLROOM_PORT": str(self.port), "STILLROOM_NO_SAMPLE": "1"}
+        ours = {"STILLROOM_PORT": str(self.port), "STILLROOM_NO_SAMPLE": "1"}
+        # Less than by default, so that the test of hung children waits less.
+        return inherited | ours | {"STILLROOM_HUNG_SECONDS": "20"}
 
     def start(self) -> subprocess.Popen[bytes]:
         with self.console.open("wb") as stream:
@@ -87,7 +90,12 @@ class Clone:
         return psutil.Process(self.launcher.pid).children(recursive=True) if self.launcher else []
 
     def child(self, argument: str) -> psutil.Process:
-        return next(child for child in self.children() if argument in " ".join(child.cmdline()))
+        for child in self.children():
+            # Others come and go, and one that has just died is still in the list.
+            with suppress(psutil.NoSuchProcess):
+                if argument in " ".join(child.cmdline()):
+                    return child
+        raise AssertionError(f"no child runs {argument}")
 
     def remove(self) -> None:
         if self.launcher is not None and self.launcher.poll() is None:
@@ -171,6 +179,23 @@ def test_a_killed_child_is_started_again(running: Clone, argument: str, label: s
     running.wait_for_answer()
 
     assert running.child(argument).pid != killed.pid
+
+
+def test_hung_children_are_started_again(running: Clone) -> None:
+    """Suspended processes hang for certain; the kernel still accepts connections to the web."""
+    hung = {"web": "uvicorn", "worker": "celery", "sweep": "workers sweep"}
+    for label in ("worker", "sweep"):
+        file = running.folder / "var" / "heartbeats" / label
+        first = heartbeat.last(file)
+        wait_until(lambda file=file, first=first: heartbeat.last(file) > first)
+    pids = {label: running.child(argument).pid for label, argument in hung.items()}
+    for pid in pids.values():
+        os.kill(pid, signal.SIGSTOP)
+    for label, argument in hung.items():
+        running.wait_for(f"{label} has done nothing for ")
+        wait_until(lambda label=label: f"{label} was started again." in running.output())
+        assert running.child(argument).pid != pids[label]
+    running.wait_for_answer()
 
 
 def test_children_of_a_killed_launcher_are_stopped_and_ctrl_c_stops_everything(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +16,14 @@ from typing import Any
 
 import psutil
 
+from workers import heartbeat
 from workers.process_identity import identity, is_alive
 
 STOP_SECONDS = 20.0
 NOBODY = {"pid": 0, "started": None}
+LAUNCHER = "the launcher"
+# Folder of the heartbeats, beside the record; a file for each label.
+HEARTBEATS = "heartbeats"
 
 
 def record(path: Path, children: Mapping[str, int]) -> None:
@@ -40,8 +45,15 @@ def dead(path: Path) -> list[str]:
     "the launcher" is one of them if it does not run itself, or its record is missing.
     """
     content = _read(path)
-    ids = {"the launcher": content["owner"], **content["children"]}
+    ids = {LAUNCHER: content["owner"], **content["children"]}
     return [label for label, id_ in ids.items() if not is_alive(id_)]
+
+
+def hung(path: Path, seconds: float) -> list[str]:
+    """Return the labels of those whose last sign of life is more than `seconds` ago."""
+    files = sorted((path.parent / HEARTBEATS).glob("*"))
+    now = time.monotonic()
+    return [file.name for file in files if now - heartbeat.last(file) > seconds]
 
 
 def stop(path: Path) -> list[str]:
