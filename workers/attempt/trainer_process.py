@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +25,9 @@ from workers.process_identity import is_alive
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OUTPUT_TAIL_BYTES = 16_384
+# What a trainer deletes or renames itself, unless it is killed: a checkpoint or a file of rollouts
+# that it was writing or removing, and the disk space for its last events.
+LEFTOVERS = ("checkpoints/.writing-*", "side/.writing-*", "events/reserve")
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class TrainerProcess:
             *host.trainer_command(),
             *arguments,
         ]
-        environment = _environment() | dict(variables or {})
+        environment = _environment() | self._temporary_folder() | dict(variables or {})
         process = subprocess.Popen(
             command,
             cwd=REPOSITORY,
@@ -94,6 +101,40 @@ class TrainerProcess:
         for process in self._descendants():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+
+    def remove_leftovers(self) -> None:
+        """Delete what a killed trainer has left on this host; nothing while it runs.
+
+        A trainer that ends by itself leaves nothing, so that this is safe after any end.
+        """
+        if not self.ended():
+            return
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        for pattern in LEFTOVERS:
+            for path in self.folder.glob(pattern):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+    @property
+    def _temporary(self) -> Path:
+        """The folder of this trainer's temporary files, which its supervisors can name too.
+
+        It is not in the attempt's folder: the path of a unix socket may have 107 bytes.
+        """
+        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"stillroom-{os.geteuid()}-{digest}"
+
+    def _temporary_folder(self) -> dict[str, str]:
+        """Make the folder; return the variable that names it, or {} if it is somebody else's."""
+        try:
+            self._temporary.mkdir(mode=0o700, exist_ok=True)
+            status = self._temporary.lstat()
+        except OSError:
+            return {}
+        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+        return {"TMPDIR": str(self._temporary)} if is_ours else {}
 
     def output(self) -> str:
         """Return the last OUTPUT_TAIL_BYTES of what the trainer printed."""
