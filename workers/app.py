@@ -36,7 +36,7 @@ app.conf.update(
 )
 
 
-class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
+class Heartbeat(bootsteps.StartStopStep):
     """Gives signs of life to the launcher from the loop that takes messages.
 
     It gives none while it waits for Redis; the launcher then asks Redis itself. The timer is empty

@@ -53,7 +53,7 @@ class Watched:
         self.watch = HangWatch(90, lambda: self.services_answer, self.said.append, folder / "own")
         self.watch.add(self.child, heartbeat_in(self.file))
         self.now = time.monotonic()
-        monkeypatch.setattr(hang_watch.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     def pass_time(self, seconds: float, step: float = 5.0) -> None:
         for _ in range(round(seconds / step)):

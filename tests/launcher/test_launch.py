@@ -38,7 +38,8 @@ class Clone:
         self.folder.mkdir()
         for name in COPIED:
             shutil.copytree(ROOT / name, self.folder / name)
-        shutil.copy(ROOT / "manage.py", self.folder)
+        for name in ("manage.py", "pyproject.toml"):
+            shutil.copy(ROOT / name, self.folder)
         (self.folder / "node_modules").symlink_to(ROOT / "node_modules")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -72,6 +73,11 @@ class Clone:
             )
         )
         assert text in self.output()
+
+    def wait_for_heartbeat(self, label: str) -> None:
+        file = self.folder / "var" / "heartbeats" / label
+        before = heartbeat.last(file)
+        wait_until(lambda: heartbeat.last(file) > before)
 
     def wait_for_answer(self) -> None:
         wait_until(lambda: self.get("healthz") == 200)
@@ -185,15 +191,13 @@ def test_hung_children_are_started_again(running: Clone) -> None:
     """Suspended processes hang for certain; the kernel still accepts connections to the web."""
     hung = {"web": "uvicorn", "worker": "celery", "sweep": "workers sweep"}
     for label in ("worker", "sweep"):
-        file = running.folder / "var" / "heartbeats" / label
-        first = heartbeat.last(file)
-        wait_until(lambda file=file, first=first: heartbeat.last(file) > first)
+        running.wait_for_heartbeat(label)
     pids = {label: running.child(argument).pid for label, argument in hung.items()}
     for pid in pids.values():
         os.kill(pid, signal.SIGSTOP)
     for label, argument in hung.items():
         running.wait_for(f"{label} has done nothing for ")
-        wait_until(lambda label=label: f"{label} was started again." in running.output())
+        running.wait_for(f"{label} was started again.")
         assert running.child(argument).pid != pids[label]
     running.wait_for_answer()
 
