@@ -197,7 +197,7 @@ def test_a_start_message_that_arrives_twice_starts_a_run_once(team: Team) -> Non
     ) as broker:
         broker.SimpleQueue("runs").clear()
         run = queued(team, steps=20)
-        first = broker.SimpleQueue("runs").get(timeout=10)
+        first = broker.SimpleQueue("runs").get(timeout=120)
         assert first.headers["task"] == "workers.place"
         tasks.place()
         redelivery = until(lambda: redelivered(broker))

@@ -154,7 +154,7 @@ def test_every_batch_gets_the_next_number_and_notifies_redis(
         ignore_subscribe_messages=True
     ) as ear:
         ear.subscribe(f"run:{claimed.public_id}")
-        ear.get_message(timeout=5)
+        ear.get_message(timeout=60)
         with django_capture_on_commit_callbacks(execute=True):
             cursors = [
                 ingest(claimed.pk, 1, LOG[:3], tmp_path),
@@ -162,7 +162,7 @@ def test_every_batch_gets_the_next_number_and_notifies_redis(
             ]
         notifications = [
             json.loads(message["data"])
-            for message in (ear.get_message(timeout=5), ear.get_message(timeout=5))
+            for message in (ear.get_message(timeout=60), ear.get_message(timeout=60))
             if message
         ]
     assert cursors == [claimed.batch_count + 1, claimed.batch_count + 2]

@@ -52,12 +52,13 @@ def _render(
     template: str, messages: list[dict[str, str]], options: dict[str, Any]
 ) -> dict[str, str]:
     try:
-        (text,), _ = render_jinja_template([messages], chat_template=template, **options)
+        texts, _ = render_jinja_template([messages], chat_template=template, **options)
     except MemoryError:
         return {"error": f"it needs more than {MEMORY / 2**30:.0f} GiB of memory"}
     # A template may fail in any way.
     except Exception as error:
         return {"error": str(error).strip().partition("\n")[0][:1000]}
+    text = texts[0]
     if len(text) > MOST_CHARACTERS:
         return {"error": f"it writes more than {MOST_CHARACTERS:,} characters"}
     return {"text": text}
