@@ -35,8 +35,11 @@ def beat_for(file: Path, within: float = 0.0) -> None:
     try:
         os.utime(file, (moment, moment))
     except FileNotFoundError:
-        file.touch()
-        os.utime(file, (moment, moment))
+        # Under another name first: a new file has the time of the other clock.
+        new_file = file.with_name(f".{file.name}")
+        new_file.touch()
+        os.utime(new_file, (moment, moment))
+        new_file.rename(file)
 
 
 def last(file: Path) -> float:

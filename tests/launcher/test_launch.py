@@ -95,13 +95,23 @@ class Clone:
         """Return all processes that this clone's launcher has started."""
         return psutil.Process(self.launcher.pid).children(recursive=True) if self.launcher else []
 
+    def wait_for_another(self, argument: str, pid: int) -> None:
+        """Wait until a child runs `argument` that is not the process `pid`."""
+        wait_until(
+            lambda: any(child.pid != pid for child in self.children_with(argument)),
+        )
+
     def child(self, argument: str) -> psutil.Process:
+        return self.children_with(argument)[0]
+
+    def children_with(self, argument: str) -> list[psutil.Process]:
+        matching = []
         for child in self.children():
             # Others come and go, and one that has just died is still in the list.
             with suppress(psutil.NoSuchProcess):
                 if argument in " ".join(child.cmdline()):
-                    return child
-        raise AssertionError(f"no child runs {argument}")
+                    matching.append(child)
+        return matching
 
     def remove(self) -> None:
         if self.launcher is not None and self.launcher.poll() is None:
@@ -197,8 +207,7 @@ def test_hung_children_are_started_again(running: Clone) -> None:
         os.kill(pid, signal.SIGSTOP)
     for label, argument in hung.items():
         running.wait_for(f"{label} has done nothing for ")
-        running.wait_for(f"{label} was started again.")
-        assert running.child(argument).pid != pids[label]
+        running.wait_for_another(argument, pids[label])
     running.wait_for_answer()
 
 

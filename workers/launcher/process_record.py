@@ -51,7 +51,7 @@ def dead(path: Path) -> list[str]:
 
 def hung(path: Path, seconds: float) -> list[str]:
     """Return the labels of those whose last sign of life is more than `seconds` ago."""
-    files = sorted((path.parent / HEARTBEATS).glob("*"))
+    files = sorted((path.parent / HEARTBEATS).glob("[!.]*"))
     now = time.monotonic()
     return [file.name for file in files if now - heartbeat.last(file) > seconds]
 
