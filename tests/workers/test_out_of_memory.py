@@ -102,25 +102,41 @@ def test_a_system_without_these_files_is_unknown(tmp_path: Path) -> None:
     assert out_of_memory.was_killed(before, tmp_path) is None
 
 
+def make_small_group(folder: Path) -> None:
+    """Make a control group of this kernel with little memory. Raises OSError if we may not."""
+    folder.mkdir()
+    version_1 = folder / "memory.limit_in_bytes"
+    limit = version_1 if version_1.exists() else folder / "memory.max"
+    try:
+        limit.write_text(str(LIMIT_BYTES))
+    except OSError:
+        folder.rmdir()
+        raise
+
+
+def small_group_folder() -> Path:
+    own = out_of_memory.read(os.getpid()).file
+    return (own.parent if own else Path("/sys/fs/cgroup")) / f"stillroom-test-{os.getpid()}"
+
+
+def may_limit_memory() -> bool:
+    try:
+        make_small_group(small_group_folder())
+    except OSError:
+        return False
+    small_group_folder().rmdir()
+    return True
+
+
 @pytest.fixture
 def small_group() -> Iterator[Path]:
-    """A control group of this kernel with little memory, for real kills."""
-    own = out_of_memory.read(os.getpid()).file
-    group = (own.parent if own else Path("/sys/fs/cgroup")) / f"stillroom-test-{os.getpid()}"
-    try:
-        group.mkdir()
-        limit = group / ("memory.limit_in_bytes" if own else "memory.max")
-        if not limit.exists():
-            limit = group / "memory.max"
-        limit.write_text(str(LIMIT_BYTES))
-    except OSError as problem:
-        if group.exists():
-            group.rmdir()
-        pytest.skip(f"no control group with a limit can be made here: {problem}")
-    yield group
-    group.rmdir()
+    folder = small_group_folder()
+    make_small_group(folder)
+    yield folder
+    folder.rmdir()
 
 
+@pytest.mark.skipif(not may_limit_memory(), reason="a control group needs the right to make one")
 @pytest.mark.parametrize(("code", "out_of_memory"), [(HUNGRY, True), (KILLED_BY_ITSELF, False)])
 def test_a_real_kill_is_reported_with_its_cause(
     tmp_path: Path, small_group: Path, code: str, out_of_memory: bool

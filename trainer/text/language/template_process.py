@@ -52,13 +52,14 @@ def _render(
     template: str, messages: list[dict[str, str]], options: dict[str, Any]
 ) -> dict[str, str]:
     try:
-        texts, _ = render_jinja_template([messages], chat_template=template, **options)
+        rendered: Any = render_jinja_template([messages], chat_template=template, **options)
     except MemoryError:
         return {"error": f"it needs more than {MEMORY / 2**30:.0f} GiB of memory"}
     # A template may fail in any way.
     except Exception as error:
         return {"error": str(error).strip().partition("\n")[0][:1000]}
-    text = texts[0]
+    # The texts of all conversations, and the positions of what an assistant says.
+    (text,), _ = rendered
     if len(text) > MOST_CHARACTERS:
         return {"error": f"it writes more than {MOST_CHARACTERS:,} characters"}
     return {"text": text}
