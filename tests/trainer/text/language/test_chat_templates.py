@@ -37,9 +37,9 @@ HUGE = {
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """A fifth of the processor time, which a real template does not need either."""
+    """A tenth of the processor time, which a real template does not need either."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chat_templates, "CPU_SECONDS", 1.0)
+        patch.setattr(chat_templates, "CPU_SECONDS", 0.5)
         patch.setattr(chat_templates, "_child", None)
         yield
 
