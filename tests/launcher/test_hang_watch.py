@@ -212,16 +212,16 @@ def test_any_reaction_of_the_web_is_a_sign_of_life(status: int | None) -> None:
     web = Server()
     web.status = status
     web.serve()
-    assert answers_at(web.address, 60)()
+    assert answers_at(web.address, "localhost", 60)()
     web.server.shutdown()
     web.server.server_close()
 
 
 def test_a_web_that_accepts_and_never_answers_gives_no_sign() -> None:
     web = Server()  # the kernel accepts connections, and nobody takes them
-    assert not answers_at(web.address, 0.2)()
+    assert not answers_at(web.address, "localhost", 0.2)()
     web.server.server_close()
-    assert not answers_at(web.address, 60)(), "nor one that listens no more"
+    assert not answers_at(web.address, "localhost", 60)(), "nor one that listens no more"
 
 
 def test_a_suspended_postgres_does_not_answer(

@@ -124,9 +124,10 @@ def heartbeat_in(file: Path) -> Callable[[], bool]:
     return gives_sign
 
 
-def answers_at(address: str, seconds: float) -> Callable[[], bool]:
+def answers_at(address: str, host: str, seconds: float) -> Callable[[], bool]:
     """Return a function that asks the web for `healthz`; any reaction within `seconds` is a sign.
 
+    `host` is a name under which the web answers; it would log every question under another one.
     Also a refusal or a closed connection: somebody in the process must have closed it. A suspended
     process accepts connections, because the kernel does, and never answers.
     """
@@ -135,7 +136,7 @@ def answers_at(address: str, seconds: float) -> Callable[[], bool]:
     def gives_sign() -> bool:
         connection = http.client.HTTPConnection(url.netloc, timeout=seconds)
         try:
-            connection.request("GET", f"{url.path}healthz")
+            connection.request("GET", f"{url.path}healthz", headers={"Host": host})
             connection.getresponse().read()
         except (TimeoutError, ConnectionRefusedError):
             return False

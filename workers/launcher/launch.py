@@ -63,6 +63,8 @@ class Launcher:
         self._heartbeats: Path = self.folders.var / process_record.HEARTBEATS
         settings = environment.read()
         self.host, self.port, self.sample = settings.host, settings.port, not settings.no_sample
+        # "*" allows any name, ".example.org" that one and those below.
+        self.allowed_host = next(iter(settings.allowed_hosts), "*").strip("*.") or "localhost"
         # JSON logs are collected from the output of the container.
         self.to_stdout = settings.logs == "json"
         self.address = (
@@ -171,7 +173,9 @@ class Launcher:
 
     def _start_web(self) -> None:
         child = self._start_program("web", *uvicorn_arguments(self.host, self.port))
-        self._watch.add(child, answers_at(self.address, self._watch.hung_seconds / 3))
+        self._watch.add(
+            child, answers_at(self.address, self.allowed_host, self._watch.hung_seconds / 3)
+        )
 
     def _start_program(
         self, label: str, *module: str, variables: Mapping[str, str] | None = None

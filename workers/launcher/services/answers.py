@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from webapp.base import environment
+from workers.launcher.errors import LauncherError
 from workers.launcher.services.binaries import find_installed
 
 SECONDS = 3
@@ -17,11 +18,14 @@ DOES_NOT_ANSWER = (1, 2)
 
 
 def services_answer() -> bool:
-    """Return whether both do, at the addresses of the settings."""
-    settings = environment.read()
-    return redis_answers(settings.redis_url) and postgres_answers(
-        settings.database_url, find_installed().postgres("pg_isready")
-    )
+    """Return whether both do, at the addresses of the settings; also False if nobody can ask."""
+    try:
+        settings = environment.read()
+        return redis_answers(settings.redis_url) and postgres_answers(
+            settings.database_url, find_installed().postgres("pg_isready")
+        )
+    except (OSError, environment.ConfigurationError, LauncherError):
+        return False
 
 
 def postgres_answers(url: str, pg_isready: Path) -> bool:
