@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+from asgiref.sync import SyncToAsync
 from django.conf import settings as django_settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
 from psycopg.errors import DeadlockDetected
@@ -26,6 +29,26 @@ def django_db_modify_db_settings(services: None) -> None:
     """Start the services before pytest-django makes its test database; tests without a database
     never pay for them.
     """
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Close the connections of threads that outlive a test, before the test database is dropped:
+    Postgres refuses that while somebody is connected.
+    """
+    yield
+    readers = sys.modules.get("webapp.live.reader_threads")
+    pools = [SyncToAsync.single_thread_executor, *([readers.THREADS] if readers else [])]
+    for pool in pools:
+        # Each thread waits for the others, so that none closes its own twice and another never.
+        everybody = threading.Barrier(max(1, len(pool._threads)))
+        for closed in [pool.submit(_close_sessions, everybody) for _ in range(everybody.parties)]:
+            closed.result()
+
+
+def _close_sessions(everybody: threading.Barrier) -> None:
+    connections.close_all()
+    everybody.wait()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,7 +24,7 @@ from workers.launcher.services.redis_server import Redis
 
 CLONE = Path(__file__).resolve().parent.parent
 PREFIX = f"stillroom-test-{os.geteuid()}-"
-RECORD = "processes.json"
+RECORD = "children.json"
 FAST = (
     "fsync=off",
     "full_page_writes=off",

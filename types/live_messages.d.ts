@@ -144,7 +144,7 @@ export type Stalled = {
  * What headers and lists show of a run.
  *
  * `word` is the state as people read it: a queued run may be held, a running one logging.
- * `last_event_at` is by the trainer's clock; `behind_s` is its age while more events wait.
+ * `last_event_at` is by the database's clock; `behind_s` is its age while more events wait.
  */
 export type State = {
   state: string;

@@ -6,13 +6,15 @@ Tasks are short: a task claims a run and starts a supervisor process; it never t
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import django
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.signals import worker_init
 from kombu.entity import Queue
 
 from webapp.base.environment import celery_broker
+from workers import heartbeat
 from workers.machine import host
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
@@ -32,6 +34,23 @@ app.conf.update(
     # Redis may be started after this worker.
     broker_connection_retry_on_startup=True,
 )
+
+
+class Heartbeat(bootsteps.StartStopStep):
+    """Gives signs of life to the launcher from the loop that takes messages.
+
+    It gives none while it waits for Redis; the launcher then asks Redis itself. The timer is empty
+    after a lost connection, and this step is started again with each new one.
+    """
+
+    requires = ("celery.worker.consumer:Connection",)
+
+    def start(self, consumer: Any) -> None:
+        heartbeat.beat()
+        consumer.timer.call_repeatedly(heartbeat.PERIOD_SECONDS, heartbeat.beat)
+
+
+app.steps["consumer"].add(Heartbeat)
 
 
 @worker_init.connect

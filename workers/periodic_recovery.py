@@ -25,6 +25,7 @@ from webapp.nodes.models import Device
 from webapp.runs import leases
 from webapp.runs.models import ACTIVE, Attempt, Run
 from webapp.series import series_store
+from workers import heartbeat
 from workers.attempt.outage_guard import OutageGuard
 from workers.attempt.supervisor_start import start_supervisor
 from workers.attempt.trainer_process import TrainerProcess
@@ -47,6 +48,7 @@ def run_forever() -> None:
     retry_on_outage(registration.register)
     retry_on_outage(end_unrecorded_trainers)
     while True:
+        heartbeat.beat()
         try:
             sweep()
         except OUTAGES as error:
@@ -58,6 +60,8 @@ def run_forever() -> None:
             retry_on_outage(retry_uploads)
         if time.monotonic() - cleaned_at > CLEANUP_SECONDS:
             cleaned_at = time.monotonic()
+            # A large store takes long.
+            heartbeat.beat(within=CLEANUP_SECONDS)
             logger.info("removed %d unused artifacts", retry_on_outage(artifacts.collect))
             logger.info(
                 "compacted the series of %d runs", retry_on_outage(series_store.compact_finished)

@@ -15,7 +15,7 @@ from pathlib import Path
 from workers.launcher.web_server import uvicorn_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def serving(environment: Mapping[str, str], log: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(120)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -15,7 +15,7 @@ from webapp.access.models import Team
 from webapp.nodes.models import Device
 from webapp.runs import status_text
 from webapp.runs.models import Attempt, Run, State
-from workers.attempt.exit_recorder import process_started
+from workers.process_identity import process_started
 
 from .conftest import Machine, everything_of, over, queued, stored, until
 

@@ -88,7 +88,7 @@ def test_killed_and_hanging_processes_do_not_change_the_result_of_a_job(
     send_signal(process_of(killed), signal.SIGKILL)
     runner = runner_of(orphaned)
     runner.kill()
-    runner.wait(30)
+    runner.wait(120)
     until(lambda: Copy.objects.filter(pk=killed.pk, outcome="failed").exists())
     Copy.objects.filter(pk=orphaned.pk).update(heartbeat_at=timezone.now() - timedelta(seconds=40))
     placement.sweep()

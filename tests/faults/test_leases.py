@@ -18,6 +18,7 @@ from tests.faults.records import assert_complete, folder_on, read_log, recorded_
 from tests.trainer.engine.test_events import may_mount
 from webapp.access.models import Team
 from webapp.base import environment
+from webapp.base.database_clock import database_now
 from webapp.nodes import queue
 from webapp.nodes.models import Device, Node
 from webapp.runs import leases, lifecycle
@@ -185,6 +186,10 @@ def goes_on_for(run: Run, seconds: float) -> None:
     until(stored(run, 10))
     began = time.monotonic()
     until(lambda: trained(run, 0)() and time.monotonic() > began + seconds)
+    assert run.last_event_at is not None
+    assert abs((run.last_event_at - database_now()).total_seconds()) < HOURS, (
+        "pages tell its silence by the clock of the database"
+    )
 
 
 def test_a_start_message_that_arrives_twice_starts_a_run_once(team: Team) -> None:
@@ -197,7 +202,7 @@ def test_a_start_message_that_arrives_twice_starts_a_run_once(team: Team) -> Non
     ) as broker:
         broker.SimpleQueue("runs").clear()
         run = queued(team, steps=20)
-        first = broker.SimpleQueue("runs").get(timeout=10)
+        first = broker.SimpleQueue("runs").get(timeout=120)
         assert first.headers["task"] == "workers.place"
         tasks.place()
         redelivery = until(lambda: redelivered(broker))

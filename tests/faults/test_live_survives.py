@@ -147,7 +147,7 @@ def test_the_web_rejects_a_message_above_its_own_limit(
     with connect(f"ws://{follower.address}/live/", additional_headers=headers) as socket:
         socket.send(" " * (LARGEST_MESSAGE + 1))
         with pytest.raises(WebSocketException):
-            socket.recv(timeout=10)
+            socket.recv(timeout=PATIENCE_SECONDS)
         assert socket.close_code == 1009
 
 

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tests.launcher.conftest import modes
+from workers import heartbeat
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("trainer", "webapp", "workers", "templates", "static")
@@ -37,7 +38,8 @@ class Clone:
         self.folder.mkdir()
         for name in COPIED:
             shutil.copytree(ROOT / name, self.folder / name)
-        shutil.copy(ROOT / "manage.py", self.folder)
+        for name in ("manage.py", "pyproject.toml"):
+            shutil.copy(ROOT / name, self.folder)
         (self.folder / "node_modules").symlink_to(ROOT / "node_modules")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -48,7 +50,9 @@ class Clone:
 
     def settings(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in OURS}
-        return inherited | {"STILLROOM_PORT": str(self.port), "STILLROOM_NO_SAMPLE": "1"}
+        ours = {"STILLROOM_PORT": str(self.port), "STILLROOM_NO_SAMPLE": "1"}
+        # Less than by default, so that the test of hung children waits less.
+        return inherited | ours | {"STILLROOM_HUNG_SECONDS": "20"}
 
     def start(self) -> subprocess.Popen[bytes]:
         with self.console.open("wb") as stream:
@@ -70,6 +74,11 @@ class Clone:
         )
         assert text in self.output()
 
+    def wait_for_heartbeat(self, label: str) -> None:
+        file = self.folder / "var" / "heartbeats" / label
+        before = heartbeat.last(file)
+        wait_until(lambda: heartbeat.last(file) > before)
+
     def wait_for_answer(self) -> None:
         wait_until(lambda: self.get("healthz") == 200)
 
@@ -86,8 +95,23 @@ class Clone:
         """Return all processes that this clone's launcher has started."""
         return psutil.Process(self.launcher.pid).children(recursive=True) if self.launcher else []
 
+    def wait_for_another(self, argument: str, pid: int) -> None:
+        """Wait until a child runs `argument` that is not the process `pid`."""
+        wait_until(
+            lambda: any(child.pid != pid for child in self.children_with(argument)),
+        )
+
     def child(self, argument: str) -> psutil.Process:
-        return next(child for child in self.children() if argument in " ".join(child.cmdline()))
+        return self.children_with(argument)[0]
+
+    def children_with(self, argument: str) -> list[psutil.Process]:
+        matching = []
+        for child in self.children():
+            # Others come and go, and one that has just died is still in the list.
+            with suppress(psutil.NoSuchProcess):
+                if argument in " ".join(child.cmdline()):
+                    matching.append(child)
+        return matching
 
     def remove(self) -> None:
         if self.launcher is not None and self.launcher.poll() is None:
@@ -171,6 +195,20 @@ def test_a_killed_child_is_started_again(running: Clone, argument: str, label: s
     running.wait_for_answer()
 
     assert running.child(argument).pid != killed.pid
+
+
+def test_hung_children_are_started_again(running: Clone) -> None:
+    """Suspended processes hang for certain; the kernel still accepts connections to the web."""
+    hung = {"web": "uvicorn", "worker": "celery", "sweep": "workers sweep"}
+    for label in ("worker", "sweep"):
+        running.wait_for_heartbeat(label)
+    pids = {label: running.child(argument).pid for label, argument in hung.items()}
+    for pid in pids.values():
+        os.kill(pid, signal.SIGSTOP)
+    for label, argument in hung.items():
+        running.wait_for(f"{label} has done nothing for ")
+        running.wait_for_another(argument, pids[label])
+    running.wait_for_answer()
 
 
 def test_children_of_a_killed_launcher_are_stopped_and_ctrl_c_stops_everything(

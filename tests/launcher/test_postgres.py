@@ -70,7 +70,7 @@ def test_the_server_of_a_killed_launcher_is_stopped_first(
     earlier = _start(prepare(open_folder / "clone")).process
 
     assert answer(started(open_folder / "clone")) == ("stillroom",)
-    assert earlier is not None and earlier.wait(5) == 0
+    assert earlier is not None and earlier.wait(60) == 0
 
 
 def test_an_incomplete_data_folder_is_made_again(

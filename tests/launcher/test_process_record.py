@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from workers import process_identity
 from workers.launcher import process_record
 from workers.launcher.errors import LauncherError
 from workers.launcher.launcher_lock import hold_lock
@@ -28,6 +30,7 @@ with hold_lock(Path(sys.argv[1]), {ADDRESS!r}):
 OWNER = """
 import subprocess, sys
 from pathlib import Path
+from workers import process_identity
 from workers.launcher import process_record
 child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 process_record.record(Path(sys.argv[1]), {"web": child.pid})
@@ -81,20 +84,50 @@ def test_children_of_a_killed_owner_are_stopped(tmp_path: Path) -> None:
     assert not child.is_running()
 
 
-def test_another_process_with_the_same_pid_is_not_stopped(tmp_path: Path) -> None:
+@pytest.fixture
+def sleeping() -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(["sleep", "60"])
-    started = psutil.Process(process.pid).create_time()
-    record = {"owner": [1, 0.0], "children": {"web": [process.pid, started - 100]}}
-    (tmp_path / "record").write_text(json.dumps(record))
-
-    assert process_record.stop(tmp_path / "record") == []
-    assert process.poll() is None
+    yield process
     process.kill()
     process.wait()
 
 
-def test_an_incomplete_record_stops_nothing(tmp_path: Path) -> None:
-    (tmp_path / "record").write_text('{"owner": [1')
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_clock_that_is_set_makes_no_living_process_dead(
+    tmp_path: Path,
+    sleeping: subprocess.Popen[bytes],
+    hours: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernel then gives another time of the boot, and Unix start times move with it."""
+    process_record.record(tmp_path / "record", {"web": sleeping.pid})
+    boot_time = psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot_time + 3600 * hours)
+
+    assert process_record.owner_lives(tmp_path / "record")
+    assert process_record.dead(tmp_path / "record") == []
+    assert process_record.stop(tmp_path / "record") == ["web"]
+    assert not psutil.pid_exists(sleeping.pid)
+
+
+@pytest.mark.parametrize("changed", [{"started": 1.0}, {"boot": "another boot"}])
+def test_another_process_with_the_same_pid_is_not_stopped(
+    tmp_path: Path, sleeping: subprocess.Popen[bytes], changed: dict[str, object]
+) -> None:
+    child = process_identity.identity(sleeping.pid) | changed
+    record = {"owner": process_identity.identity(os.getpid()), "children": {"web": child}}
+    (tmp_path / "record").write_text(json.dumps(record))
+
+    assert process_record.dead(tmp_path / "record") == ["web"]
+    assert process_record.stop(tmp_path / "record") == []
+    assert sleeping.poll() is None
+
+
+@pytest.mark.parametrize(
+    "content", ['{"owner": [1', "[]", '{"owner": [1, 2.5], "children": {"web": [1, 2.5]}}']
+)
+def test_an_unreadable_record_stops_nothing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "record").write_text(content)
 
     assert process_record.stop(tmp_path / "record") == []
     assert not process_record.owner_lives(tmp_path / "record")

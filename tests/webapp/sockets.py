@@ -13,7 +13,8 @@ from webapp.asgi import application
 from webapp.live import messages
 
 HERE = b"http://localhost:8000"
-SECONDS = 15
+# Bounded only so that a broken test ends.
+SECONDS = 120
 
 
 async def quiet() -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from webapp.runs.models import State
+from webapp.runs import status_text
+from webapp.runs.models import Attempt, State
 from workers.attempt.exit_text import explain
 
 
 def exit_report(
-    code: int | None = None, signal: int | None = None, out_of_memory: bool = False
+    code: int | None = None, signal: int | None = None, out_of_memory: bool | None = False
 ) -> dict[str, Any]:
     return {
         "code": code,
@@ -65,6 +66,28 @@ def test_any_other_kill_names_the_signal() -> None:
         and "signal 9 (SIGKILL)" in outcome.reason
         and "Resume" in outcome.remedy
     )
+
+
+def test_a_kill_of_unknown_cause_names_memory_as_a_possibility() -> None:
+    outcome = explain(exit_report(signal=signal.SIGKILL, out_of_memory=None), None, "", False)
+    assert outcome.state == State.FAILED
+    assert "killed (SIGKILL), perhaps because the memory ran out" in outcome.reason
+    assert "Resume" in outcome.remedy and "micro-batch" in outcome.remedy
+
+
+@pytest.mark.parametrize(
+    ("out_of_memory", "sentence"),
+    [
+        (True, "because the memory ran out."),
+        (False, "by a person or another program."),
+        (None, "by a person or because the machine ran out of memory."),
+    ],
+)
+def test_the_page_of_an_attempt_tells_the_same_causes_apart(
+    out_of_memory: bool | None, sentence: str
+) -> None:
+    exit = exit_report(signal=signal.SIGKILL, out_of_memory=out_of_memory)
+    assert status_text.exit_of(Attempt(exit=exit)).endswith(sentence)
 
 
 def test_a_forced_stop_is_not_a_failure() -> None:

@@ -15,9 +15,10 @@ from webapp.nodes.models import Device, Node
 from webapp.runs import leases, lifecycle
 from webapp.runs.models import Run, State
 from workers import periodic_recovery, run_placement
-from workers.attempt.exit_recorder import identity, write_atomically
+from workers.attempt.exit_recorder import write_atomically
 from workers.attempt.outage_guard import OutageGuard
 from workers.machine import allocation, host, registration
+from workers.process_identity import identity
 
 pytestmark = pytest.mark.django_db
 

@@ -52,6 +52,7 @@ class Environment:
     raw_days: int
     max_restarts: int
     lease_seconds: int
+    hung_seconds: int
     log_rate: int
     logs: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
@@ -85,6 +86,7 @@ def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Env
         raw_days=_number(values, "STILLROOM_RAW_DAYS", 0),
         max_restarts=_number(values, "STILLROOM_MAX_RESTARTS", 3),
         lease_seconds=_number(values, "STILLROOM_LEASE_SECONDS", 30),
+        hung_seconds=max(1, _number(values, "STILLROOM_HUNG_SECONDS", 90)),
         log_rate=_number(values, "STILLROOM_LOG_RATE", 200_000),
         logs=_one_of(values, "STILLROOM_LOGS", ("text", "json")),
         trusted_proxies=_networks(values, "STILLROOM_TRUSTED_PROXIES"),

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from webapp.base.database_clock import database_now
 from webapp.clients import receipts
 from webapp.clients.client_batch import ClientBatch, LoggedValues, LogLine, digest_id
 from webapp.clients.describe import describe
@@ -146,7 +147,7 @@ def _lock_runs(
         {
             "runs": list(writes_by_run),
             "steps": [run_write.step for run_write in writes_by_run.values()],
-            "now": time.time(),
+            "now": database_now().timestamp(),
         },
     )
     for run, public_id, batch_number, attempt, client, resumed in rows:

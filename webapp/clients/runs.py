@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from webapp.access.models import Team, User
+from webapp.base.database_clock import database_now
 from webapp.clients.client_batch import RunAddress, RunPublicId, cut
 from webapp.clients.masking import masked
 from webapp.clients.models import Origin, Project
@@ -104,7 +104,7 @@ def create(
             source=source,
             state=state,
         )
-        now = timezone.now()
+        now = database_now()
         Run.objects.filter(pk=run.pk).update(
             attempt=1, started_at=started_at or now, last_event_at=now
         )
@@ -150,7 +150,7 @@ def reopen(run: Run) -> None:
     A killed process ends no run, so that a run may be resumed while it is still running. A run that
     logged within ALONGSIDE is logged by several processes, and is not resumed.
     """
-    silent = run.last_event_at is None or timezone.now() - run.last_event_at > ALONGSIDE
+    silent = run.last_event_at is None or database_now() - run.last_event_at > ALONGSIDE
     with transaction.atomic():
         # The series that were compared belong to the last resumption: each is compared again.
         if run.state not in ACTIVE or silent:

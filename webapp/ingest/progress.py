@@ -6,9 +6,12 @@ matter.
 
 from __future__ import annotations
 
+import math
 import time
+from datetime import datetime
 from typing import Any
 
+from webapp.base.database_clock import database_now
 from webapp.runs import branches
 from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
@@ -32,14 +35,10 @@ def refresh(attempt: Attempt, batch: list[dict[str, Any]], more: bool = False) -
     if run.attempt != attempt.number or not batch:
         return
     types = {event["type"] for event in batch}
-    last_written = max(event["wall_time"] for event in batch)
+    age = _age(batch)
     run.step = attempt.step
-    # A later batch may hold earlier events; the time that pages show must not go back.
-    run.last_event_at = max(filter(None, [run.last_event_at, moment(last_written)]))
-    run.summary = {
-        **run.summary,
-        "behind_s": round(max(0.0, time.time() - last_written), 1) if more else 0.0,
-    }
+    run.last_event_at = _last_event_at(run, batch, age)
+    run.summary = {**run.summary, "behind_s": round(age, 1) if more else 0.0}
     # Each part costs queries, and most batches hold metrics only. A rewind changes the live branch,
     # and with it the newest values and evaluations.
     if types & {"progress", "end"}:
@@ -56,6 +55,37 @@ def refresh(attempt: Attempt, batch: list[dict[str, Any]], more: bool = False) -
         else max(0, round((run.total_steps - run.step) * seconds_per_step))
     )
     run.save(update_fields=["step", "last_event_at", "summary", "total_steps", "reason", "remedy"])
+
+
+def _age(batch: list[dict[str, Any]]) -> float:
+    """Return the seconds since the newest event was written, by this host, which wrote it too.
+
+    Its monotonic clock is used, because anybody may set the other one. It starts again with the
+    host: where it is behind the event, the two wall times are compared.
+    """
+    since_boot = [
+        event["monotonic"] for event in batch if isinstance(event.get("monotonic"), float)
+    ]
+    age = time.monotonic() - max(since_boot, default=math.inf)
+    if not age >= 0:
+        age = time.time() - max(event["wall_time"] for event in batch)
+    return max(0.0, age)
+
+
+def _last_event_at(run: Run, batch: list[dict[str, Any]], age: float) -> datetime:
+    """Return when the run's newest event was written, by the clock of the database.
+
+    The trainer's clock may be hours off: pages would call a trainer silent whose clock is behind,
+    and never one whose clock is ahead. An imported run was written by another host, long ago.
+    """
+    if run.source == Run.Source.IMPORTED:
+        newest = moment(max(event["wall_time"] for event in batch))
+        return max(newest, run.last_event_at or newest)
+    now = database_now()
+    newest = moment(max(0.0, now.timestamp() - age))
+    # A later batch may hold earlier events; the time that pages show must not go back. One that an
+    # earlier version took from a trainer whose clock is ahead may lie in the future.
+    return max(newest, min(run.last_event_at or newest, now))
 
 
 def _update_phase(run: Run) -> None:

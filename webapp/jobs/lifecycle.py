@@ -12,7 +12,6 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from trainer.spec.jobs import JobSpec
 from webapp.access.models import Team, User
@@ -173,4 +172,4 @@ def _unanswered() -> QuerySet[Shard]:
 
 def _end(job_id: int, state: State, reason: str, **values: Any) -> bool:
     running = Job.objects.filter(pk=job_id, state=State.RUNNING)
-    return running.update(state=state, reason=reason, finished_at=timezone.now(), **values) == 1
+    return running.update(state=state, reason=reason, finished_at=Now(), **values) == 1

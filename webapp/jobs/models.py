@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from webapp.access.models import Team
 from webapp.library.models import Artifact, DataSet
@@ -36,7 +36,7 @@ class Job(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
     reason = models.TextField(blank=True)
     data_set = models.ForeignKey(DataSet, null=True, on_delete=models.SET_NULL)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -82,8 +82,8 @@ class Copy(models.Model):
     host = models.CharField(max_length=200)
     device = models.CharField(max_length=200)
     done = models.IntegerField(default=0)
-    started_at = models.DateTimeField(default=timezone.now)
-    heartbeat_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(db_default=Now())
+    heartbeat_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=10, choices=Outcome, blank=True)
     reason = models.TextField(blank=True)

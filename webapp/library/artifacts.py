@@ -7,11 +7,13 @@ no access. Files are streamed, never read into memory as a whole.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -20,12 +22,13 @@ from django.core.files import File
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import connection, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from webapp.access.models import Team
 from webapp.library.models import Artifact
 
 CHUNK_BYTES = 2**20
+INCOMING = ".incoming-"
 # Key of the advisory lock that writers share and `collect` takes alone.
 LOCK_KEY = 0x5711100
 
@@ -56,24 +59,58 @@ class AtomicFolder(FileSystemStorage):
     def _save(self, name: str, content: File) -> str:
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=target.parent, prefix=".incoming-", delete=False
-        ) as incoming:
-            try:
-                for chunk in content.chunks(CHUNK_BYTES):
-                    incoming.write(chunk)
-                incoming.flush()
-                os.fsync(incoming.fileno())
-                os.replace(incoming.name, target)
-            except BaseException:
-                os.unlink(incoming.name)
-                raise
+        with _incoming(target.parent) as incoming:
+            for chunk in content.chunks(CHUNK_BYTES):
+                incoming.write(chunk)
+            incoming.flush()
+            os.fsync(incoming.fileno())
+            os.replace(incoming.name, target)
         return name
+
+    def remove_leftovers(self) -> None:
+        """Delete files whose writer was killed: the kernel has released their locks.
+
+        Their age would tell less: somebody may set the clock, and a large file takes long.
+        """
+        for path in Path(self.location).glob(f"*/{INCOMING}*"):
+            # Its writer may have renamed it meanwhile.
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    continue
+                path.unlink()
 
     # Django would choose another name for a file that exists. Here the content names the file, so
     # that writing it twice changes nothing.
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         return name
+
+
+@contextmanager
+def _incoming(folder: Path) -> Iterator[IO[bytes]]:
+    """Open a new file under a temporary name, locked as long as this process writes it.
+
+    The caller renames it; on an error it is deleted.
+    """
+    while True:
+        incoming = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed below
+            dir=folder, prefix=INCOMING, delete=False
+        )
+        # A file system without locks, as some over the network, keeps what a killed process left.
+        with suppress(OSError):
+            fcntl.flock(incoming, fcntl.LOCK_SH)
+        # `remove_leftovers` may have found it before it was locked.
+        if os.path.exists(incoming.name):
+            break
+        incoming.close()
+    with incoming:
+        try:
+            yield incoming
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(incoming.name)
+            raise
 
 
 def check() -> None:
@@ -97,7 +134,7 @@ def put(
     # The new `stored_at` keeps `collect` from deleting bytes that a row is about to name.
     with transaction.atomic():
         _lock("pg_advisory_xact_lock_shared")
-        facts = {"size": size, "stored_at": timezone.now()}
+        facts = {"size": size, "stored_at": Now()}
         artifact, _ = Artifact.objects.update_or_create(
             team=team,
             sha256=sha256,
@@ -136,22 +173,16 @@ def fetch(team: Team, sha256: str, target: Path) -> None:
     digest = hashlib.sha256()
     with (
         open(team, sha256) as source,
-        tempfile.NamedTemporaryFile(
-            dir=target.parent, prefix=".incoming-", delete=False
-        ) as incoming,
+        _incoming(target.parent) as incoming,
     ):
-        try:
-            while chunk := source.read(CHUNK_BYTES):
-                digest.update(chunk)
-                incoming.write(chunk)
-            # The last writes happen here, and fail here if the disk is full.
-            incoming.flush()
-            if digest.hexdigest() != sha256:
-                raise DamagedArtifact(f"{target.name} in the store is not what was put there")
-            os.replace(incoming.name, target)
-        except BaseException:
-            os.unlink(incoming.name)
-            raise
+        while chunk := source.read(CHUNK_BYTES):
+            digest.update(chunk)
+            incoming.write(chunk)
+        # The last writes happen here, and fail here if the disk is full.
+        incoming.flush()
+        if digest.hexdigest() != sha256:
+            raise DamagedArtifact(f"{target.name} in the store is not what was put there")
+        os.replace(incoming.name, target)
 
 
 def path(team: Team, sha256: str) -> Path:
@@ -171,9 +202,10 @@ def local_path(sha256: str) -> Path:
 def collect(grace: timedelta = timedelta(hours=1)) -> int:
     """Delete artifacts that no row names and that were stored over `grace` ago; return how many.
 
+    Parts of files that killed processes left are deleted too.
     Safe while any number of writers are active.
     """
-    old = Artifact.objects.filter(stored_at__lt=timezone.now() - grace)
+    old = Artifact.objects.filter(stored_at__lt=Now() - grace)
     with transaction.atomic():
         _lock("pg_advisory_xact_lock")
         referenced = {team: _referenced(team) for team in set(old.values_list("team", flat=True))}
@@ -187,6 +219,9 @@ def collect(grace: timedelta = timedelta(hours=1)) -> int:
             Artifact.objects.filter(sha256__in=deleted).values_list("sha256", flat=True)
         ):
             _store().delete(_name(sha256))
+    store = _store()
+    if isinstance(store, AtomicFolder):
+        store.remove_leftovers()
     return len(unused)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from webapp.access.models import Team
@@ -22,7 +23,7 @@ class Artifact(models.Model):
     sha256 = models.CharField(max_length=64)
     size = models.BigIntegerField()
     media_type = models.CharField(max_length=100, default="application/octet-stream")
-    stored_at = models.DateTimeField(default=timezone.now)
+    stored_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         app_label = "runs"

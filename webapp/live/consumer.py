@@ -360,7 +360,7 @@ class LiveSocket:
         if rows == self.sent_jobs:
             return ()
         self.sent_jobs = rows
-        return (frames.job_frame(rows),)
+        return (await read(frames.job_frame, rows),)
 
     async def _send_all(
         self, texts: Sequence[str], subscription: Subscription | None = None

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.utils import timezone
-
 from webapp.access import permissions
 from webapp.access.actors import Actor
+from webapp.base.database_clock import database_now
 from webapp.base.read_snapshot import snapshot
 from webapp.jobs import progress
 from webapp.jobs.models import Job
@@ -156,7 +155,7 @@ def list_frames(rows: Sequence[Row]) -> list[str]:
     """Return `rows` as frames of at most FRAME_ROWS rows."""
     chunks = [rows[first : first + FRAME_ROWS] for first in range(0, len(rows), FRAME_ROWS)]
     return [
-        Runs.model_construct(type="runs", now=timezone.now(), rows=list(chunk)).model_dump_json()
+        Runs.model_construct(type="runs", now=database_now(), rows=list(chunk)).model_dump_json()
         for chunk in chunks
     ]
 
@@ -183,7 +182,7 @@ def job_rows(actor: Actor) -> tuple[JobRow, ...]:
 
 
 def job_frame(rows: Sequence[JobRow]) -> str:
-    return Jobs(type="jobs", now=timezone.now(), rows=list(rows)).model_dump_json()
+    return Jobs(type="jobs", now=database_now(), rows=list(rows)).model_dump_json()
 
 
 def cursors(run_ids: Sequence[int]) -> dict[int, int]:
@@ -273,7 +272,7 @@ def _frames(
         "run": changes.run,
         "cursor": cursor,
         "parts": len(packs),
-        "now": timezone.now(),
+        "now": database_now(),
         "state": changes.state,
         "changed": list(changes.page_parts),
         **more,

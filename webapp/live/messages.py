@@ -94,7 +94,7 @@ class State(Message):
     """What headers and lists show of a run.
 
     `word` is the state as people read it: a queued run may be held, a running one logging.
-    `last_event_at` is by the trainer's clock; `behind_s` is its age while more events wait.
+    `last_event_at` is by the database's clock; `behind_s` is its age while more events wait.
     """
 
     state: str
@@ -138,7 +138,7 @@ class Buckets(Message):
 class News(Message):
     """Everything up to batch `cursor`, complete with part `parts - 1`.
 
-    `changed` names the parts of the page to load again; `now` is the server's clock.
+    `changed` names the parts of the page to load again; `now` is the database's clock.
     """
 
     run: RunId

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from webapp.access.models import Team
 
@@ -20,8 +20,8 @@ class Node(models.Model):
     cpus = models.IntegerField()
     memory_bytes = models.BigIntegerField()
     draining = models.BooleanField(default=False)
-    started_at = models.DateTimeField(default=timezone.now)
-    heartbeat_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(db_default=Now())
+    heartbeat_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return self.name

@@ -9,9 +9,9 @@ from datetime import timedelta
 from django.conf import settings
 from django.db.models import Count, Min, Q, QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from webapp.access.models import Team
+from webapp.base.database_clock import database_now
 from webapp.nodes.allocation_keys import attempt_key
 from webapp.nodes.models import Device, Kind, Node
 from webapp.nodes.plan import Allocation, Machine, Plan, WaitingRun, plan
@@ -49,7 +49,7 @@ def lost_nodes() -> QuerySet[Node]:
 
 def waiting_runs() -> list[WaitingRun]:
     """Return the managed runs in the queue that are not on hold."""
-    overdue_before = timezone.now() - OVERDUE
+    overdue_before = database_now() - OVERDUE
     return [
         WaitingRun(
             run,

@@ -13,8 +13,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
-from django.db.models.functions import Now
-from django.utils import timezone
+from django.db.models.functions import Coalesce, Now
 
 from webapp.runs.models import ACTIVE, Attempt, Member, Run, State
 from webapp.runs.transitions import announce, change_state, queue_again
@@ -25,7 +24,6 @@ def claim(run_id: int, holder: str, *followers: str) -> Attempt | None:
 
     Exactly one of several concurrent claimers succeeds; None if the run is not waiting any more.
     """
-    now = timezone.now()
     with transaction.atomic():
         claimed = Run.objects.filter(pk=run_id, state=State.QUEUED, on_hold=False).update(
             state=State.STARTING,
@@ -40,7 +38,7 @@ def claim(run_id: int, holder: str, *followers: str) -> Attempt | None:
         # The start stays that of the first attempt: the duration of a run includes its pauses. The
         # phase of the attempt before would be shown until the trainer reports.
         Run.objects.filter(pk=run_id).update(
-            started_at=run.started_at or now,
+            started_at=Coalesce("started_at", Now()),
             summary={**run.summary, "phase": "loading", "done": None, "of": None},
         )
         attempt = Attempt.objects.create(run=run, number=run.attempt, host=holder[:200])
@@ -83,9 +81,10 @@ def finish(run_id: int, attempt: int, state: str, reason: str = "", remedy: str 
     The end time of the attempt is stored in both cases. A run that stopped because somebody asked
     for a pause is paused; one that is to be rescheduled is queued again.
     """
-    now = timezone.now()
     with transaction.atomic():
-        Attempt.objects.filter(run=run_id, number=attempt, finished_at=None).update(finished_at=now)
+        Attempt.objects.filter(run=run_id, number=attempt, finished_at=None).update(
+            finished_at=Now()
+        )
         # Locked, so that a pause or stop that is requested now is either seen here or comes too
         # late.
         run = Run.objects.select_for_update().filter(pk=run_id, attempt=attempt).first()
@@ -102,7 +101,7 @@ def finish(run_id: int, attempt: int, state: str, reason: str = "", remedy: str 
             reason,
             None,
             state=outcome,
-            finished_at=now,
+            finished_at=Now(),
             reason=reason,
             remedy=remedy,
             heartbeat_at=None,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from webapp.access.models import Team, User
 from webapp.runs import naming
@@ -73,8 +73,7 @@ def request_stop(
 
     A queued or paused run is stopped immediately. Raises TransitionRefused if it has ended.
     """
-    now = timezone.now()
-    request: dict[str, Any] = {"stop_requested_at": now}
+    request: dict[str, Any] = {"stop_requested_at": Now()}
     # A restart of the workers must not undo the stop that a person asked for.
     if not resume_after_restart or run.state != State.STOPPING:
         request |= {"after_stop": State.STOPPED, "resume_after_restart": resume_after_restart}
@@ -86,13 +85,13 @@ def request_stop(
         "Cancelled.",
         actor,
         state=State.STOPPED,
-        finished_at=now,
+        finished_at=Now(),
         **request,
     ):
         return run
     if force:
         stoppable, reason = list(ACTIVE), "Stop at once was requested."
-        request["force_requested_at"] = now
+        request["force_requested_at"] = Now()
     else:
         stoppable, reason = [State.STARTING, State.RUNNING], "A stop was requested."
     # A second request of the same stop changes nothing and is no error.
@@ -109,15 +108,14 @@ def pause(run: Run, actor: User | None = None) -> Run:
 
     A queued run is paused immediately. Raises TransitionRefused in other states.
     """
-    now = timezone.now()
-    request = {"stop_requested_at": now, "after_stop": State.PAUSED}
+    request = {"stop_requested_at": Now(), "after_stop": State.PAUSED}
     if change_state(
         run,
         [State.QUEUED],
         "Paused in the queue.",
         actor,
         state=State.PAUSED,
-        finished_at=now,
+        finished_at=Now(),
         **request,
     ):
         return run
@@ -141,7 +139,7 @@ def reschedule(run: Run, reason: str, actor: User | None = None) -> bool:
         reason,
         actor,
         state=State.STOPPING,
-        stop_requested_at=timezone.now(),
+        stop_requested_at=Now(),
         after_stop=State.QUEUED,
     )
 
@@ -163,7 +161,7 @@ def resume(run: Run, actor: User | None = None, reason: str = "Resumed.") -> Run
             finished_at=None,
             reason="",
             remedy="",
-            queued_at=timezone.now(),
+            queued_at=Now(),
             queue_position=None,
             on_hold=False,
             # A person looked at the run, so that its automatic restarts are counted from 0 again.
@@ -208,7 +206,7 @@ def set_reported_state(run: Run, state: str, reason: str) -> None:
 
     No worker of ours carries the run out, so every change of state is allowed.
     """
-    finished_at = timezone.now() if state in FINISHED else None
+    finished_at = Now() if state in FINISHED else None
     with transaction.atomic():
         # Locked, because `change_state` compares the attempt, which another process of the client
         # may raise by a rewind.

@@ -1,7 +1,8 @@
 """Runs and what belongs to them.
 
 Postgres is the only source of truth; every write that may be repeated has a unique key that makes
-it idempotent.
+it idempotent. Times are of the database's clock, because the clocks of hosts differ; only those of
+events and checkpoints are of the trainer's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import secrets
 
 from django.conf import settings
 from django.db import models
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from webapp.access.models import Team
 
@@ -69,7 +70,7 @@ class Run(models.Model):
     spec = models.JSONField(null=True)
     parent = models.ForeignKey("self", null=True, on_delete=models.SET_NULL)
     tags = models.JSONField(default=list)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(db_default=Now())
 
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
     attempt = models.IntegerField(default=0)
@@ -81,7 +82,7 @@ class Run(models.Model):
     resume_after_restart = models.BooleanField(default=False)
     priority = models.SmallIntegerField(choices=Priority, default=Priority.NORMAL)
     queue_position = models.IntegerField(null=True)
-    queued_at = models.DateTimeField(default=timezone.now)
+    queued_at = models.DateTimeField(db_default=Now())
     on_hold = models.BooleanField(default=False)
     memory_bytes = models.BigIntegerField(null=True)
     restarts = models.SmallIntegerField(default=0)
@@ -126,7 +127,7 @@ class Attempt(models.Model):
     host = models.CharField(max_length=200, blank=True)
     folder = models.CharField(max_length=1024, blank=True)
     pid = models.IntegerField(null=True)
-    started_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
     step = models.BigIntegerField(default=0)
     last_seq = models.BigIntegerField(default=0)
@@ -158,7 +159,7 @@ class Member(models.Model):
     attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="members")
     number = models.IntegerField()
     host = models.CharField(max_length=200)
-    heartbeat_at = models.DateTimeField(default=timezone.now)
+    heartbeat_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
     exit = models.JSONField(null=True)
     reason = models.TextField(blank=True)
@@ -185,7 +186,7 @@ class Transition(models.Model):
     state = models.CharField(max_length=10, choices=State)
     reason = models.TextField(blank=True)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
-    at = models.DateTimeField(default=timezone.now)
+    at = models.DateTimeField(db_default=Now())
 
 
 class Event(models.Model):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import timedelta
 from typing import Any
 
-from django.utils import timezone
-
 from trainer.exit_codes import ExitCode
+from webapp.base.database_clock import database_now
 from webapp.runs.models import ACTIVE, Attempt, Run, State
 
 # A supervisor looks at its log five times a second, and a trainer reports progress up to twice a
@@ -43,6 +43,8 @@ SIGNALS = {
     11: "The program crashed in native code.",
     15: "It was asked to leave before it could write a checkpoint.",
 }
+KILLED_FOR_MEMORY = "It was killed because the memory ran out."
+KILLED_BY_SOMEBODY = "It was killed from outside, by a person or another program."
 
 
 def state_of(run: Run) -> str:
@@ -127,7 +129,7 @@ def resumption_of(run: Run) -> str:
 def is_silent(run: Run) -> bool:
     """Return whether an active run has sent nothing for a while. A badge, never a state."""
     since = run.last_event_at or run.started_at
-    return run.state in ACTIVE and since is not None and timezone.now() - since > silence_limit(run)
+    return run.state in ACTIVE and since is not None and database_now() - since > silence_limit(run)
 
 
 def is_at_fault(run: Run) -> bool:
@@ -141,6 +143,9 @@ def is_at_fault(run: Run) -> bool:
 def exit_of(attempt: Attempt) -> str:
     """Return a sentence on how an attempt's process ended; empty if it runs or is unknown."""
     exit: dict[str, Any] = attempt.exit or {}
+    # Unknown, and in the reports of some programs missing, is neither true nor false.
+    if exit.get("signal") == signal.SIGKILL and exit.get("out_of_memory") is not None:
+        return KILLED_FOR_MEMORY if exit["out_of_memory"] else KILLED_BY_SOMEBODY
     if exit.get("signal"):
         return SIGNALS.get(exit["signal"], f"It was ended by signal {exit['signal']}.")
     code = exit.get("code")

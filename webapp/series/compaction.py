@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from webapp.runs import branches
 from webapp.runs.models import FINISHED, Run
@@ -83,7 +83,7 @@ def compact_finished() -> int:
     old: list[Run] = []
     if settings.RAW_DAYS:
         thinnable = Series.objects.filter(thinned=False).exclude(levels=0)
-        before = timezone.now() - timedelta(days=settings.RAW_DAYS)
+        before = Now() - timedelta(days=settings.RAW_DAYS)
         old = list(finished.filter(finished_at__lt=before, pk__in=thinnable.values("run")))
     for run in old:
         thin(run)

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from webapp.ingest import files
-from webapp.library.artifacts import DamagedArtifact
+from webapp.library.artifacts import INCOMING, DamagedArtifact
 from webapp.runs.models import Checkpoint, Run
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,9 @@ def fetch_newest(run: Run, run_folder: Path) -> Checkpoint | None:
 
     Returns None if there is none.
     """
+    # Of supervisors that were killed here while they fetched one; an attempt has one supervisor.
+    for unfinished in run_folder.glob(f"attempts/*/checkpoints/{INCOMING}*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
     for checkpoint in files.stored_checkpoints(run):
         try:
             fetch(checkpoint, run_folder)
@@ -47,7 +50,7 @@ def fetch(checkpoint: Checkpoint, run_folder: Path) -> None:
     if all(_sha256(folder / name) == digest for name, digest in hashes.items()):
         return
     # Restored under another name, so that the folder is never there with a part of its files.
-    unfinished = folder.with_name(f".incoming-{folder.name}")
+    unfinished = folder.with_name(f"{INCOMING}{folder.name}")
     # An earlier attempt on this host may have died while it restored the same checkpoint.
     shutil.rmtree(unfinished, ignore_errors=True)
     files.restore(checkpoint, unfinished)

@@ -18,36 +18,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+from workers.attempt import out_of_memory
+from workers.attempt.out_of_memory import KillCounts
+from workers.process_identity import identity, process_started
 
-
-def process_started(pid: int) -> float | None:
-    """Return when a process started, in seconds since boot; None if it does not run.
-
-    Pid and start time together identify a process until the host restarts.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # The second field, the program's name in brackets, may itself contain spaces and brackets.
-    # After it come field 3 (the state) and, 19 fields later, field 22: the start time in ticks.
-    state, *fields = stat[stat.rindex(")") + 2 :].split()
-    # A zombie has ended; only its parent has not read the exit status yet.
-    return None if state == "Z" else int(fields[18]) / CLOCK_TICKS
-
-
-def identity(pid: int) -> dict[str, Any]:
-    return {"pid": pid, "started": process_started(pid)}
-
-
-def out_of_memory_kills() -> int:
-    """Return how many processes the kernel has killed for memory since boot."""
-    counters = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
-    return int(counters.get("oom_kill", 0))
+# Between two counts of the kernel's kills for memory. The exit of a process with much memory takes
+# seconds after its kill, so that its end is compared with the count of a minute before.
+COUNT_SECONDS = 5.0
+COUNTS_KEPT = 12
 
 
 def write_atomically(path: Path, content: dict[str, Any]) -> None:
@@ -69,7 +51,6 @@ def run_once(folder: Path, command: list[str]) -> int:
 
 
 def run_trainer(folder: Path, command: list[str]) -> int:
-    kills_before = out_of_memory_kills()
     started_at = time.time()
     with (folder / "stdout.log").open("ab", buffering=0) as output:
         # A process group of its own, so that a kill reaches all that the trainer has started.
@@ -81,6 +62,7 @@ def run_trainer(folder: Path, command: list[str]) -> int:
     write_report(
         folder / "process.json", {"trainer": identity(child.pid), "shim": identity(os.getpid())}
     )
+    kill_counts = count_kills_until_exit(child.pid)
     # wait4 and not Popen.wait, because it also returns memory and CPU time of this one child.
     _, status, usage = os.wait4(child.pid, 0)
     code = os.waitstatus_to_exitcode(status)
@@ -93,11 +75,27 @@ def run_trainer(folder: Path, command: list[str]) -> int:
         # Linux counts in KiB.
         "max_rss_bytes": usage.ru_maxrss * 1024,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        # The kernel counts for the whole host: another process may have been killed meanwhile.
-        "out_of_memory": out_of_memory_kills() > kills_before,
+        # None if it is unknown, which matters for a process that was killed.
+        "out_of_memory": code == -signal.SIGKILL and out_of_memory.was_killed(kill_counts),
     }
     write_report(folder / "exit.json", report)
     return 0
+
+
+def count_kills_until_exit(pid: int) -> KillCounts:
+    """Wait until the process has exited and return the kernel's counts of a minute before."""
+    counts = deque([out_of_memory.read(pid)], maxlen=COUNTS_KEPT)
+    # Blocked, so that the end of the child is not missed between the check and the wait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if signal.sigtimedwait([signal.SIGCHLD], COUNT_SECONDS) is not None:
+            continue
+        count = out_of_memory.read(pid)
+        # The trainer may have moved itself to another group, whose count starts elsewhere.
+        if count.file != counts[-1].file and process_started(pid) is not None:
+            counts.clear()
+        counts.append(count)
+    return counts[0]
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:

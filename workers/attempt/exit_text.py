@@ -84,14 +84,22 @@ def _killed(exit: dict[str, Any], stop_requested: bool) -> AttemptOutcome:
             f"Stopped at once by force ({name}).",
             "Resume continues from the last checkpoint.",
         )
-    # Only SIGKILL: the count of kills is of the whole host, so one that another program suffered
-    # says nothing about a trainer that ended by another signal.
+    # Only SIGKILL: reports of earlier versions count kills of the whole host, and one that another
+    # program suffered says nothing about a trainer that ended by another signal.
     if exit["signal"] == signal.SIGKILL and exit["out_of_memory"]:
         return AttemptOutcome(
             State.FAILED,
             "Out of memory: the system killed the training process, "
             f"which had used {exit['max_rss_bytes'] / 2**30:.1f} GiB.",
             USE_LESS_MEMORY,
+        )
+    if exit["signal"] == signal.SIGKILL and exit["out_of_memory"] is None:
+        return AttemptOutcome(
+            State.FAILED,
+            "The training process was killed (SIGKILL), perhaps because the memory ran out; "
+            f"it had used {exit['max_rss_bytes'] / 2**30:.1f} GiB. This system does not say.",
+            "Resume to continue from the last checkpoint. If it is killed again, lower the "
+            "micro-batch, the generation rows or the longest answer.",
         )
     return AttemptOutcome(
         State.FAILED,

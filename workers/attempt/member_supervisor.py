@@ -59,6 +59,7 @@ class MemberSupervisor:
                 time.sleep(POLL_SECONDS)
         # Also after its exit: processes that it has started may still use the devices.
         self.process.kill()
+        self.process.remove_leftovers()
         exit = self.process.exit()
         self._end(exit, member_reason(exit, self.process.output()))
 

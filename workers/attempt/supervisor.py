@@ -148,6 +148,7 @@ class Supervisor:
         """Record what a fenced attempt has still written, on its own abandoned branch."""
         while not self.process.ended():
             time.sleep(POLL_SECONDS)
+        self.process.remove_leftovers()
         with contextlib.suppress(LeaseLost):
             while self._record_batch():
                 pass
@@ -195,6 +196,7 @@ class Supervisor:
     def _conclude(self) -> None:
         # Also after its exit: processes that it has started may still use the devices.
         self.process.kill()
+        self.process.remove_leftovers()
         # The `end` event may have been recorded by a supervisor that this one has replaced.
         events = Event.objects.filter(run=self.run, attempt=self.attempt.number, type="end")
         end = retry_on_outage(events.order_by("seq").values_list("payload", flat=True).last)

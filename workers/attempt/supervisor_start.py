@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from trainer.events import LogReader
 from webapp.base import logs
@@ -17,6 +18,7 @@ from workers.detached import start_detached
 from workers.machine import allocation, host
 
 log = logging.getLogger(__name__)
+POLL_SECONDS = 0.2
 
 
 def start_supervisor(public_id: str, attempt: int) -> bool:
@@ -35,7 +37,11 @@ def supervise(public_id: str, number: int) -> None:
     attempt = retry_on_outage(attempts.filter(run__public_id=public_id, number=number).first)
     if attempt is None:
         log.warning("run %s has no attempt %d any more", public_id, number)
-        TrainerProcess(folder).kill()
+        process = TrainerProcess(folder)
+        process.kill()
+        while not process.ended():
+            time.sleep(POLL_SECONDS)
+        process.remove_leftovers()
         retry_on_outage(lambda: allocation.release(attempt_key(public_id, number), host.name()))
         return
     members = retry_on_outage(lambda: AttemptMembers(attempt))

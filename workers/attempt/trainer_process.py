@@ -1,17 +1,17 @@
-"""The training process of one attempt: start it, find it again, signal it.
-
-The system may give a pid to another process; pid and start time together are unique until the host
-restarts.
-"""
+"""The training process of one attempt: start it, find it again, signal it."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +20,14 @@ from typing import Any
 
 import psutil
 
-from workers.attempt.exit_recorder import process_started
 from workers.machine import host
+from workers.process_identity import is_alive
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OUTPUT_TAIL_BYTES = 16_384
+# What a trainer deletes or renames itself, unless it is killed: a checkpoint or a file of rollouts
+# that it was writing or removing, and the disk space for its last events.
+LEFTOVERS = ("checkpoints/.writing-*", "side/.writing-*", "events/reserve")
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class TrainerProcess:
             *host.trainer_command(),
             *arguments,
         ]
-        environment = _environment() | dict(variables or {})
+        environment = _environment() | self._temporary_folder() | dict(variables or {})
         process = subprocess.Popen(
             command,
             cwd=REPOSITORY,
@@ -99,6 +102,40 @@ class TrainerProcess:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
+    def remove_leftovers(self) -> None:
+        """Delete what a killed trainer has left on this host; nothing while it runs.
+
+        A trainer that ends by itself leaves nothing, so that this is safe after any end.
+        """
+        if not self.ended():
+            return
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        for pattern in LEFTOVERS:
+            for path in self.folder.glob(pattern):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+    @property
+    def _temporary(self) -> Path:
+        """The folder of this trainer's temporary files, which its supervisors can name too.
+
+        It is not in the attempt's folder: the path of a unix socket may have 107 bytes.
+        """
+        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"stillroom-{os.geteuid()}-{digest}"
+
+    def _temporary_folder(self) -> dict[str, str]:
+        """Make the folder; return the variable that names it, or {} if it is somebody else's."""
+        try:
+            self._temporary.mkdir(mode=0o700, exist_ok=True)
+            status = self._temporary.lstat()
+        except OSError:
+            return {}
+        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+        return {"TMPDIR": str(self._temporary)} if is_ours else {}
+
     def output(self) -> str:
         """Return the last OUTPUT_TAIL_BYTES of what the trainer printed."""
         try:
@@ -125,11 +162,7 @@ class TrainerProcess:
     def _living_pid(self, role: str) -> int | None:
         """Return the pid of the "trainer" or the "shim" if that process is alive."""
         ids = _json(self.folder / "process.json")
-        if ids is None or process_started(ids[role]["pid"]) != ids[role]["started"]:
-            return None
-        pid: int = ids[role]["pid"]
-        # A process that was gone before its start time was read has `started: null`.
-        return pid if ids[role]["started"] is not None else None
+        return int(ids[role]["pid"]) if ids and is_alive(ids[role]) else None
 
 
 def _environment() -> dict[str, str]:

@@ -15,17 +15,20 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 from webapp.base import environment
+from workers import heartbeat
 from workers.launcher import process_record, settings_file
 from workers.launcher.child_process import ChildProcess
 from workers.launcher.errors import LauncherError, from_os_error, last_line
+from workers.launcher.hang_watch import HangWatch, answers_at, heartbeat_in
 from workers.launcher.launcher_lock import hold_lock
 from workers.launcher.services import folders as service_folders
+from workers.launcher.services.answers import services_answer
 from workers.launcher.services.folders import Folders
 from workers.launcher.services.start import start_postgres, start_redis
 from workers.launcher.web_server import uvicorn_arguments
@@ -57,12 +60,21 @@ class Launcher:
         self.hurry = threading.Event()
         self._stopped_at = 0.0
         self._record: Path = self.folders.var / "processes.json"
+        self._heartbeats: Path = self.folders.var / process_record.HEARTBEATS
         settings = environment.read()
         self.host, self.port, self.sample = settings.host, settings.port, not settings.no_sample
+        # "*" allows any name, ".example.org" that one and those below.
+        self.allowed_host = next(iter(settings.allowed_hosts), "*").strip("*.") or "localhost"
         # JSON logs are collected from the output of the container.
         self.to_stdout = settings.logs == "json"
         self.address = (
             f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}/"
+        )
+        self._watch = HangWatch(
+            settings.hung_seconds,
+            services_answer,
+            say,
+            self._heartbeats / process_record.LAUNCHER,
         )
 
     def run(self) -> None:
@@ -76,11 +88,14 @@ class Launcher:
                 signal.signal(name, self._on_signal)
             # Before our own are started: they hold the data folder and the port.
             self._stop_earlier_children()
+            shutil.rmtree(self._heartbeats, ignore_errors=True)
+            self._heartbeats.mkdir()
             stack.callback(self._stop)
             for step in self._steps():
                 if self.stopping.is_set():
                     return
                 step()
+            self._watch.start(self.stopping)
             self.say("Ctrl-C checkpoints the runs and stops; the next start resumes them.")
             while not self.stopping.wait(POLL_SECONDS):
                 self._restart_dead_children()
@@ -92,8 +107,7 @@ class Launcher:
             # The port is checked first, because it is the most frequent error and the cheapest
             # check. Workers need the tables; the first page should not wait for the workers.
             steps = [self._check_port, self._start_services, self._make_tables]
-            web = partial(self._start_program, "web", *uvicorn_arguments(self.host, self.port))
-            steps += [web, self._print_address]
+            steps += [self._start_web, self._print_address]
         else:
             steps = [self._start_services]
         if "worker" in self.parts:
@@ -150,17 +164,34 @@ class Launcher:
     def _start_worker(self) -> None:
         # The solo pool is enough: a task only claims runs and starts supervisors. Mingling would
         # exchange revoked tasks with other workers, and no task is ever revoked.
-        self._start_program(
-            "worker", "celery", "-A", "workers.app", "worker", "--pool", "solo", "--without-mingle"
-        )
-        self._start_program("sweep", "workers", "sweep")
+        celery = "celery -A workers.app worker --pool solo --without-mingle"
+        for label, module in (("worker", celery.split()), ("sweep", ["workers", "sweep"])):
+            file = self._heartbeats / label
+            child = self._start_program(label, *module, variables={heartbeat.VARIABLE: str(file)})
+            self._watch.add(child, heartbeat_in(file))
         self._try("resume", "-m", "workers", "resume-all")
 
-    def _start_program(self, label: str, *module: str) -> None:
+    def _start_web(self) -> None:
+        child = self._start_program("web", *uvicorn_arguments(self.host, self.port))
+        self._watch.add(
+            child, answers_at(self.address, self.allowed_host, self._watch.hung_seconds / 3)
+        )
+
+    def _start_program(
+        self, label: str, *module: str, variables: Mapping[str, str] | None = None
+    ) -> ChildProcess:
         command, log = [sys.executable, "-m", *module], self.folders.logs / f"{label}.log"
-        child = ChildProcess(label, command, log, self.clone, os.environ, to_stdout=self.to_stdout)
+        child = ChildProcess(
+            label,
+            command,
+            log,
+            self.clone,
+            os.environ | dict(variables or {}),
+            to_stdout=self.to_stdout,
+        )
         child.start()
         self._add(child)
+        return child
 
     def _print_address(self) -> None:
         """Wait until the web answers, then print its address and the first sign-in link."""

@@ -1,7 +1,6 @@
 """The child processes of a launcher (or test session), recorded in a file.
 
-If the launcher is killed, the next one finds and stops its children. A process is identified by its
-pid and its start time, because the system may give the pid alone to another process.
+If the launcher is killed, the next one finds and stops its children.
 """
 
 from __future__ import annotations
@@ -9,31 +8,35 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-# Pid, and start time in Unix seconds.
-ProcessId = tuple[int, float]
+from workers import heartbeat
+from workers.process_identity import identity, is_alive
+
 STOP_SECONDS = 20.0
-# psutil derives start times from the boot time, which may shift.
-START_TOLERANCE_SECONDS = 1.0
+NOBODY = {"pid": 0, "started": None}
+LAUNCHER = "the launcher"
+# Folder of the heartbeats, beside the record; a file for each label.
+HEARTBEATS = "heartbeats"
 
 
 def record(path: Path, children: Mapping[str, int]) -> None:
     """Replace the record: this process as owner, and the pids of its children by label."""
-    ids = {label: id_ for label, pid in children.items() if (id_ := _process_id(pid)) is not None}
+    ids = {label: identity(pid) for label, pid in children.items()}
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps({"owner": _process_id(os.getpid()), "children": ids}))
+    temporary.write_text(json.dumps({"owner": identity(os.getpid()), "children": ids}))
     # Atomic, because the health check of a container reads the file at any time.
     temporary.replace(path)
 
 
 def owner_lives(path: Path) -> bool:
-    content = _read(path)
-    return content is not None and _find(content["owner"]) is not None
+    return is_alive(_read(path)["owner"])
 
 
 def dead(path: Path) -> list[str]:
@@ -41,19 +44,26 @@ def dead(path: Path) -> list[str]:
 
     "the launcher" is one of them if it does not run itself, or its record is missing.
     """
-    content = _read(path) or {"owner": [0, 0.0], "children": {}}
-    ids = {"the launcher": content["owner"], **content["children"]}
-    return [label for label, id_ in ids.items() if _find(id_) is None]
+    content = _read(path)
+    ids = {LAUNCHER: content["owner"], **content["children"]}
+    return [label for label, id_ in ids.items() if not is_alive(id_)]
+
+
+def hung(path: Path, seconds: float) -> list[str]:
+    """Return the labels of those whose last sign of life is more than `seconds` ago."""
+    files = sorted((path.parent / HEARTBEATS).glob("[!.]*"))
+    now = time.monotonic()
+    return [file.name for file in files if now - heartbeat.last(file) > seconds]
 
 
 def stop(path: Path) -> list[str]:
     """Stop the recorded children that still run, remove the record and return their labels."""
-    content = _read(path) or {"children": {}}
-    running = {
-        label: process
-        for label, id_ in content["children"].items()
-        if (process := _find(id_)) is not None
-    }
+    running = {}
+    for label, id_ in _read(path)["children"].items():
+        # It may end between the two lines.
+        with suppress(psutil.NoSuchProcess):
+            if is_alive(id_):
+                running[label] = psutil.Process(id_["pid"])
     for label, process in running.items():
         # SIGINT is Postgres' fast shutdown; on SIGTERM it would wait for its clients.
         process.send_signal(signal.SIGINT) if label == "Postgres" else process.terminate()
@@ -63,26 +73,13 @@ def stop(path: Path) -> list[str]:
     return list(running)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> dict[str, Any]:
+    """Return the record; one of nobody if it is missing, damaged or of an earlier version."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _process_id(pid: int) -> ProcessId | None:
-    try:
-        return pid, psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return None
-
-
-def _find(id_: ProcessId) -> psutil.Process | None:
-    """Return the living process; a zombie counts as dead."""
-    pid, created = id_
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - created) < START_TOLERANCE_SECONDS
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.NoSuchProcess:
-        return None
+        content: dict[str, Any] = json.loads(path.read_text())
+        ids = [content["owner"], *content["children"].values()]
+        if all(id_.keys() >= NOBODY.keys() for id_ in ids):
+            return content
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return {"owner": NOBODY, "children": {}}

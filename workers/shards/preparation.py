@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from trainer.spec.jobs import load_job
 from webapp.base import endpoints
 from webapp.ingest import files
 from webapp.jobs.models import Copy, Job
+from webapp.library.artifacts import INCOMING
 from webapp.runs.branches import checkpoint_of
 from webapp.runs.models import Checkpoint, Run
 from workers.attempt.exit_recorder import write_atomically
@@ -89,7 +91,9 @@ def _checkpoint_folder(uri: str, job: Job) -> Path:
 
 def _restore(run: Run, checkpoint: Checkpoint, root: Path, folder: Path) -> None:
     # The folder is renamed last: if it exists, definition and files are complete.
-    unfinished = folder.with_name(f".incoming-{folder.name}")
+    unfinished = folder.with_name(f"{INCOMING}{folder.name}")
+    # A runner may have been killed while it restored the same checkpoint.
+    shutil.rmtree(unfinished, ignore_errors=True)
     try:
         definition = trainer.spec.to_dict(trainer.spec.load(run.spec or {}))
         student = definition["networks"]["student"]

@@ -51,6 +51,7 @@ def execute(copy_id: int) -> None:
         if process.started() or _start(copy, process):
             _follow(copy, process)
     finally:
+        process.remove_leftovers()
         retry_on_outage(lambda: allocation.release(copy.allocation_key))
         # The free device can take the next part at once.
         celery_client.wake_jobs()

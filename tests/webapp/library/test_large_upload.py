@@ -69,7 +69,7 @@ def server(child_environment: dict[str, str]) -> Iterator[tuple[int, int]]:
         yield port, process.pid
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

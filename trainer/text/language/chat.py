@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from trainer.text.language import chat_templates
 from trainer.text.language.control_tokens import ChatMessage, encode_parts, mark_spelled
 from trainer.text.language.models import LanguageModel, ModelError
 
@@ -105,9 +106,9 @@ def _from_template(language_model: LanguageModel, messages: Sequence[ChatMessage
     marked, mark = mark_spelled(language_model.tokenizer, messages)
     if len(marked) > 1:
         marked = _accepted(language_model, marked)
+    rendered = _render(language_model, marked)
     if not mark:
-        return list(_apply(language_model, marked, tokenize=True, return_dict=False))
-    rendered = _apply(language_model, marked, tokenize=False)
+        return list(language_model.tokenizer(rendered, add_special_tokens=False).input_ids)
     return encode_parts(language_model.tokenizer, rendered.split(mark))
 
 
@@ -116,7 +117,7 @@ def _accepted(language_model: LanguageModel, messages: Sequence[ChatMessage]) ->
     accepted = list(messages)
     if messages[0][0] == "system" and not _shows_system(language_model, messages):
         accepted = _with_system_in_first_turn(messages)
-    rendered = _apply(language_model, accepted, tokenize=False)
+    rendered = _render(language_model, accepted)
     for role, text in accepted:
         # What the assistant has said may lose its thinking.
         if role != "assistant" and text.strip() not in rendered:
@@ -130,7 +131,7 @@ def _accepted(language_model: LanguageModel, messages: Sequence[ChatMessage]) ->
 
 def _shows_system(language_model: LanguageModel, messages: Sequence[ChatMessage]) -> bool:
     try:
-        return messages[0][1].strip() in _apply(language_model, messages, tokenize=False)
+        return messages[0][1].strip() in _render(language_model, messages)
     # Some templates refuse a system message.
     except ModelError:
         return False
@@ -143,21 +144,22 @@ def _with_system_in_first_turn(messages: Sequence[ChatMessage]) -> list[ChatMess
     return turns
 
 
-def _apply(language_model: LanguageModel, messages: Sequence[ChatMessage], **options: Any) -> Any:
+def _render(language_model: LanguageModel, messages: Sequence[ChatMessage]) -> str:
+    """Format messages with the chat template. Raises ModelError if it cannot do that."""
+    tokenizer = language_model.tokenizer
     thinking: dict[str, Any] = (
         {}
         if language_model.thinking == "as_the_template"
         else {"enable_thinking": language_model.thinking == "on"}
     )
     try:
-        return language_model.tokenizer.apply_chat_template(
+        return chat_templates.render(
+            tokenizer.get_chat_template(),
             [{"role": role, "content": text} for role, text in messages],
-            add_generation_prompt=True,
-            **options,
-            **thinking,
+            {**tokenizer.special_tokens_map, "add_generation_prompt": True, **thinking},
         )
-    # A template is a program of its author, which may fail in any way.
-    except Exception as error:
+    # ValueError: a tokenizer with several templates, none of which is its default.
+    except (chat_templates.TemplateError, ValueError) as error:
         cause = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"The chat template of {language_model.name} cannot format "

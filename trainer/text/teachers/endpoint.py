@@ -317,6 +317,9 @@ def _retry_after(response: httpx2.Response) -> float:
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        # A date is by the server's clock, and so is that of its answer.
+        sent = response.headers.get("date")
+        now = parsedate_to_datetime(sent).timestamp() if sent else time.time()
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, OverflowError):
         return 0.0

@@ -12,12 +12,12 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import Error, connection
 from django.db.models import Count, Max, Min, Q
 from django.http import Http404, HttpRequest, HttpResponse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from webapp.base.database_clock import database_now
 from webapp.nodes.models import Device, Kind, Node
 from webapp.runs.models import ACTIVE, Run, State
 
@@ -137,7 +137,7 @@ def _machine_gauges() -> Iterator[Metric]:
 
 
 def _age(since: datetime | None) -> float:
-    return 0.0 if since is None else max(0.0, (timezone.now() - since).total_seconds())
+    return 0.0 if since is None else max(0.0, (database_now() - since).total_seconds())
 
 
 REGISTRY.register(DatabaseCollector())

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django import template
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from webapp.access import permissions
 from webapp.access.actors import Actor
 from webapp.access.permissions import Action
+from webapp.base.database_clock import database_now
 from webapp.base.number_text import (
     as_number,
     bytes_size,
@@ -37,7 +37,7 @@ def age(moment: datetime | None) -> SafeString | str:
     """Return "3 min ago" with the exact time as title; static/js/page.js updates it."""
     if moment is None:
         return "–"
-    seconds = (timezone.now() - moment).total_seconds()
+    seconds = (database_now() - moment).total_seconds()
     # static/js/page.js has the same limits, so that the text does not change when it takes over.
     text = "just now" if seconds < 5 else f"{int(seconds)} s ago"
     for size, unit in ((60, "min"), (3600, "h"), (86400, "d")):

@@ -162,5 +162,5 @@ class Waiting(ToyEngine):
         noise: Noise,
         progress: Progress | None = None,
     ) -> list[Trajectory]:
-        self.let.wait(30)
+        self.let.wait(300)
         return super().write(requests, sampling, noise, progress)

@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
             server.paths.append(self.path)
             server.busy += 1
             server.busiest = max(server.busiest, server.busy)
-        server.gate.wait(30)
+        server.gate.wait(300)
         code, headers, content = server.reply(body)
         with server.lock:
             server.busy -= 1

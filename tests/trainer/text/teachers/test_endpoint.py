@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.text.teachers.endpoint_server import Reply, Server, completion, running, status
+from tests.trainer.text.teachers.endpoint_server import (
+    Handler,
+    Reply,
+    Server,
+    completion,
+    running,
+    status,
+)
 from trainer.engine.outcome import Failure, RunRefused
 from trainer.spec import EndpointTeacher, Sampling
 from trainer.text.teachers.completion_cache import Completion, CompletionCache
@@ -144,6 +151,16 @@ def test_a_pause_may_be_given_as_a_date_and_is_never_endless(
         and sample_answers.pauses[1] == 600
         and sample_answers.pauses[2] <= 4
     )
+
+
+def test_a_date_is_read_by_the_clock_of_its_server(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handler, "date_time_string", lambda *_: "Wed, 21 Oct 2015 07:28:00 GMT")
+    server.script = [status(503, Retry_After="Wed, 21 Oct 2015 07:28:30 GMT")]
+    sample_answers = Asking(server.url, tmp_path)
+    sample_answers("one")
+    assert sample_answers.pauses == [30]
 
 
 def test_pauses_grow(server: Server, tmp_path: Path) -> None:
