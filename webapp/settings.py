@@ -17,6 +17,7 @@ STILLROOM_MAX_RESTARTS = ENVIRONMENT.max_restarts
 STILLROOM_LEASE_SECONDS = ENVIRONMENT.lease_seconds
 STILLROOM_ENDPOINTS = ENVIRONMENT.endpoints
 STILLROOM_LOG_RATE = ENVIRONMENT.log_rate
+STILLROOM_CONNECTIONS = ENVIRONMENT.connections
 STILLROOM_TRUSTED_PROXIES = ENVIRONMENT.trusted_proxies
 STILLROOM_PROXY_HOPS = ENVIRONMENT.proxy_hops
 STILLROOM_METRICS_TOKEN = ENVIRONMENT.metrics_token
@@ -116,9 +117,9 @@ CONTENT_SECURITY_POLICY = {
     "frame-ancestors": "'none'",
 }
 
-# Uploads of any size go to a file, never to memory.
-UPLOADS = STILLROOM_STATE / "uploads"
-UPLOADS.mkdir(parents=True, exist_ok=True)
+# Uploads of any size go to a file, never to memory, on the disk that they are stored on in the end.
+UPLOADS = ENVIRONMENT.artifacts / ".uploads"
+UPLOADS.mkdir(mode=0o700, parents=True, exist_ok=True)
 FILE_UPLOAD_TEMP_DIR = str(UPLOADS)
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 MAX_UPLOAD_BYTES = ENVIRONMENT.max_upload_bytes

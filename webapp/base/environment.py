@@ -54,6 +54,7 @@ class Environment:
     lease_seconds: int
     log_rate: int
     logs: str
+    connections: int
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     proxy_hops: int
     metrics_token: str
@@ -87,6 +88,7 @@ def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Env
         lease_seconds=_number(values, "STILLROOM_LEASE_SECONDS", 30),
         log_rate=_number(values, "STILLROOM_LOG_RATE", 200_000),
         logs=_one_of(values, "STILLROOM_LOGS", ("text", "json")),
+        connections=max(1, _number(values, "STILLROOM_CONNECTIONS", 256)),
         trusted_proxies=_networks(values, "STILLROOM_TRUSTED_PROXIES"),
         proxy_hops=max(1, _number(values, "STILLROOM_PROXY_HOPS", 1)),
         metrics_token=values.get("STILLROOM_METRICS_TOKEN", ""),

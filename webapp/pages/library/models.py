@@ -10,12 +10,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
+from webapp.base.view_marks import slow, takes_uploads
 from webapp.library import locations, model_files, stored_models, uploads
 from webapp.library.model_files import ModelFacts, UnusableModel
 from webapp.library.models import StoredModel
 from webapp.pages.library import delete_uploads
 
 
+@slow
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
     uploaded_models = (
@@ -56,6 +58,8 @@ def delete_model(request: HttpRequest, model_id: int) -> HttpResponse:
     return redirect("models")
 
 
+@slow
+@takes_uploads("edit")
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_model(request: HttpRequest) -> HttpResponse:
     """Show the upload form; on POST, store the folder or show why it is refused."""

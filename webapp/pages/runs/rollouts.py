@@ -13,6 +13,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from webapp.access import permissions
+from webapp.base.view_marks import slow
 from webapp.library import locations, model_files
 from webapp.pages.query_numbers import bigint
 from webapp.pages.runs.run_page import render_tab, requested_run
@@ -72,6 +73,7 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     return render_tab(request, run, "rollouts", "rollouts/list.html", context)
 
 
+@slow
 @permissions.shown_to_guests
 @require_safe
 def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: int) -> HttpResponse:
