@@ -20,7 +20,7 @@ from django.conf import settings
 from django.urls import path, re_path
 
 from webapp.api.app import PREFIXES, ApiApplication
-from webapp.base import leftovers
+from webapp.base import leftovers, statement_limit
 from webapp.base.asgi_handler import PagesHandler
 from webapp.base.asgi_types import App, PathPrefixRouter
 from webapp.base.in_flight import InFlightLimit
@@ -28,6 +28,7 @@ from webapp.base.proxies import TrustedProxies
 from webapp.live.consumer import live
 from webapp.pages.body_limits import body_limit
 
+statement_limit.limit_statements()
 # Held while this process lives.
 UPLOADS_LOCK = leftovers.remove(settings.UPLOADS)
 sockets = [path("live/", cast(Any, live)), re_path("", WebsocketDenier.as_asgi())]

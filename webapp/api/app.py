@@ -42,7 +42,7 @@ from webapp.api.requests import (
     token_of,
 )
 from webapp.api.token_throttle import TokenThrottle
-from webapp.base import request_body
+from webapp.base import request_body, statement_limit
 from webapp.base.asgi_types import Receive, Send
 from webapp.base.request_body import BodyError, ClientGone, announced_length, chunks
 from webapp.clients import writer
@@ -336,7 +336,7 @@ def _refusal(problem: Exception) -> ApiError:
         case writer.Away():
             return ApiError(503, "TEMPORARILY_UNAVAILABLE", str(problem), problem.retry_after)
         case OperationalError() | InterfaceError():
-            return _refusal(writer.Away(2))
+            return _outage(problem)
         case _:
             log.error("A request of a program failed.", exc_info=problem)
             return ApiError(
@@ -345,6 +345,12 @@ def _refusal(problem: Exception) -> ApiError:
                 "Something went wrong on the server; its log says what. Nothing of this was "
                 "recorded.",
             )
+
+
+def _outage(problem: Exception) -> ApiError:
+    if statement_limit.is_reached(problem):
+        return ApiError(503, "TEMPORARILY_UNAVAILABLE", statement_limit.SENTENCE, 10)
+    return _refusal(writer.Away(2))
 
 
 async def _send(send: Send, status: int, answer: Any, headers: list[tuple[bytes, bytes]]) -> None:
