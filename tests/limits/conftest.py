@@ -7,9 +7,10 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,31 @@ class Server:
         match = re.search(rf"{name}:\s+(\d+) kB", text)
         assert match is not None
         return 1024 * int(match[1])
+
+
+@contextmanager
+def tree_peak(server: Server) -> Iterator[list[int]]:
+    """Measure server and child processes together every few milliseconds.
+
+    The list has the most bytes that they had in use beyond those of the server before.
+    """
+    before, peak, ended = server.begin_measuring(), [0], threading.Event()
+
+    def measure() -> None:
+        while not ended.wait(0.005):
+            total = server.process.memory_info().rss
+            for child in server.process.children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    total += child.memory_info().rss
+            peak[0] = max(peak[0], total - before)
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        thread.join()
 
 
 def uploads() -> Path:

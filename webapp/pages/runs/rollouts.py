@@ -14,7 +14,8 @@ from django.views.decorators.http import require_safe
 
 from webapp.access import permissions
 from webapp.base.view_marks import slow
-from webapp.library import locations, model_files
+from webapp.library import locations, model_reader
+from webapp.library.model_files import UnusableModel
 from webapp.pages.query_numbers import bigint
 from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.runs import branches, rollout_tokens
@@ -106,15 +107,8 @@ def _decoded(run: Run, ids: Sequence[int]) -> str:
     """
     try:
         folder = locations.model_folder((run.spec or {})["networks"]["student"]["model"], run.team)
-        # The tokenizer raises OverflowError for a number that is no unsigned 32-bit integer.
-        return model_files.text_of(folder, ids) if folder else ""
-    except (
-        KeyError,
-        locations.LocationError,
-        model_files.UnusableModel,
-        FileNotFoundError,
-        OverflowError,
-    ):
+        return model_reader.text_of(folder, ids) if folder else ""
+    except (KeyError, locations.LocationError, UnusableModel, FileNotFoundError):
         return ""
 
 
