@@ -118,6 +118,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # Uploads of any size go to a file, never to memory, on the disk that they are stored on in the end.
+STILLROOM_STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
 UPLOADS = ENVIRONMENT.artifacts / ".uploads"
 UPLOADS.mkdir(mode=0o700, parents=True, exist_ok=True)
 FILE_UPLOAD_TEMP_DIR = str(UPLOADS)
