@@ -14,7 +14,7 @@ import django
 django.setup()  # loads the models, which the imports below need
 
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator, WebsocketDenier
+from channels.security.websocket import WebsocketDenier
 from channels.sessions import SessionMiddlewareStack
 from django.conf import settings
 from django.urls import path, re_path
@@ -24,6 +24,7 @@ from webapp.base import leftovers, statement_limit
 from webapp.base.asgi_handler import PagesHandler
 from webapp.base.asgi_types import App, PathPrefixRouter
 from webapp.base.in_flight import InFlightLimit
+from webapp.base.own_origin import OwnOriginOnly
 from webapp.base.proxies import TrustedProxies
 from webapp.live.consumer import live
 from webapp.pages.body_limits import body_limit
@@ -35,7 +36,7 @@ sockets = [path("live/", cast(Any, live)), re_path("", WebsocketDenier.as_asgi()
 protocols = ProtocolTypeRouter(
     {
         "http": PathPrefixRouter(PREFIXES, ApiApplication(), PagesHandler(body_limit)),
-        "websocket": AllowedHostsOriginValidator(SessionMiddlewareStack(URLRouter(sockets))),
+        "websocket": OwnOriginOnly(cast(App, SessionMiddlewareStack(URLRouter(sockets)))),
     }
 )
 application = TrustedProxies(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from webapp.base import environment, logs
 
-ENVIRONMENT = environment.read()
+ENVIRONMENT = environment.refuse_unsafe(environment.read())
 BASE_DIR = environment.ROOT
 
 SECRET_KEY = ENVIRONMENT.secret_key
@@ -48,6 +48,7 @@ MIDDLEWARE = [
     "webapp.base.headers.ContentSecurityPolicy",
     "webapp.base.headers.HostCheck",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "webapp.base.headers.NotShared",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -102,6 +103,8 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "webapp.pages.site.errors.csrf_failure"
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if ENVIRONMENT.https]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENVIRONMENT.https else None
+# A year. Browsers heed it on pages that came over TLS only.
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if ENVIRONMENT.https else 0
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

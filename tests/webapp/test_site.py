@@ -5,6 +5,9 @@ takes.
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 
 import pytest
 from django.db import OperationalError
@@ -15,6 +18,35 @@ from webapp.access.models import User
 from webapp.runs.models import Run
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("path", ["/", "/models/", "/docs/", "/nowhere/", "/sign-in/"])
+def test_no_cache_that_people_share_stores_a_page(client: Client, alice: User, path: str) -> None:
+    assert "private" in client.get(path).headers["Cache-Control"]
+    client.force_login(alice)
+    assert "private" in client.get(path).headers["Cache-Control"]
+
+
+def test_scripts_and_styles_may_be_stored(client: Client) -> None:
+    assert "private" not in client.get("/static/css/base.css").headers["Cache-Control"]
+
+
+def test_browsers_are_told_to_stay_with_tls() -> None:
+    """With the header of a proxy that ends TLS; the settings are read at the start."""
+    code = (
+        "import django; django.setup(); from django.test import Client; "
+        "print(*(Client().get('/healthz', headers={'X-Forwarded-Proto': scheme})"
+        ".headers.get('Strict-Transport-Security') for scheme in ('https', 'http')), sep='|')"
+    )
+    variables = {"STILLROOM_HTTPS": "1", "DJANGO_SETTINGS_MODULE": "webapp.settings"}
+    output = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **variables, "ALLOWED_HOSTS": "testserver"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert output.strip().splitlines()[-1] == "max-age=31536000|None"
 
 
 @pytest.mark.parametrize("path", ["/sign-in/", "/healthz", "/static/css/base.css", "/nowhere/"])

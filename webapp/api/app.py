@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import partial
 from tempfile import TemporaryFile
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -21,7 +21,6 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError, connection
 from django.http import Http404
-from django.http.request import split_domain_port, validate_host
 from pydantic import ValidationError
 
 from webapp.access import permissions
@@ -44,6 +43,7 @@ from webapp.api.requests import (
 from webapp.api.token_throttle import TokenThrottle
 from webapp.base import request_body, statement_limit
 from webapp.base.asgi_types import Receive, Send
+from webapp.base.own_origin import is_own_host
 from webapp.base.request_body import BodyError, ClientGone, announced_length, chunks
 from webapp.clients import writer
 from webapp.clients.describe import Unfit
@@ -192,7 +192,7 @@ class ApiApplication:
         """Return the actor, if the token may do `action`. Raises ApiError or PermissionDenied."""
         headers = dict(scope["headers"])
         # Django checks the host in its middleware, which these requests do not pass.
-        if not _is_ours(headers.get(b"host", b"")):
+        if not is_own_host(headers.get(b"host", b"")):
             raise ApiError(
                 400,
                 "BAD_REQUEST",
@@ -273,13 +273,6 @@ async def _threaded(work: Callable[..., T], *args: Any) -> T:
             raise
 
     return await asyncio.get_running_loop().run_in_executor(THREADS, run)
-
-
-@lru_cache(maxsize=100)
-def _is_ours(host: bytes) -> bool:
-    domain, _ = split_domain_port(host.decode("latin-1"))
-    # The names that Django allows in development if ALLOWED_HOSTS is empty.
-    return validate_host(domain, settings.ALLOWED_HOSTS or [".localhost", "127.0.0.1", "[::1]"])
 
 
 def _route(method: str, path: str) -> tuple[Route, dict[str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -25,6 +25,10 @@ CONNECTION_OPTIONS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
+
+
+# As Django's own check of a deployment, except for the length, which is that of 24 random bytes.
+SHORTEST_KEY, FEWEST_CHARACTERS = 32, 8
 
 
 class ConfigurationError(Exception):
@@ -110,6 +114,45 @@ def require(environment: Environment) -> Environment:
             f"Start with `make run`, which writes {ENV_FILE}, or set the variables."
         )
     return environment
+
+
+def refuse_unsafe(environment: Environment) -> Environment:
+    """Return `environment` unless a setting would let anybody in. Raises ConfigurationError.
+
+    A missing secret key is left to `require`.
+    """
+    key, hosts = environment.secret_key, environment.allowed_hosts
+    if key and (
+        len(key) < SHORTEST_KEY
+        or len(set(key)) < FEWEST_CHARACTERS
+        # What `django-admin startproject` writes, and people publish.
+        or key.startswith("django-insecure-")
+    ):
+        raise ConfigurationError(
+            f"SECRET_KEY can be guessed: it needs {SHORTEST_KEY} random characters, and with it "
+            "anybody could sign in as anybody. Make one with: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
+        )
+    # Django takes a name that begins with a dot for all names that end so.
+    wild = [host for host in hosts if "*" in host or (host[0] == "." and host.count(".") < 2)]
+    if [host for host in wild if host != ".localhost"]:
+        raise ConfigurationError(
+            f"ALLOWED_HOSTS has {wild[0]}, which lets pages under any name use this server. List "
+            "the names of this server, such as stillroom.example,localhost."
+        )
+    if environment.debug and not all(map(_is_local, (*hosts, environment.host))):
+        raise ConfigurationError(
+            "DEBUG shows code and settings to every visitor, so it is for this machine alone. "
+            "Unset DEBUG, or let ALLOWED_HOSTS be localhost,127.0.0.1 and STILLROOM_HOST 127.0.0.1."
+        )
+    return environment
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def database(url: str) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Launcher:
         self.hurry = threading.Event()
         self._stopped_at = 0.0
         self._record: Path = self.folders.var / "processes.json"
-        settings = environment.read()
+        settings = environment.refuse_unsafe(environment.read())
         self.host, self.port, self.sample = settings.host, settings.port, not settings.no_sample
         # JSON logs are collected from the output of the container.
         self.to_stdout = settings.logs == "json"

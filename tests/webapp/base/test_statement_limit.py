@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.db import connection
 from django.test import Client
@@ -55,12 +55,18 @@ def test_the_page_says_what_to_do(alice: User, monkeypatch: pytest.MonkeyPatch) 
     assert (response.status_code, "fewer words" in response.content.decode()) == (503, True)
 
 
+@pytest.fixture
+def token(transactional_db: None, still: Team, erin: User) -> str:
+    return api_tokens.make(still, "cluster", Scope.LOG, erin)
+
+
 @pytest.mark.django_db(transaction=True)
 async def test_a_program_is_told_when_to_try_again(
-    still: Team, erin: User, monkeypatch: pytest.MonkeyPatch
+    token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = await sync_to_async(api_tokens.make)(still, "cluster", Scope.LOG, erin)
     monkeypatch.setattr("webapp.access.permissions.visible", _sleep)
+    # One thread, which closes its connection after the error.
+    monkeypatch.setattr("webapp.api.app.THREADS", ThreadPoolExecutor(1))
     scope = {
         "type": "http",
         "method": "GET",
