@@ -6,6 +6,7 @@ Importable without Django, so that the web, the workers and the launcher read th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -47,6 +48,7 @@ class Environment:
     allowed_hosts: tuple[str, ...]
     file_roots: tuple[Path, ...]
     endpoints: tuple[str, ...]
+    secret_teams: Mapping[str, frozenset[str]]
     host: str
     port: int
     https: bool
@@ -81,6 +83,7 @@ def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Env
             Path(root) for root in _split(values.get("STILLROOM_FILE_ROOTS", ""), ":")
         ),
         endpoints=tuple(_split(values.get("STILLROOM_ENDPOINTS", ""), ",")),
+        secret_teams=_secret_teams(values),
         host=values.get("STILLROOM_HOST", "127.0.0.1"),
         port=_number(values, "STILLROOM_PORT", 8000),
         https=_flag(values, "STILLROOM_HTTPS"),
@@ -204,6 +207,29 @@ def _lines(file: Path) -> dict[str, str]:
     lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def secret_variable(name: str) -> str:
+    """Return the environment variable of `secret:<name>`, as `trainer.text.teachers` reads it."""
+    return "STILLROOM_SECRET_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def _secret_teams(values: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Return the slugs of the teams that may use a secret, by its variable.
+
+    Different names with the same variable are one secret. Raises ConfigurationError.
+    """
+    teams: dict[str, frozenset[str]] = {}
+    for pair in _split(values.get("STILLROOM_SECRET_TEAMS", ""), ","):
+        name, _, team = (part.strip() for part in pair.partition("="))
+        if not name or not team:
+            raise ConfigurationError(
+                "STILLROOM_SECRET_TEAMS must list the secrets of teams as name=team, separated by "
+                f"commas, not {pair!r}"
+            )
+        variable = secret_variable(name.removeprefix("secret:"))
+        teams[variable] = teams.get(variable, frozenset()) | {team}
+    return teams
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from trainer.spec import EndpointTeacher, FileProblems, SpecIssue
 from trainer.spec.jobs import CheckpointModel, JobSpec
+from webapp.access import secrets
 from webapp.access.models import Team
 from webapp.base import endpoints
 from webapp.library import locations
@@ -33,6 +34,8 @@ def _check_model(spec: JobSpec, team: Team) -> Iterator[SpecIssue]:
     if isinstance(model, EndpointTeacher):
         if not endpoints.is_allowed(model.url):
             yield SpecIssue("model.url", endpoints.refusal())
+        if problem := secrets.refusal(model.key, team):
+            yield SpecIssue("model.key", problem)
     elif isinstance(model, CheckpointModel):
         if checkpoint_of(model.checkpoint, team) is None:
             yield SpecIssue(

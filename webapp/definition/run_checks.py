@@ -13,6 +13,7 @@ from trainer.spec import ArithmeticProblems, FileProblems, RunSpec, SpecIssue, S
 from trainer.spec.networks import EndpointTeacher, ModelTeacher, Network, TextTeacher
 from trainer.spec.sampling import Sampling
 from trainer.text.problems import ProblemError, ProblemSet, selection
+from webapp.access import secrets
 from webapp.access.models import Team
 from webapp.base import endpoints
 from webapp.definition import problem_sources
@@ -112,10 +113,13 @@ def _require_usable(folder: Folder, weights: bool) -> None:
 
 
 def _check_text_teacher(spec: RunSpec, team: Team) -> Iterator[SpecIssue]:
-    """Check that the text teacher's file exists, or that its endpoint is allowed."""
+    """Check that the text teacher's file exists, or its endpoint and secret are allowed."""
     teacher = spec.networks.teacher
-    if isinstance(teacher, EndpointTeacher) and not endpoints.is_allowed(teacher.url):
-        yield SpecIssue(f"{TEACHER}.url", endpoints.refusal())
+    if isinstance(teacher, EndpointTeacher):
+        if not endpoints.is_allowed(teacher.url):
+            yield SpecIssue(f"{TEACHER}.url", endpoints.refusal())
+        if problem := secrets.refusal(teacher.key, team):
+            yield SpecIssue(f"{TEACHER}.key", problem)
     if isinstance(teacher, TextTeacher):
         try:
             locations.data_path(teacher.path, team)

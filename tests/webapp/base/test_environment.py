@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from trainer.text.teachers import secret_values
 from webapp.base import environment
 from webapp.base.environment import CONNECTION_OPTIONS
 
@@ -89,6 +90,20 @@ def test_an_unsafe_setting_stops_every_start(
 def test_a_safe_setting_is_taken(values: dict[str, str], tmp_path: Path) -> None:
     settings = environment.read({"SECRET_KEY": GOOD_KEY} | values, tmp_path / "none")
     assert environment.refuse_unsafe(settings) is settings
+
+
+def test_secrets_of_teams_are_listed_by_name(tmp_path: Path) -> None:
+    text = "big-model=still, secret:Big_Model=other,hub=still"
+    settings = environment.read({"STILLROOM_SECRET_TEAMS": text}, tmp_path / "none")
+    assert settings.secret_teams == {
+        # Both names are the same variable of the workers.
+        "STILLROOM_SECRET_BIG_MODEL": {"still", "other"},
+        "STILLROOM_SECRET_HUB": {"still"},
+    }
+    for name in ("big-model", "Big_Model", "hub"):
+        assert environment.secret_variable(name) == secret_values.variable_of(f"secret:{name}")
+    with pytest.raises(environment.ConfigurationError, match="name=team"):
+        environment.read({"STILLROOM_SECRET_TEAMS": "big-model"}, tmp_path / "none")
 
 
 def test_debug_is_off_by_default(tmp_path: Path) -> None:
