@@ -67,6 +67,9 @@ MOST_PATIENT = 200
 MOST_BACKLOGS = 2
 BACKLOG_THREADS = ThreadPoolExecutor(MOST_BACKLOGS, thread_name_prefix="backlogs")
 THREADS = ThreadPoolExecutor(4, thread_name_prefix="programs")
+# Long bodies are parsed one after another: that takes Python's lock for up to a second each, and
+# pages would get a small share of it beside several.
+LONG_BODIES = ThreadPoolExecutor(1, thread_name_prefix="long-bodies")
 ROUTES: dict[tuple[str, str], Route] = {**trackio.ROUTES, **mlflow.ROUTES}
 T = TypeVar("T")
 
@@ -155,7 +158,7 @@ class ApiApplication:
         log_answer = (
             route.work(request)
             if len(request.body) < PARSED_AT_ONCE
-            else await _threaded(route.work, request)
+            else await asyncio.get_running_loop().run_in_executor(LONG_BODIES, route.work, request)
         )
         return await self._take(log_answer, request)
 

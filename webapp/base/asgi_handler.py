@@ -72,7 +72,9 @@ class PagesHandler(ASGIHandler):
             try:
                 response = await self._response(scope, stream, view)
             except NoTurn as problem:
-                await send_text(send, 503, str(problem), ((b"retry-after", b"5"),))
+                # htmx shows no text of an error; what it asked for stays empty.
+                status = 200 if b"hx-request" in dict(scope["headers"]) else 503
+                await send_text(send, status, str(problem), ((b"retry-after", b"5"),))
                 return
             if body is None and request_body.headers_after_unread(scope):
                 response["Connection"] = "close"
@@ -84,7 +86,7 @@ class PagesHandler(ASGIHandler):
             else:
                 await self.send_response(response, send)
 
-    async def listen_for_disconnect(self, receive: Receive) -> None:
+    async def listen_for_disconnect(self, receive: Any) -> None:
         """Raise RequestAborted once the client disconnects; a body that was not read is ignored."""
         while (await receive())["type"] != "http.disconnect":
             pass

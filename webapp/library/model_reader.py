@@ -86,14 +86,14 @@ def _key(folder: Folder) -> Key:
 
 
 def _read(task: str, folders: tuple[Key, ...], ids: tuple[int, ...] = ()) -> Any:
-    value, reason, is_too_large = _answer(task, folders, ids)
+    # Texts are kept for those who turn the pages back and forth; their ids are long.
+    read = _text if task == "text" else _fact
+    value, reason, is_too_large = read(task, folders, ids)
     if reason:
         raise (TooLarge if is_too_large else UnusableModel)(reason)
     return value
 
 
-# Reasons are kept as well: a file that cannot be read is not read at every visit.
-@lru_cache(maxsize=512)
 def _answer(task: str, folders: tuple[Key, ...], ids: tuple[int, ...]) -> tuple[Any, str, bool]:
     """Return what a process answers: (value, reason, whether it reached its limits)."""
     paths = [{name: path for name, path, *_ in folder} for folder in folders]
@@ -118,3 +118,8 @@ def _answer(task: str, folders: tuple[Key, ...], ids: tuple[int, ...]) -> tuple[
         )
     value, reason = json.loads(process.stdout)
     return value, reason, False
+
+
+# Reasons are kept as well: a file that cannot be read is not read at every visit.
+_fact = lru_cache(maxsize=512)(_answer)
+_text = lru_cache(maxsize=32)(_answer)

@@ -12,7 +12,8 @@ from django.db import close_old_connections
 
 from webapp.access import actors, permissions
 from webapp.access.actors import Actor
-from webapp.base.asgi_handler import BodyLimit, Scope
+from webapp.base.asgi_handler import BodyLimit
+from webapp.base.asgi_types import Scope
 from webapp.base.outages import OUTAGES
 
 # Sign-in, and forms of people whose session has ended.
