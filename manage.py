@@ -14,7 +14,7 @@ def main() -> int:
 
     # Checked before Django starts, so that a missing variable gives a sentence, not a traceback.
     try:
-        environment.require(environment.read())
+        environment.refuse_unsafe(environment.require(environment.read()))
     except environment.ConfigurationError as problem:
         print(problem, file=sys.stderr)
         return 1

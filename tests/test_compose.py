@@ -121,8 +121,18 @@ def test_secrets_have_no_default(services: dict[str, Any]) -> None:
     secret = [value for value in values if "SECRET_KEY" in value or "PASSWORD" in value]
 
     assert secret and all(
-        re.search(r"\$\{(SECRET_KEY|POSTGRES_PASSWORD):\?", value) for value in secret
+        re.search(r"\$\{(SECRET_KEY|POSTGRES_PASSWORD|REDIS_PASSWORD):\?", value)
+        for value in secret
     )
+
+
+def test_redis_asks_for_the_password_that_the_others_have(services: dict[str, Any]) -> None:
+    variables = environment_of(services["redis"], REDIS_PASSWORD="word")
+    assert "requirepass $$REDIS_PASSWORD" in services["redis"]["command"][-1]
+    assert (variables["REDIS_PASSWORD"], variables["REDISCLI_AUTH"]) == ("word", "word")
+    for name in OURS:
+        addresses = environment_of(services[name], REDIS_PASSWORD="word")
+        assert addresses["REDIS_URL"] == "redis://:word@redis:6379/0"
 
 
 def test_volumes_are_declared_and_only_the_artifacts_are_shared(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from webapp.base import environment, logs
 
-ENVIRONMENT = environment.read()
+ENVIRONMENT = environment.refuse_unsafe(environment.read())
 BASE_DIR = environment.ROOT
 
 SECRET_KEY = ENVIRONMENT.secret_key
@@ -16,7 +16,9 @@ STILLROOM_FILE_ROOTS = ENVIRONMENT.file_roots
 STILLROOM_MAX_RESTARTS = ENVIRONMENT.max_restarts
 STILLROOM_LEASE_SECONDS = ENVIRONMENT.lease_seconds
 STILLROOM_ENDPOINTS = ENVIRONMENT.endpoints
+STILLROOM_SECRET_TEAMS = ENVIRONMENT.secret_teams
 STILLROOM_LOG_RATE = ENVIRONMENT.log_rate
+STILLROOM_CONNECTIONS = ENVIRONMENT.connections
 STILLROOM_TRUSTED_PROXIES = ENVIRONMENT.trusted_proxies
 STILLROOM_PROXY_HOPS = ENVIRONMENT.proxy_hops
 STILLROOM_METRICS_TOKEN = ENVIRONMENT.metrics_token
@@ -47,6 +49,7 @@ MIDDLEWARE = [
     "webapp.base.headers.ContentSecurityPolicy",
     "webapp.base.headers.HostCheck",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "webapp.base.headers.NotShared",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -101,6 +104,8 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "webapp.pages.site.errors.csrf_failure"
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if ENVIRONMENT.https]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENVIRONMENT.https else None
+# A year. Browsers heed it on pages that came over TLS only.
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if ENVIRONMENT.https else 0
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -116,9 +121,10 @@ CONTENT_SECURITY_POLICY = {
     "frame-ancestors": "'none'",
 }
 
-# Uploads of any size go to a file, never to memory.
-UPLOADS = STILLROOM_STATE / "uploads"
-UPLOADS.mkdir(parents=True, exist_ok=True)
+# Uploads of any size go to a file, never to memory, on the disk that they are stored on in the end.
+STILLROOM_STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
+UPLOADS = ENVIRONMENT.artifacts / ".uploads"
+UPLOADS.mkdir(mode=0o700, parents=True, exist_ok=True)
 FILE_UPLOAD_TEMP_DIR = str(UPLOADS)
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 MAX_UPLOAD_BYTES = ENVIRONMENT.max_upload_bytes

@@ -36,14 +36,14 @@ def serving(environment: Mapping[str, str], log: Path) -> Iterator[str]:
             command, cwd=ROOT, env=dict(environment), stdout=output, stderr=output
         )
     try:
-        _wait_for(f"http://127.0.0.1:{port}/version", server, log)
+        wait_for(f"http://127.0.0.1:{port}/version", server, log)
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(120)
 
 
-def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert server.poll() is None, log.read_text()

@@ -375,6 +375,6 @@ def test_a_backlog_of_any_length_is_taken_in_piece_by_piece(site: str, token: st
     assert http.post(f"{site}/api/bulk_log", content=text).status_code == 401
     with suppress(httpx2.TransportError):  # it may hear of the end before it has read the answer
         assert (
-            "64 MiB"
+            "4.0 MiB"
             in http.post(f"{site}/api/bulk_alert", headers=headers, content=text).json()["error"]
         )

@@ -65,7 +65,7 @@ class World:
         return {
             "DATABASE_URL": f"{self.postgres.url}&connect_timeout=3",
             "REDIS_URL": self.redis.url,
-            "SECRET_KEY": "of a world that does not last",
+            "SECRET_KEY": "the key of a world that does not last",
             "STILLROOM_ENV_FILE": str(self.folder / "env"),
             "STILLROOM_STATE": str(self.folder / "state"),
             "STILLROOM_ARTIFACTS": str(self.folder / "artifacts"),

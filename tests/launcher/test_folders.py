@@ -59,6 +59,27 @@ def test_services_start_under_a_closed_umask(
     assert url.startswith("postgresql:///stillroom")
 
 
+def test_what_an_earlier_version_left_open_is_closed(
+    open_folder: Path, prepare: Callable[[Path], Folders]
+) -> None:
+    var = open_folder / "clone" / "var"
+    (var / "log").mkdir(parents=True)
+    (var / "log" / "first_admin.log").write_text("http://127.0.0.1:8000/sign-in/link/")
+    (var / "env").write_text("SECRET_KEY=x")
+    outside = open_folder / "outside"
+    outside.mkdir(mode=0o755)
+    (var / "artifacts").symlink_to(outside)
+    for path in (var, var / "log"):
+        path.chmod(0o755)
+    (var / "env").chmod(0o644)
+
+    folders = prepare(open_folder / "clone")
+    assert var.stat().st_mode & 0o777 == (0o711 if folders.account.switch else 0o700)
+    assert (var / "log").stat().st_mode & 0o777 == 0o700
+    assert (var / "env").stat().st_mode & 0o777 == 0o600
+    assert outside.stat().st_mode & 0o777 == 0o755
+
+
 def test_a_clone_that_postgres_reaches_keeps_its_data_under_var(
     open_folder: Path, started: Callable[[Path], str]
 ) -> None:

@@ -157,6 +157,21 @@ def test_others_cannot_read_secrets_and_no_parent_folder_is_changed(running: Clo
     assert modes(running.folder) == running.first_modes
 
 
+def test_nobody_else_reads_or_enters_anything(running: Clone) -> None:
+    """Not even the log with the first sign-in link."""
+    var = running.folder / "var"
+    assert var.stat().st_mode & 0o066 == 0
+    assert (var / "log" / "first_admin.log").exists()
+    open_to_others = [
+        path
+        for path in var.rglob("*")
+        if path.lstat().st_mode & 0o077
+        # A closed folder closes what is in it.
+        and all(parent.stat().st_mode & 0o077 for parent in path.parents if var in parent.parents)
+    ]
+    assert [path for path in open_to_others if not path.is_symlink()] == []
+
+
 def test_nothing_listens_beyond_loopback(running: Clone) -> None:
     listening = []
     for child in running.children():

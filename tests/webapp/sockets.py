@@ -40,7 +40,8 @@ class Socket(ApplicationCommunicator):
         cookie = "; ".join(
             f"{name}={morsel.value}" for name, morsel in client.cookies.items()
         ).encode()
-        headers = [(b"cookie", cookie), *([(b"origin", origin)] if origin else [])]
+        host = (b"host", HERE.removeprefix(b"http://"))
+        headers = [host, (b"cookie", cookie), *([(b"origin", origin)] if origin else [])]
         scope = {
             "type": "websocket",
             "path": path,

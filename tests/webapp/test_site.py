@@ -5,20 +5,48 @@ takes.
 from __future__ import annotations
 
 import errno
-from collections.abc import MutableMapping
-from typing import Any
+import os
+import subprocess
+import sys
 
 import pytest
-from asgiref.testing import ApplicationCommunicator
 from django.db import OperationalError
 from django.test import Client
 
 from webapp.access import one_time_links
 from webapp.access.models import User
-from webapp.base.upload_limit import LimitedBody
 from webapp.runs.models import Run
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("path", ["/", "/models/", "/docs/", "/nowhere/", "/sign-in/"])
+def test_no_cache_that_people_share_stores_a_page(client: Client, alice: User, path: str) -> None:
+    assert "private" in client.get(path).headers["Cache-Control"]
+    client.force_login(alice)
+    assert "private" in client.get(path).headers["Cache-Control"]
+
+
+def test_scripts_and_styles_may_be_stored(client: Client) -> None:
+    assert "private" not in client.get("/static/css/base.css").headers["Cache-Control"]
+
+
+def test_browsers_are_told_to_stay_with_tls() -> None:
+    """With the header of a proxy that ends TLS; the settings are read at the start."""
+    code = (
+        "import django; django.setup(); from django.test import Client; "
+        "print(*(Client().get('/healthz', headers={'X-Forwarded-Proto': scheme})"
+        ".headers.get('Strict-Transport-Security') for scheme in ('https', 'http')), sep='|')"
+    )
+    variables = {"STILLROOM_HTTPS": "1", "DJANGO_SETTINGS_MODULE": "webapp.settings"}
+    output = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **variables, "ALLOWED_HOSTS": "testserver"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert output.strip().splitlines()[-1] == "max-age=31536000|None"
 
 
 @pytest.mark.parametrize("path", ["/sign-in/", "/healthz", "/static/css/base.css", "/nowhere/"])
@@ -96,38 +124,6 @@ def test_scripts_and_styles_come_from_here(client: Client, path: str) -> None:
 )
 def test_nothing_beside_the_static_files_is_served(client: Client, path: str) -> None:
     assert client.get(path).status_code in (302, 400, 404)
-
-
-async def echo(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-    """Answers with what it has read: how much, or that the client went away."""
-    size, message = 0, await receive()
-    while message["type"] == "http.request":
-        size += len(message["body"])
-        if not message.get("more_body"):
-            break
-        message = await receive()
-    await send({"type": "done", "size": size, "whole": message["type"] == "http.request"})
-
-
-def upload(limit: int, announced: int | None) -> ApplicationCommunicator:
-    headers = [] if announced is None else [(b"content-length", str(announced).encode())]
-    return ApplicationCommunicator(LimitedBody(echo, limit), {"type": "http", "headers": headers})
-
-
-async def test_an_upload_that_is_announced_too_large_is_refused_unread() -> None:
-    request = upload(limit=10, announced=11)
-    assert (await request.receive_output())["status"] == 413
-    assert b"more than the" in (await request.receive_output())["body"]
-
-
-@pytest.mark.parametrize(("sizes", "is_complete"), [((4, 6), True), ((4, 7), False)])
-async def test_an_upload_that_grows_too_large_is_cut_off(
-    sizes: tuple[int, int], is_complete: bool
-) -> None:
-    request = upload(limit=10, announced=None)
-    for size, more in zip(sizes, (True, False), strict=True):
-        await request.send_input({"type": "http.request", "body": b"x" * size, "more_body": more})
-    assert (await request.receive_output())["whole"] == is_complete
 
 
 @pytest.mark.parametrize(

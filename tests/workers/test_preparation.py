@@ -148,6 +148,23 @@ def test_a_teachers_location_is_resolved_for_each_kind(team: Team, data_set: Dat
     assert resolved_definition(team, itself)["networks"]["teacher"]["kind"] == "self"
 
 
+def test_another_teams_secret_is_rejected(team: Team, settings: Any) -> None:
+    settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5/v1",)
+    settings.STILLROOM_SECRET_TEAMS = {"STILLROOM_SECRET_BIG_MODEL": frozenset({"other"})}
+    teacher = {
+        "kind": "endpoint",
+        "url": "http://10.0.0.5/v1",
+        "model": "large",
+        "key": "secret:big-model",
+    }
+    stage = {"name": "one", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}
+    definition = {"stages": [stage], "networks": {"teacher": teacher}}
+    with pytest.raises(PreparationError, match=r"networks\.teacher\.key is no secret of this team"):
+        resolved_definition(team, definition)
+    settings.STILLROOM_SECRET_TEAMS = {"STILLROOM_SECRET_BIG_MODEL": frozenset({team.slug})}
+    assert resolved_definition(team, definition)["networks"]["teacher"]["key"] == "secret:big-model"
+
+
 def test_an_endpoint_that_the_operator_no_longer_lists_is_rejected(
     team: Team, settings: Any
 ) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import partial
 from tempfile import TemporaryFile
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -21,7 +21,6 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError, connection
 from django.http import Http404
-from django.http.request import split_domain_port, validate_host
 from pydantic import ValidationError
 
 from webapp.access import permissions
@@ -31,28 +30,46 @@ from webapp.access.digests import digest
 from webapp.access.permissions import Action
 from webapp.api import backlog, mlflow, mlflow_models, trackio
 from webapp.api.rate_limit import LogRateLimit
-from webapp.api.requests import ApiError, LogAnswer, ReadRoute, Request, Route, body_of, token_of
+from webapp.api.requests import (
+    ApiError,
+    LogAnswer,
+    LogRoute,
+    ReadRoute,
+    Request,
+    Route,
+    body_of,
+    token_of,
+)
 from webapp.api.token_throttle import TokenThrottle
-from webapp.base.upload_limit import Message, Receive, Send
+from webapp.base import request_body, statement_limit
+from webapp.base.asgi_types import Receive, Send
+from webapp.base.own_origin import is_own_host
+from webapp.base.request_body import BodyError, ClientGone, announced_length, chunks
 from webapp.clients import writer
 from webapp.clients.describe import Unfit
 from webapp.runs.models import Run
 
 log = logging.getLogger(__name__)
 PREFIXES = ("/version", "/api/")
-# A body is held in memory up to this size. Longer ones are refused, except those that Trackio's
-# client sends as its backlog: these go to a file first.
-MAX_BODY = 64 * 2**20
+# A body is held in memory up to this size, and its values take up to sixty times as much. Longer
+# ones are refused, except those that Trackio's client sends as its backlog: these go to a file
+# first. Routes that only query take what names a few things.
+MAX_BODY = 4 * 2**20
+MAX_QUERY_BODY = 2**20
+TOO_LONG = "one request may have here. Send less at once."
 # Shorter bodies are parsed in the event loop; a longer one would delay all other requests there.
 PARSED_AT_ONCE = 2**18
 # Less than Trackio's client waits: 60 s for an answer, 30 s in all when a run ends (trackio 0.43).
 PATIENCE_SECONDS = 20.0
 # Each waiting request keeps its body, shorter than PARSED_AT_ONCE: together at most 50 MiB.
 MOST_PATIENT = 200
-# One thread more than `backlog.take` admits at a time: the next request is refused at once, with a
-# time to wait, instead of waiting in the pool without an answer.
-BACKLOG_THREADS = ThreadPoolExecutor(3, thread_name_prefix="backlogs")
+# Long backlogs that are read or stored at a time; each may take its length of the disk.
+MOST_BACKLOGS = 2
+BACKLOG_THREADS = ThreadPoolExecutor(MOST_BACKLOGS, thread_name_prefix="backlogs")
 THREADS = ThreadPoolExecutor(4, thread_name_prefix="programs")
+# Long bodies are parsed one after another: that takes Python's lock for up to a second each, and
+# pages would get a small share of it beside several.
+LONG_BODIES = ThreadPoolExecutor(1, thread_name_prefix="long-bodies")
 ROUTES: dict[tuple[str, str], Route] = {**trackio.ROUTES, **mlflow.ROUTES}
 T = TypeVar("T")
 
@@ -64,18 +81,14 @@ class ApiApplication:
         self._token_cache = TokenCache()
         self._token_throttle = TokenThrottle()
         self._rate_limit = LogRateLimit(settings.STILLROOM_LOG_RATE)
-        self._waiting = 0
+        self._waiting = self._backlogs = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         status = 200
         headers: list[tuple[bytes, bytes]] = []
         try:
-            answer = await (
-                self._backlog(scope, receive)
-                if _is_long(scope)
-                else self._patiently(scope, await _body(receive))
-            )
-        except _Gone:
+            answer = await self._answer(scope, receive)
+        except ClientGone:
             return
         except Exception as problem:
             refusal = _refusal(problem)
@@ -86,15 +99,44 @@ class ApiApplication:
                 headers.append((b"retry-after", str(refusal.retry_after).encode()))
             if status == 401:
                 headers.append((b"www-authenticate", b"Bearer"))
+            # The body may not have been read.
+            headers += request_body.headers_after_unread(scope)
         await _send(send, status, answer, headers)
 
-    async def _patiently(self, scope: MutableMapping[str, Any], body: bytes) -> Any:
-        """The answer; the request waits if the client would never retry a temporary error."""
+    async def _answer(self, scope: MutableMapping[str, Any], receive: Receive) -> Any:
+        """Decide by the head whether the request is answered, and only then read its body."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        is_patient = scope["path"].startswith(trackio.PREFIX) and len(body) < PARSED_AT_ONCE
+        route, path_params = _route(scope["method"], scope["path"])
+        actor = await self._patiently(scope, deadline, self._let_in, scope, route.action)
+        if route.action is None:
+            return await _threaded(route.work, Request(actor, {}, b""))
+        if (announced_length(scope) or 0) > MAX_BODY and scope["path"] in trackio.BACKLOGS:
+            return await self._backlog(actor, scope, receive)
+        limit = MAX_BODY if isinstance(route, LogRoute) else MAX_QUERY_BODY
+        request_body.require_length(scope, limit, TOO_LONG)
+        body = b"".join([chunk async for chunk in chunks(receive, limit, TOO_LONG)])
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        # The path's values come last, so that no query parameter of the same name replaces them.
+        request = Request(actor, query | path_params, body)
+        return await self._patiently(scope, deadline, self._work, route, request)
+
+    async def _patiently(
+        self,
+        scope: MutableMapping[str, Any],
+        deadline: float,
+        work: Callable[..., Awaitable[T]],
+        *args: Any,
+    ) -> T:
+        """Do `work`; it is repeated if the client would never retry a temporary error."""
+        length = announced_length(scope)
+        is_patient = (
+            scope["path"].startswith(trackio.PREFIX)
+            and length is not None
+            and length < PARSED_AT_ONCE
+        )
         while True:
             try:
-                return await self._answer(scope, body)
+                return await work(*args)
             except Exception as problem:
                 pause = _refusal(problem).retry_after if is_patient else None
                 if (
@@ -110,45 +152,50 @@ class ApiApplication:
             finally:
                 self._waiting -= 1
 
-    async def _answer(self, scope: MutableMapping[str, Any], body: bytes) -> Any:
-        route, path_params = _route(scope["method"], scope["path"])
-        actor = await self._let_in(scope, route.action)
-        if route.action is None:
-            return await _threaded(route.work, Request(actor, {}, body))
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        # The path's values come last, so that no query parameter of the same name replaces them.
-        request = Request(actor, query | path_params, body)
+    async def _work(self, route: Route, request: Request) -> Any:
         if isinstance(route, ReadRoute):
             return await _threaded(route.work, request)
         log_answer = (
             route.work(request)
-            if len(body) < PARSED_AT_ONCE
-            else await _threaded(route.work, request)
+            if len(request.body) < PARSED_AT_ONCE
+            else await asyncio.get_running_loop().run_in_executor(LONG_BODIES, route.work, request)
         )
         return await self._take(log_answer, request)
 
-    async def _backlog(self, scope: MutableMapping[str, Any], receive: Receive) -> Any:
-        """Store a body that is too long for memory.
-
-        Access is checked before the body is read; the team's rate limit does not apply.
-        """
-        actor = await self._let_in(scope, "start")
-        understand = partial(trackio.BACKLOGS[scope["path"]], Request(actor, {}, b""))
-        # Beside the uploads, not in /tmp, which is often small and in memory.
-        with TemporaryFile(dir=settings.UPLOADS) as file:
-            async for chunk in _parts(receive):
-                file.write(chunk)
-            file.seek(0)
-            await asyncio.get_running_loop().run_in_executor(
-                BACKLOG_THREADS, backlog.take, file, understand, writer.submit
+    async def _backlog(
+        self, actor: Actor, scope: MutableMapping[str, Any], receive: Receive
+    ) -> Any:
+        """Store a body that is too long for memory. The team's rate limit does not apply."""
+        request_body.require_length(scope, backlog.MOST_BYTES, TOO_LONG)
+        # The same client may have reconnected before it was answered, so their number is limited.
+        if self._backlogs >= MOST_BACKLOGS:
+            raise ApiError(
+                503,
+                "TEMPORARILY_UNAVAILABLE",
+                "Other long backlogs are being taken in. Send this again in a minute; nothing "
+                "counts twice.",
+                backlog.RETRY_SECONDS,
             )
+        understand = partial(trackio.BACKLOGS[scope["path"]], Request(actor, {}, b""))
+        self._backlogs += 1
+        try:
+            # Beside the uploads, not in /tmp, which is often small and in memory.
+            with TemporaryFile(dir=settings.UPLOADS) as file:
+                async for chunk in chunks(receive, backlog.MOST_BYTES, TOO_LONG):
+                    file.write(chunk)
+                file.seek(0)
+                await asyncio.get_running_loop().run_in_executor(
+                    BACKLOG_THREADS, backlog.take, file, understand, writer.submit
+                )
+        finally:
+            self._backlogs -= 1
         return trackio.DONE
 
     async def _let_in(self, scope: MutableMapping[str, Any], action: Action | None) -> Actor:
         """Return the actor, if the token may do `action`. Raises ApiError or PermissionDenied."""
         headers = dict(scope["headers"])
         # Django checks the host in its middleware, which these requests do not pass.
-        if not _is_ours(headers.get(b"host", b"")):
+        if not is_own_host(headers.get(b"host", b"")):
             raise ApiError(
                 400,
                 "BAD_REQUEST",
@@ -217,50 +264,6 @@ class ApiApplication:
         return log_answer.answer
 
 
-class _Gone(Exception):
-    """The client disconnected before it had sent its whole request."""
-
-
-def _is_long(scope: MutableMapping[str, Any]) -> bool:
-    """Whether the body is too long for memory. Raises ApiError if the route takes no such body."""
-    announced = dict(scope["headers"]).get(b"content-length", b"0")
-    # A body without a length is read into memory, and refused there as soon as it is too long.
-    if not announced.isdigit() or int(announced) <= MAX_BODY:
-        return False
-    if scope["method"] != "POST" or scope["path"] not in trackio.BACKLOGS:
-        raise _too_long()
-    return True
-
-
-def _too_long() -> ApiError:
-    return ApiError(
-        413,
-        "INVALID_PARAMETER_VALUE",
-        f"A request may have {MAX_BODY // 2**20} MiB; this one has more. Send less at once.",
-    )
-
-
-async def _body(receive: Receive) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in _parts(receive):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MAX_BODY:
-            raise _too_long()
-    return b"".join(chunks)
-
-
-async def _parts(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message: Message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Gone
-        yield message.get("body", b"")
-        more = message.get("more_body", False)
-
-
 async def _threaded(work: Callable[..., T], *args: Any) -> T:
     """Run a query in a thread with a persistent connection, closed if Postgres broke it."""
 
@@ -273,13 +276,6 @@ async def _threaded(work: Callable[..., T], *args: Any) -> T:
             raise
 
     return await asyncio.get_running_loop().run_in_executor(THREADS, run)
-
-
-@lru_cache(maxsize=100)
-def _is_ours(host: bytes) -> bool:
-    domain, _ = split_domain_port(host.decode("latin-1"))
-    # The names that Django allows in development if ALLOWED_HOSTS is empty.
-    return validate_host(domain, settings.ALLOWED_HOSTS or [".localhost", "127.0.0.1", "[::1]"])
 
 
 def _route(method: str, path: str) -> tuple[Route, dict[str, str]]:
@@ -307,6 +303,8 @@ def _refusal(problem: Exception) -> ApiError:
     match problem:
         case ApiError():
             return problem
+        case BodyError():
+            return ApiError(problem.status, "INVALID_PARAMETER_VALUE", str(problem))
         case ValidationError():
             first = problem.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"]))
@@ -334,7 +332,7 @@ def _refusal(problem: Exception) -> ApiError:
         case writer.Away():
             return ApiError(503, "TEMPORARILY_UNAVAILABLE", str(problem), problem.retry_after)
         case OperationalError() | InterfaceError():
-            return _refusal(writer.Away(2))
+            return _outage(problem)
         case _:
             log.error("A request of a program failed.", exc_info=problem)
             return ApiError(
@@ -343,6 +341,12 @@ def _refusal(problem: Exception) -> ApiError:
                 "Something went wrong on the server; its log says what. Nothing of this was "
                 "recorded.",
             )
+
+
+def _outage(problem: Exception) -> ApiError:
+    if statement_limit.is_reached(problem):
+        return ApiError(503, "TEMPORARILY_UNAVAILABLE", statement_limit.SENTENCE, 10)
+    return _refusal(writer.Away(2))
 
 
 async def _send(send: Send, status: int, answer: Any, headers: list[tuple[bytes, bytes]]) -> None:

@@ -10,10 +10,8 @@ from __future__ import annotations
 import codecs
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from itertools import islice
 from typing import IO, Any
 
 from webapp.api.requests import ApiError
@@ -22,15 +20,14 @@ from webapp.clients.client_batch import ClientBatch
 MOST_BYTES = 2**30
 PIECE = 2**20
 # An entry is parsed as a whole, so this and not the length of the body bounds the memory.
-LONGEST_ENTRY = 16 * 2**20
-# Entries of one commit.
+LONGEST_ENTRY = 4 * 2**20
+# Entries of one commit, and about as many characters of them.
 ENTRIES_PER_COMMIT = 2000
+CHARACTERS_PER_COMMIT = 2**20
 # The Retry-After of a refused backlog.
 RETRY_SECONDS = 60
 BEGIN = re.compile(r'"logs"\s*:\s*\[')
 BETWEEN = re.compile(r"[\s,]*")
-# Fewer than the application has threads for backlogs, so that one thread is left to refuse more.
-_slots = threading.BoundedSemaphore(2)
 
 Submit = Callable[[Sequence[ClientBatch]], Future[None]]
 
@@ -40,25 +37,20 @@ def take(stream: IO[bytes], understand: Callable[[Any], ClientBatch], submit: Su
 
     Raises ApiError and what `submit` raises.
     """
-    # The same client may have reconnected before it was answered, so their number is limited.
-    if not _slots.acquire(blocking=False):
-        raise ApiError(
-            503,
-            "TEMPORARILY_UNAVAILABLE",
-            "Other long backlogs are being taken in. Send this again in a minute; nothing "
-            "counts twice.",
-            RETRY_SECONDS,
-        )
-    try:
-        all_entries = entries(stream)
-        while chunk := list(islice(all_entries, ENTRIES_PER_COMMIT)):
-            submit([understand(entry) for entry in chunk]).result()
-    finally:
-        _slots.release()
+    batches: list[ClientBatch] = []
+    characters = 0
+    for entry, length in entries(stream):
+        batches.append(understand(entry))
+        characters += length
+        if len(batches) == ENTRIES_PER_COMMIT or characters > CHARACTERS_PER_COMMIT:
+            submit(batches).result()
+            batches, characters = [], 0
+    if batches:
+        submit(batches).result()
 
 
-def entries(stream: IO[bytes]) -> Iterator[Any]:
-    """Yield the items of the list `logs` in the JSON of `stream`.
+def entries(stream: IO[bytes]) -> Iterator[tuple[Any, int]]:
+    """Yield the items of the list `logs` in the JSON of `stream`, each with its characters.
 
     Raises ApiError for invalid JSON, and for an entry that is too long.
     """
@@ -86,7 +78,7 @@ def entries(stream: IO[bytes]) -> Iterator[Any]:
             # An entry that ends with the piece, such as a number, may also continue.
             if end == len(text):
                 break
-            yield entry
+            yield entry, end - position
             position = end
         if len(text) - position > LONGEST_ENTRY:
             break

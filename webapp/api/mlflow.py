@@ -63,6 +63,8 @@ LONGEST_INPUT = 2000
 # client follows the page token if it asked for more.
 MOST_RUNS = 100
 MOST_EXPERIMENTS = 100
+# Of one answer, as MLflow's own client asks for; it follows the page token too.
+MOST_POINTS = 25_000
 # A client that names no experiment logs to this one without creating it.
 DEFAULT = ("0", "Default")
 
@@ -297,6 +299,7 @@ def get_history(request: Request) -> dict[str, Any]:
     message = read(History, request.query)
     run, first = _run(request, message), _offset(message.page_token)
     rows = series_store.export_rows(run, [key(message.metric_key)])
+    count = min(message.max_results, MOST_POINTS)
     metrics: list[dict[str, Any]] = []
     for _, step, _, value, _, _, wall_time in islice(rows, first, None):
         metrics.append(
@@ -308,9 +311,9 @@ def get_history(request: Request) -> dict[str, Any]:
             }
         )
         # Not the stop of `islice`, which takes no number beyond 64 bits; a client may send one.
-        if len(metrics) > message.max_results:
+        if len(metrics) > count:
             break
-    return _paged("metrics", metrics, first, message.max_results)
+    return _paged("metrics", metrics, first, count)
 
 
 def list_artifacts(request: Request) -> dict[str, Any]:

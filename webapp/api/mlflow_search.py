@@ -24,8 +24,8 @@ ORDER = re.compile(
 ATTRIBUTES = {"run_id": "public_id", "run_name": "name", "status": "state"}
 ORDERED = {"start_time": "started_at", "end_time": "finished_at", "run_name": "name"}
 # Each condition makes Postgres search the parameters or tags of all runs, so their number is
-# bounded by the length of the filter.
-LONGEST_FILTER, MOST_ORDERS = 5000, 10
+# bounded.
+LONGEST_FILTER, MOST_CONDITIONS, MOST_ORDERS = 5000, 50, 10
 UNDERSTOOD = (
     "Understood are status, run_id, run_name, params.<name> and tags.<name>, compared by = or "
     "!= with a quoted text, joined by AND."
@@ -40,7 +40,13 @@ def matching(runs: QuerySet[Run], filter: str, order_by: list[str]) -> QuerySet[
             "INVALID_PARAMETER_VALUE",
             f"A filter has at most {LONGEST_FILTER:,} characters, an order {MOST_ORDERS} parts.",
         )
-    for condition in _conditions(filter) if filter.strip() else ():
+    for index, condition in enumerate(_conditions(filter) if filter.strip() else ()):
+        if index == MOST_CONDITIONS:
+            raise ApiError(
+                400,
+                "INVALID_PARAMETER_VALUE",
+                f"A filter has at most {MOST_CONDITIONS} conditions.",
+            )
         runs = runs.filter(condition)
     return runs.order_by(*(_order(text) for text in order_by), "-pk")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, NotRequired, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, FailFast, Field, ValidationError, model_validator
 from typing_extensions import TypedDict
 
 from webapp.api.requests import ApiError
@@ -38,6 +38,7 @@ STATUS_OF: dict[str, str] = {
 B = TypeVar("B", bound=BaseModel)
 
 Key = Annotated[str, Field(min_length=1, max_length=250)]
+Texts = Annotated[list[str], Field(max_length=MOST_ENTITIES), FailFast()]
 Milliseconds = Annotated[int, Field(ge=0, lt=2**53)]
 # Milliseconds, before the year 9999, the last that a datetime holds. 0 means now.
 Moment = Annotated[int, Field(ge=0, lt=253_370_764_800_000)]
@@ -145,10 +146,10 @@ class ExperimentTag(BaseModel):
 class Search(BaseModel):
     """A search for runs or for experiments."""
 
-    experiment_ids: list[str] = []
+    experiment_ids: Texts = []
     filter: str = ""
     max_results: Annotated[int, Field(ge=1, le=50_000)] = 1000
-    order_by: list[str] = []
+    order_by: Texts = []
     page_token: str = ""
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Annotated, Any, Generic, NotRequired, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import FailFast, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from webapp.access import permissions
@@ -89,16 +89,17 @@ class UploadEntry(Entry):
     relative_path: NotRequired[str | None]
 
 
+# The first error is answered: a million of them would take more memory than the request.
 class Logs(TypedDict):
-    logs: list[LogEntry]
+    logs: Annotated[list[LogEntry], FailFast()]
 
 
 class Alerts(TypedDict):
-    alerts: list[AlertEntry]
+    alerts: Annotated[list[AlertEntry], FailFast()]
 
 
 class Uploads(TypedDict):
-    uploads: list[UploadEntry]
+    uploads: Annotated[list[UploadEntry], FailFast()]
 
 
 class Call(TypedDict, Generic[T]):

@@ -6,9 +6,10 @@ Importable without Django, so that the web, the workers and the launcher read th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -27,6 +28,10 @@ CONNECTION_OPTIONS = {
 }
 
 
+# As Django's own check of a deployment, except for the length, which is that of 24 random bytes.
+SHORTEST_KEY, FEWEST_CHARACTERS = 32, 8
+
+
 class ConfigurationError(Exception):
     """A setting is missing or invalid; the message names it and a remedy."""
 
@@ -43,6 +48,7 @@ class Environment:
     allowed_hosts: tuple[str, ...]
     file_roots: tuple[Path, ...]
     endpoints: tuple[str, ...]
+    secret_teams: Mapping[str, frozenset[str]]
     host: str
     port: int
     https: bool
@@ -55,6 +61,7 @@ class Environment:
     hung_seconds: int
     log_rate: int
     logs: str
+    connections: int
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     proxy_hops: int
     metrics_token: str
@@ -77,6 +84,7 @@ def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Env
             Path(root) for root in _split(values.get("STILLROOM_FILE_ROOTS", ""), ":")
         ),
         endpoints=tuple(_split(values.get("STILLROOM_ENDPOINTS", ""), ",")),
+        secret_teams=_secret_teams(values),
         host=values.get("STILLROOM_HOST", "127.0.0.1"),
         port=_number(values, "STILLROOM_PORT", 8000),
         https=_flag(values, "STILLROOM_HTTPS"),
@@ -89,6 +97,7 @@ def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Env
         hung_seconds=max(1, _number(values, "STILLROOM_HUNG_SECONDS", 90)),
         log_rate=_number(values, "STILLROOM_LOG_RATE", 200_000),
         logs=_one_of(values, "STILLROOM_LOGS", ("text", "json")),
+        connections=max(1, _number(values, "STILLROOM_CONNECTIONS", 256)),
         trusted_proxies=_networks(values, "STILLROOM_TRUSTED_PROXIES"),
         proxy_hops=max(1, _number(values, "STILLROOM_PROXY_HOPS", 1)),
         metrics_token=values.get("STILLROOM_METRICS_TOKEN", ""),
@@ -110,6 +119,45 @@ def require(environment: Environment) -> Environment:
             f"Start with `make run`, which writes {ENV_FILE}, or set the variables."
         )
     return environment
+
+
+def refuse_unsafe(environment: Environment) -> Environment:
+    """Return `environment` unless a setting would let anybody in. Raises ConfigurationError.
+
+    A missing secret key is left to `require`.
+    """
+    key, hosts = environment.secret_key, environment.allowed_hosts
+    if key and (
+        len(key) < SHORTEST_KEY
+        or len(set(key)) < FEWEST_CHARACTERS
+        # What `django-admin startproject` writes, and people publish.
+        or key.startswith("django-insecure-")
+    ):
+        raise ConfigurationError(
+            f"SECRET_KEY can be guessed: it needs {SHORTEST_KEY} random characters, and with it "
+            "anybody could sign in as anybody. Make one with: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
+        )
+    # Django takes a name that begins with a dot for all names that end so.
+    wild = [host for host in hosts if "*" in host or (host[0] == "." and host.count(".") < 2)]
+    if [host for host in wild if host != ".localhost"]:
+        raise ConfigurationError(
+            f"ALLOWED_HOSTS has {wild[0]}, which lets pages under any name use this server. List "
+            "the names of this server, such as stillroom.example,localhost."
+        )
+    if environment.debug and not all(map(_is_local, (*hosts, environment.host))):
+        raise ConfigurationError(
+            "DEBUG shows code and settings to every visitor, so it is for this machine alone. "
+            "Unset DEBUG, or let ALLOWED_HOSTS be localhost,127.0.0.1 and STILLROOM_HOST 127.0.0.1."
+        )
+    return environment
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def database(url: str) -> dict[str, Any]:
@@ -161,6 +209,29 @@ def _lines(file: Path) -> dict[str, str]:
     lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def secret_variable(name: str) -> str:
+    """Return the environment variable of `secret:<name>`, as `trainer.text.teachers` reads it."""
+    return "STILLROOM_SECRET_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def _secret_teams(values: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Return the slugs of the teams that may use a secret, by its variable.
+
+    Different names with the same variable are one secret. Raises ConfigurationError.
+    """
+    teams: dict[str, frozenset[str]] = {}
+    for pair in _split(values.get("STILLROOM_SECRET_TEAMS", ""), ","):
+        name, _, team = (part.strip() for part in pair.partition("="))
+        if not name or not team:
+            raise ConfigurationError(
+                "STILLROOM_SECRET_TEAMS must list the secrets of teams as name=team, separated by "
+                f"commas, not {pair!r}"
+            )
+        variable = secret_variable(name.removeprefix("secret:"))
+        teams[variable] = teams.get(variable, frozenset()) | {team}
+    return teams
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -29,6 +29,21 @@ class ContentSecurityPolicy:
         return response
 
 
+class NotShared:
+    """Keeps caches that several people share, such as proxies, from storing pages.
+
+    A browser may store a page, but asks for it again, as after a sign-out.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        response.setdefault("Cache-Control", "private, no-cache")
+        return response
+
+
 class HostCheck:
     """Answers 400 to an unknown Host header, on every path (against DNS rebinding)."""
 

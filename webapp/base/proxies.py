@@ -12,7 +12,7 @@ from collections.abc import MutableMapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
-from webapp.base.upload_limit import App, Receive, Send
+from webapp.base.asgi_types import App, Receive, Send
 
 log = logging.getLogger(__name__)
 Networks = tuple[IPv4Network | IPv6Network, ...]
@@ -42,7 +42,7 @@ class TrustedProxies:
         if not entries:
             return
         peer = (scope.get("client") or ("", 0))[0]
-        if not self._trusts(peer):
+        if not is_trusted(peer, self.trusted):
             self._warn(peer)
             return
         address = entries[-min(self.hops, len(entries))].decode("latin-1")
@@ -57,15 +57,6 @@ class TrustedProxies:
         if scheme:
             scope["scheme"] = scheme if scope["type"] == "http" else SECURE[scheme]
 
-    def _trusts(self, peer: str) -> bool:
-        try:
-            address = ip_address(peer)
-        except ValueError:
-            return False
-        # A socket that listens on IPv6 gives IPv4 peers as ::ffff:a.b.c.d.
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self.trusted)
-
     # Once per process: the line would otherwise be written for every request.
     def _warn(self, peer: str) -> None:
         if not self._warned:
@@ -75,3 +66,14 @@ class TrustedProxies:
                 "all its visitors count as one.",
                 peer or "A peer without an address",
             )
+
+
+def is_trusted(peer: str, trusted: Networks) -> bool:
+    """Return whether the peer of a connection is a proxy that the operator trusts."""
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    # A socket that listens on IPv6 gives IPv4 peers as ::ffff:a.b.c.d.
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in trusted)

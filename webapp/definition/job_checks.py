@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 from trainer.spec import EndpointTeacher, FileProblems, SpecIssue
 from trainer.spec.jobs import CheckpointModel, JobSpec
+from webapp.access import secrets
 from webapp.access.models import Team
 from webapp.base import endpoints
-from webapp.library import locations, model_files
+from webapp.library import locations
 from webapp.library.locations import LocationError
 from webapp.library.model_files import UnusableModel
 from webapp.runs.branches import checkpoint_of
@@ -33,6 +34,8 @@ def _check_model(spec: JobSpec, team: Team) -> Iterator[SpecIssue]:
     if isinstance(model, EndpointTeacher):
         if not endpoints.is_allowed(model.url):
             yield SpecIssue("model.url", endpoints.refusal())
+        if problem := secrets.refusal(model.key, team):
+            yield SpecIssue("model.key", problem)
     elif isinstance(model, CheckpointModel):
         if checkpoint_of(model.checkpoint, team) is None:
             yield SpecIssue(
@@ -41,11 +44,11 @@ def _check_model(spec: JobSpec, team: Team) -> Iterator[SpecIssue]:
             )
     else:
         try:
-            folder = locations.model_folder(model.model, team)
-            max_length = model_files.facts(folder).max_length if folder is not None else None
+            facts = locations.model_facts(model.model, team)
         except (LocationError, UnusableModel) as error:
             yield SpecIssue("model.model", str(error))
             return
+        max_length = facts.max_length if facts else None
         requested = spec.sampling.max_new_tokens
         # The question needs room too, so an answer of the whole length is too long already.
         if max_length is not None and requested >= max_length:

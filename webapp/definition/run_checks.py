@@ -13,11 +13,12 @@ from trainer.spec import ArithmeticProblems, FileProblems, RunSpec, SpecIssue, S
 from trainer.spec.networks import EndpointTeacher, ModelTeacher, Network, TextTeacher
 from trainer.spec.sampling import Sampling
 from trainer.text.problems import ProblemError, ProblemSet, selection
+from webapp.access import secrets
 from webapp.access.models import Team
 from webapp.base import endpoints
 from webapp.definition import problem_sources
 from webapp.definition.estimate import ReferenceFacts
-from webapp.library import locations, model_files
+from webapp.library import locations, model_files, model_reader
 from webapp.library.locations import LocationError
 from webapp.library.model_files import Folder, ModelFacts, UnusableModel
 
@@ -90,7 +91,7 @@ def _check_model(path: str, network: Network, team: Team, report: ReferenceRepor
     """Return the files of a network's model, if the server has them and they are usable."""
     try:
         folder = locations.model_folder(network.model, team)
-        report.models[path] = model_files.facts(folder) if folder is not None else None
+        report.models[path] = locations.model_facts(network.model, team)
         if folder is not None:
             _require_usable(folder, weights=not network.random_init)
     except (LocationError, UnusableModel) as error:
@@ -112,10 +113,13 @@ def _require_usable(folder: Folder, weights: bool) -> None:
 
 
 def _check_text_teacher(spec: RunSpec, team: Team) -> Iterator[SpecIssue]:
-    """Check that the text teacher's file exists, or that its endpoint is allowed."""
+    """Check that the text teacher's file exists, or its endpoint and secret are allowed."""
     teacher = spec.networks.teacher
-    if isinstance(teacher, EndpointTeacher) and not endpoints.is_allowed(teacher.url):
-        yield SpecIssue(f"{TEACHER}.url", endpoints.refusal())
+    if isinstance(teacher, EndpointTeacher):
+        if not endpoints.is_allowed(teacher.url):
+            yield SpecIssue(f"{TEACHER}.url", endpoints.refusal())
+        if problem := secrets.refusal(teacher.key, team):
+            yield SpecIssue(f"{TEACHER}.key", problem)
     if isinstance(teacher, TextTeacher):
         try:
             locations.data_path(teacher.path, team)
@@ -131,7 +135,7 @@ def _check_tokenizers(spec: RunSpec, folders: Mapping[str, Folder | None]) -> It
     for path, folder in folders.items():
         if path != STUDENT and folder is not None:
             try:
-                difference = model_files.vocabulary_difference(student, folder)
+                difference = model_reader.vocabulary_difference(student, folder)
             except UnusableModel:
                 # Reported beside the model already.
                 continue

@@ -27,6 +27,8 @@ from webapp.library.models import Artifact, DataSet
 
 PREVIEW_ROWS = 10
 VERIFIER_SECONDS = 5.0
+# Of all rows of a preview, with the start of the verifier's process.
+PREVIEW_SECONDS = 15.0
 # Saving reads every reference; a page cannot wait longer, and then says how many were read.
 REFERENCES_SECONDS = 60.0
 # References from which the signs of numbers are guessed.
@@ -105,7 +107,7 @@ def read(path: Path, filename: str, mapping: Mapping) -> list[ProblemPreview]:
         rows = problems.preview(path, source.columns, PREVIEW_ROWS, source.format)
     except ProblemError as error:
         raise ProblemError(with_uploaded_name(error, path, filename)) from None
-    with Verifier(mapping.verifier, VERIFIER_SECONDS) as verifier:
+    with Verifier(mapping.verifier, VERIFIER_SECONDS, PREVIEW_SECONDS) as verifier:
         readings = verifier.reference_readings([row.answer for row in rows])
     return [
         ProblemPreview(row.question, row.answer, reading.answer, reading.mark, row.history)

@@ -14,8 +14,8 @@ from django.conf import settings
 
 from trainer.text import builtin
 from webapp.access.models import Team
-from webapp.library import artifacts, model_files, stored_models
-from webapp.library.model_files import Folder
+from webapp.library import artifacts, model_files, model_reader, stored_models
+from webapp.library.model_files import Folder, ModelFacts
 from webapp.library.models import DataSet, StoredModel
 
 BUILTIN = Path(builtin.__file__).parent
@@ -65,6 +65,14 @@ def model_folder(uri: str, team: Team) -> Folder | None:
     if not folder.is_dir():
         raise LocationError("is a file, not a model folder; name the folder that holds config.json")
     return model_files.folder_at(folder)
+
+
+def model_facts(uri: str, team: Team) -> ModelFacts | None:
+    """Return what a model's files state; None for the hub. Raises LocationError, UnusableModel."""
+    if model := stored_model(uri, team):
+        return stored_models.facts_of(model)
+    folder = model_folder(uri, team)
+    return model_reader.facts(folder) if folder is not None else None
 
 
 def stored_model(uri: str, team: Team) -> StoredModel | None:

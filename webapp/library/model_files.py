@@ -2,15 +2,19 @@
 
 A folder is a mapping from file name to path, so that the same code reads an uploaded model, whose
 files are in the artifact store under their hashes, and a folder on the server.
+
+The files may be of any size and hold anything, and their libraries end a process that they need
+more memory than it may have. So all of this runs in a process of its own: pages call
+`webapp.library.model_reader`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ WEIGHTS = ".safetensors"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 MAX_CONFIG_BYTES = 2**22
+MAX_HEADER_BYTES = 2**24
 
 
 class UnusableModel(ValueError):
@@ -44,11 +49,14 @@ def folder_at(path: Path) -> dict[str, Path]:
     return {file.name: file for file in sorted(path.iterdir()) if file.is_file()}
 
 
-def facts(folder: Folder) -> ModelFacts:
-    """Return what the page of a model shows. Raises UnusableModel."""
+def facts(folder: Folder, with_tokenizer: bool = True) -> ModelFacts:
+    """Return what the page of a model shows. Raises UnusableModel.
+
+    Without its tokenizer the vocabulary is what the configuration says.
+    """
     config = read_config(folder)
     weights = [path for name, path in folder.items() if name.endswith(WEIGHTS)]
-    tokens = vocabulary(folder)
+    tokens = vocabulary(folder) if with_tokenizer else None
     return ModelFacts(
         architecture=architecture_of(config),
         parameters=sum(map(parameters_in, weights)) if weights else None,
@@ -96,11 +104,12 @@ def max_length_of(config: Mapping[str, Any]) -> int | None:
     """Return the number of positions that the model was made for."""
     # GPT-2 calls it n_positions; models that also read images nest the settings of their text part.
     text = config.get("text_config")
-    return _whole(
-        config.get("max_position_embeddings")
-        or config.get("n_positions")
-        or (text or {}).get("max_position_embeddings")
+    candidates = (
+        config.get("max_position_embeddings"),
+        config.get("n_positions"),
+        text.get("max_position_embeddings") if isinstance(text, dict) else None,
     )
+    return next((length for length in map(_whole, candidates) if length is not None), None)
 
 
 def parameters_in(path: Path) -> int:
@@ -108,6 +117,7 @@ def parameters_in(path: Path) -> int:
 
     `safe_open` checks the list of tensors against the file size. Raises UnusableModel.
     """
+    _check_header(path)
     try:
         with safe_open(path, framework="numpy") as file:
             names: list[str] = list(file.keys())
@@ -124,13 +134,29 @@ def parameters_in(path: Path) -> int:
     return count
 
 
+def _check_header(path: Path) -> None:
+    """Raise UnusableModel if the list of tensors is longer than that of any model.
+
+    It begins with its length in eight bytes. The format allows 100 MB.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if MAX_HEADER_BYTES < length <= path.stat().st_size:
+        raise UnusableModel(
+            "A *.safetensors file lists more tensors than a model has. Save the model again."
+        )
+
+
 def vocabulary(folder: Folder) -> dict[str, int]:
     """Return token → id; empty if the folder has no tokenizer.json.
 
     Raises UnusableModel if that file cannot be read.
     """
     path = folder.get("tokenizer.json")
-    return _vocabulary_at(path, path.stat().st_mtime_ns) if path else {}
+    if path is None:
+        return {}
+    with _panics_are_refusals():
+        return dict(_tokenizer_at(path).get_vocab(with_added_tokens=True))
 
 
 def text_of(folder: Folder, ids: Sequence[int]) -> str:
@@ -139,29 +165,29 @@ def text_of(folder: Folder, ids: Sequence[int]) -> str:
     Raises UnusableModel if that file cannot be read.
     """
     path = folder.get("tokenizer.json")
-    return (
-        str(
-            _tokenizer_at(path, path.stat().st_mtime_ns).decode(
-                list(ids), skip_special_tokens=False
-            )
-        )
-        if path
-        else ""
-    )
+    if path is None:
+        return ""
+    with _panics_are_refusals():
+        return str(_tokenizer_at(path).decode(list(ids), skip_special_tokens=False))
 
 
-# The modification time is a part of the key, so that a changed file is read again.
-@lru_cache(maxsize=16)
-def _vocabulary_at(path: Path, modified_ns: int) -> dict[str, int]:
-    return dict(_tokenizer_at(path, modified_ns).get_vocab(with_added_tokens=True))
-
-
-@lru_cache(maxsize=4)
-def _tokenizer_at(path: Path, modified_ns: int) -> Tokenizer:
-    try:
+def _tokenizer_at(path: Path) -> Tokenizer:
+    with _panics_are_refusals():
         return Tokenizer.from_file(str(path))
-    except Exception as error:
-        # The library raises plain Exception for whatever is wrong.
+
+
+@contextmanager
+def _panics_are_refusals() -> Iterator[None]:
+    """Raise UnusableModel for whatever the library raises.
+
+    That is a plain Exception for most of what may be wrong with a tokenizer, and a panic, which is
+    no Exception, for some of it.
+    """
+    try:
+        yield
+    except (UnusableModel, MemoryError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
         raise UnusableModel(
             f"tokenizer.json cannot be read ({str(error)[:120]}). Save the tokenizer again."
         ) from error
@@ -193,4 +219,6 @@ def _quoted(tokens: Mapping[int, str], id: int) -> str:
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    """Return a count; None for anything else, such as a number that no table can hold."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63
+    return value if is_count else None

@@ -73,6 +73,8 @@ class StoredModel(models.Model):
     manifest = models.JSONField()
     architecture = models.CharField(max_length=80, blank=True)
     parameters = models.BigIntegerField(null=True)
+    # The fields of `ModelFacts`; empty for models of earlier versions, until somebody sees them.
+    facts = models.JSONField(default=dict)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(default=timezone.now)
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.text import slugify
 
 from webapp.access.models import Team, User
-from webapp.library import artifacts, model_files, uploads
-from webapp.library.model_files import Folder, UnusableModel
+from webapp.library import artifacts, model_files, model_reader, uploads
+from webapp.library.model_files import Folder, ModelFacts, UnusableModel
 from webapp.library.models import StoredModel
 
 STORED_FILES = frozenset(
@@ -58,7 +58,7 @@ def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile
         raise UnusableModel("Give the model a name with at least one letter or digit.")
     # The temporary files are read before anything is stored, so a bad one leaves nothing behind.
     paths = {name: uploads.path_of(file) for name, file in file_by_name.items()}
-    facts = model_files.facts(paths)
+    facts = model_reader.facts(paths)
     # Not in one transaction with the row of the model: `put` would keep its lock, for which
     # `collect` waits, until all weights are written. If one file fails, `collect` deletes the rest.
     manifest = {
@@ -75,6 +75,7 @@ def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile
             "manifest": manifest,
             "architecture": facts.architecture,
             "parameters": facts.parameters,
+            "facts": asdict(facts),
             "created_by": user,
         },
     )
@@ -111,6 +112,17 @@ def is_kept(name: str) -> bool:
 
 def folder_of(model: StoredModel) -> Folder:
     return {name: artifacts.path(model.team, sha256) for name, sha256 in model.manifest.items()}
+
+
+def facts_of(model: StoredModel) -> ModelFacts:
+    """Return what the model's files state; they are read once.
+
+    Raises UnusableModel, and FileNotFoundError if a file is missing from the store.
+    """
+    if not model.facts:
+        model.facts = asdict(model_reader.facts(folder_of(model)))
+        model.save(update_fields=["facts"])
+    return ModelFacts(**model.facts)
 
 
 def hash_of(manifest: dict[str, str]) -> str:

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from webapp.access.models import Team, User
+from webapp.base import statement_limit
 from webapp.runs import naming
 from webapp.runs.models import ACTIVE, FINISHED, Checkpoint, Event, Run, State
 from webapp.runs.transitions import (
@@ -225,6 +226,8 @@ def delete(run: Run) -> None:
             return
         if locked.source == Run.Source.MANAGED and locked.state not in FINISHED:
             raise TransitionRefused("Stop this run before you delete it.")
+        # A long run has millions of rows.
+        statement_limit.lift_limit()
         locked.delete()
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from django.conf import settings
 
 import trainer.spec
+from webapp.access import secrets
 from webapp.access.models import Team
 from webapp.base import endpoints
 from webapp.library import artifacts, locations
@@ -142,8 +143,16 @@ def _teacher(teacher: dict[str, Any], team: Team) -> None:
             teacher["model"] = resolve_model(teacher["model"], team, "networks.teacher.model")
         case "texts":
             resolve_data(teacher, team, "networks.teacher.path")
-        case "endpoint" if not endpoints.is_allowed(teacher["url"]):
-            raise PreparationError(f"networks.teacher.url {endpoints.refusal()}")
+        case "endpoint":
+            check_endpoint(teacher, team, "networks.teacher")
+
+
+def check_endpoint(model: dict[str, Any], team: Team, field: str) -> None:
+    """Raise PreparationError if the team may not ask the endpoint, or not with that secret."""
+    if not endpoints.is_allowed(model["url"]):
+        raise PreparationError(f"{field}.url {endpoints.refusal()}")
+    if problem := secrets.refusal(model.get("key"), team):
+        raise PreparationError(f"{field}.key {problem}.")
 
 
 def resolve_data(problems: dict[str, Any], team: Team, field: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,8 @@ def main() -> int:
         help=f"what runs here: {' or '.join(PARTS)}; both if none is named",
     )
     options = parser.parse_args()
+    # Data, logs and sign-in links of everything that is started here are for its owner alone.
+    os.umask(0o077)
     if unknown := set(options.parts) - set(PARTS):
         parser.error(
             f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}"

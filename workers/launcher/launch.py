@@ -61,7 +61,7 @@ class Launcher:
         self._stopped_at = 0.0
         self._record: Path = self.folders.var / "processes.json"
         self._heartbeats: Path = self.folders.var / process_record.HEARTBEATS
-        settings = environment.read()
+        settings = environment.refuse_unsafe(environment.read())
         self.host, self.port, self.sample = settings.host, settings.port, not settings.no_sample
         # "*" allows any name, ".example.org" that one and those below.
         self.allowed_host = next(iter(settings.allowed_hosts), "*").strip("*.") or "localhost"

@@ -23,6 +23,9 @@ def uvicorn_arguments(host: str, port: int) -> list[str]:
     return [
         "uvicorn",
         "webapp.asgi:application",
+        # Limits of connections and of the heads of requests.
+        "--http",
+        "webapp.base.http_protocol:LimitedHttp",
         # webapp.base.proxies decides which proxies to trust; uvicorn must not rewrite addresses.
         "--no-proxy-headers",
         "--host",

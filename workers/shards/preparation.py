@@ -12,14 +12,18 @@ from django.conf import settings
 
 import trainer.spec
 from trainer.spec.jobs import load_job
-from webapp.base import endpoints
 from webapp.ingest import files
 from webapp.jobs.models import Copy, Job
 from webapp.library.artifacts import INCOMING
 from webapp.runs.branches import checkpoint_of
 from webapp.runs.models import Checkpoint, Run
 from workers.attempt.exit_recorder import write_atomically
-from workers.attempt.preparation import PreparationError, resolve_data, resolve_model
+from workers.attempt.preparation import (
+    PreparationError,
+    check_endpoint,
+    resolve_data,
+    resolve_model,
+)
 
 
 def prepare(copy: Copy, folder: Path, out: Path) -> list[str]:
@@ -59,8 +63,8 @@ def resolved(job: Job) -> dict[str, Any]:
             raise PreparationError(
                 "model.checkpoint: name a checkpoint of a run here, as checkpoint:<run>@<step>."
             )
-        case "endpoint" if not endpoints.is_allowed(model["url"]):
-            raise PreparationError(f"model.url {endpoints.refusal()}")
+        case "endpoint":
+            check_endpoint(model, job.team, "model")
     if problems["kind"] == "file":
         resolve_data(problems, job.team, "problems.path")
     return spec

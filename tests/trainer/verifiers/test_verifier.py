@@ -155,3 +155,17 @@ def test_a_process_that_cannot_start_is_explained(
         Verifier(NumericVerifier()) as verifier,
     ):
         verifier.judge([("1", "1")])
+
+
+def test_it_ends_once_its_whole_time_is_over() -> None:
+    with Verifier(MathVerifier(), total_seconds=0.0) as verifier:
+        with pytest.raises(VerifierError, match="did not answer in time"):
+            verifier.read_reference("5")
+        assert verifier.child is None
+
+
+def test_what_never_ends_is_stopped_with_the_whole_time() -> None:
+    with Verifier(MathVerifier(), seconds=600.0, total_seconds=10.0) as verifier:
+        with pytest.raises(VerifierError):
+            verifier.judge([(ENDLESS, "$9^{9^{9^{8}}}$")] * 3)
+        assert judges() == []

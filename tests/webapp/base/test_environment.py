@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from trainer.text.teachers import secret_values
 from webapp.base import environment
 from webapp.base.environment import CONNECTION_OPTIONS
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
@@ -33,6 +40,70 @@ def test_a_missing_setting_is_named_with_what_to_do(tmp_path: Path) -> None:
 def test_an_unreadable_value_is_named(name: str, value: str, tmp_path: Path) -> None:
     with pytest.raises(environment.ConfigurationError, match=name):
         environment.read({name: value}, tmp_path / "none")
+
+
+GOOD_KEY = "8Jc1mJq7T0c2vYp3sXw5bN6rKd9fLg4h"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"SECRET_KEY": "x"}, "SECRET_KEY can be guessed"),
+        ({"SECRET_KEY": "changeme"}, "SECRET_KEY can be guessed"),
+        ({"SECRET_KEY": "a" * 100}, "SECRET_KEY can be guessed"),
+        ({"SECRET_KEY": "django-insecure-" + "ab" * 40}, "SECRET_KEY can be guessed"),
+        ({"ALLOWED_HOSTS": "*"}, r"ALLOWED_HOSTS has \*"),
+        ({"ALLOWED_HOSTS": "localhost, *"}, r"ALLOWED_HOSTS has \*"),
+        ({"ALLOWED_HOSTS": "*.example.org"}, "ALLOWED_HOSTS has"),
+        ({"ALLOWED_HOSTS": ".org"}, "ALLOWED_HOSTS has .org"),
+        ({"ALLOWED_HOSTS": "."}, "ALLOWED_HOSTS has"),
+        ({"DEBUG": "1", "ALLOWED_HOSTS": "stillroom.example"}, "DEBUG shows"),
+        ({"DEBUG": "1", "ALLOWED_HOSTS": "localhost,192.168.1.5"}, "DEBUG shows"),
+        ({"DEBUG": "1", "STILLROOM_HOST": "0.0.0.0"}, "DEBUG shows"),
+        ({"DEBUG": "1", "STILLROOM_HOST": "::"}, "DEBUG shows"),
+    ],
+)
+def test_an_unsafe_setting_stops_every_start(
+    values: dict[str, str], sentence: str, tmp_path: Path
+) -> None:
+    settings = environment.read({"SECRET_KEY": GOOD_KEY} | values, tmp_path / "none")
+    with pytest.raises(environment.ConfigurationError, match=sentence):
+        environment.refuse_unsafe(settings)
+    variables = {**os.environ, "SECRET_KEY": GOOD_KEY, "STILLROOM_STATE": str(tmp_path)} | values
+    for module in (["manage.py", "check"], ["-c", "import webapp.asgi"]):
+        process = subprocess.run(
+            [sys.executable, *module], cwd=ROOT, env=variables, capture_output=True, text=True
+        )
+        last_line = process.stderr.strip().splitlines()[-1]
+        assert process.returncode == 1 and re.search(sentence, last_line)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"ALLOWED_HOSTS": "stillroom.example,.stillroom.example,localhost"},
+        {"DEBUG": "1"},
+        {"DEBUG": "1", "ALLOWED_HOSTS": "localhost,.localhost,127.0.0.1,[::1]"},
+    ],
+)
+def test_a_safe_setting_is_taken(values: dict[str, str], tmp_path: Path) -> None:
+    settings = environment.read({"SECRET_KEY": GOOD_KEY} | values, tmp_path / "none")
+    assert environment.refuse_unsafe(settings) is settings
+
+
+def test_secrets_of_teams_are_listed_by_name(tmp_path: Path) -> None:
+    text = "big-model=still, secret:Big_Model=other,hub=still"
+    settings = environment.read({"STILLROOM_SECRET_TEAMS": text}, tmp_path / "none")
+    assert settings.secret_teams == {
+        # Both names are the same variable of the workers.
+        "STILLROOM_SECRET_BIG_MODEL": {"still", "other"},
+        "STILLROOM_SECRET_HUB": {"still"},
+    }
+    for name in ("big-model", "Big_Model", "hub"):
+        assert environment.secret_variable(name) == secret_values.variable_of(f"secret:{name}")
+    with pytest.raises(environment.ConfigurationError, match="name=team"):
+        environment.read({"STILLROOM_SECRET_TEAMS": "big-model"}, tmp_path / "none")
 
 
 def test_debug_is_off_by_default(tmp_path: Path) -> None:

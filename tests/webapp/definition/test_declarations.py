@@ -27,6 +27,7 @@ NAMED_PATHS = {
     "run_checks.py": {"data.evaluation.share"},
     "job_checks.py": {
         "model.checkpoint",
+        "model.key",
         "model.model",
         "model.url",
         "problems.path",

@@ -38,7 +38,26 @@ async def test_nobody_gets_in_without_a_session(db: None) -> None:
     assert not await Socket(Client()).connect()
 
 
-@pytest.mark.parametrize("origin", [b"http://elsewhere.example", b"null", None])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        b"http://elsewhere.example",
+        # Cookies are sent to every port of a host.
+        b"http://localhost:8001",
+        b"http://localhost",
+        b"https://localhost",
+        b"http://127.0.0.1:8000",
+        b"http://user@localhost:8000",
+        b"http://localhost:8000.elsewhere.example",
+        b"http://localhost:8000/",
+        b"http://localhost:99999",
+        b"localhost:8000",
+        b"file://localhost:8000",
+        b"null",
+        b"",
+        None,
+    ],
+)
 async def test_pages_of_other_sites_get_no_socket(bobs: Client, origin: bytes | None) -> None:
     assert not await Socket(bobs, origin).connect()
 

@@ -20,7 +20,7 @@ from tokenizers.models import WordLevel
 from tests.webapp.conftest import SPEC
 from tests.webapp.pages.test_new_run import as_, posted
 from webapp.access.models import Team, User
-from webapp.library import artifacts, locations, model_files, stored_models
+from webapp.library import artifacts, locations, model_reader, stored_models
 from webapp.library.models import Artifact, StoredModel
 from webapp.runs import lifecycle
 
@@ -49,6 +49,15 @@ def tokenizer(*tokens: str) -> bytes:
         .to_str()
         .encode()
     )
+
+
+# A normalizer whose table is cut short.
+BROKEN_CHARSMAP = json.dumps(
+    {
+        **json.loads(tokenizer("a")),
+        "normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"},
+    }
+).encode()
 
 
 def folder(**changes: bytes | None) -> Files:
@@ -97,10 +106,29 @@ def test_a_folder_becomes_a_model_of_the_team(erin: User, still: Team) -> None:
     assert set(model.manifest) == set(folder())
     with artifacts.open(still, model.manifest["tokenizer.json"]) as file:
         assert file.read() == tokenizer("a", "b", "c")
-    facts = model_files.facts(stored_models.folder_of(model))
+    facts = stored_models.facts_of(model)
     assert (facts.vocabulary, facts.max_length) == (3, 128)
     page = client.get("/models/").content.decode()
     assert "small-llama" in page and "LlamaForCausalLM" in page and "Built-in student" in page
+
+
+def test_the_files_of_a_model_are_read_once(
+    alice: User, still: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(as_(alice), folder())
+    facts = stored_models.facts_of(StoredModel.objects.get())
+    # A model of an earlier version has no facts yet.
+    StoredModel.objects.update(facts={})
+    assert stored_models.facts_of(StoredModel.objects.get()) == facts
+
+    monkeypatch.setattr(model_reader, "facts", None)
+    assert stored_models.facts_of(StoredModel.objects.get()) == facts
+
+
+def test_a_configuration_with_values_of_other_types_is_shown_without_them(alice: User) -> None:
+    config = b'{"text_config": [1], "max_position_embeddings": "long", "architectures": {}}'
+    assert send(as_(alice), folder(config__json=config)).status_code == 302
+    assert as_(alice).get("/models/").status_code == 200
 
 
 def test_the_same_folder_twice_is_one_model(alice: User) -> None:
@@ -183,6 +211,8 @@ def test_code_and_pickles_beside_the_weights_are_left_out_and_named(alice: User)
         (folder(model__safetensors=struct.pack("<Q", 2**60) + b"{}"), "cannot be read"),
         (folder(model__safetensors=safetensors({"a": [4, 4]}, short_by=1)), "is cut short"),
         (folder(tokenizer__json=b"{}"), "tokenizer.json cannot be read"),
+        # Its library panics, which is no Exception.
+        (folder(tokenizer__json=BROKEN_CHARSMAP), "tokenizer.json cannot be read"),
         ({}, "Choose the folder"),
     ],
 )

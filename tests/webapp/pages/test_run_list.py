@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from tests.webapp.recorded import SPEC, recorded
 from webapp.access.models import Team, User
 from webapp.base.number_text import duration, plain
 from webapp.clients import runs
-from webapp.pages.runs.run_list import PAGE_SIZE
+from webapp.pages.runs.run_list import MOST_WORDS, PAGE_SIZE, SEARCHED_FIELDS
 from webapp.pages.templatetags.figures import sparkline
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
@@ -28,6 +30,22 @@ def list_text(client: Client, query: str = "") -> str:
 def test_an_empty_list_says_what_to_do(client: Client, alice: User) -> None:
     client.force_login(alice)
     assert "Start the first run" in list_text(client)
+
+
+def test_a_search_for_thousands_of_words_asks_for_few_of_them(
+    client: Client, alice: User, run: Run
+) -> None:
+    client.force_login(alice)
+    words = "+".join(["first"] * 100 + [f"word{number}" for number in range(3000)])
+    with CaptureQueriesContext(connection) as queries:
+        text = list_text(client, f"?q={words}")
+    assert "Only the first 8 words are searched." in text
+    conditions = [query["sql"].upper().count(" LIKE ") for query in queries]
+    assert max(conditions) == MOST_WORDS * len(SEARCHED_FIELDS)
+
+    # The same word counts once.
+    assert "words are searched" not in list_text(client, "?q=" + "+".join(["first"] * 100))
+    assert run.name in list_text(client, "?q=" + "+".join(["first"] * 100))
 
 
 def test_an_empty_list_does_not_ask_a_viewer_to_start_a_run(client: Client, bob: User) -> None:

@@ -29,7 +29,9 @@ class ChildLost(Exception):
 class VerifierChild:
     """A running child. Raises VerifierError if it does not start."""
 
-    def __init__(self, definition: str, seconds: float) -> None:
+    def __init__(
+        self, definition: str, seconds: float, start_seconds: float = START_SECONDS
+    ) -> None:
         # A file and not a pipe: nobody reads it while the child runs, and a full pipe would block.
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `kill`
         # `-P` keeps the current folder off the path, where any file may hide a module of ours; so
@@ -50,7 +52,7 @@ class VerifierChild:
         # A child that hangs does not read, and a blocking write would then wait without a limit.
         os.set_blocking(self.to_child, False)
         self.unread = b""
-        self._await_start()
+        self._await_start(start_seconds)
 
     def write(self, line: bytes, seconds: float) -> None:
         """Raises ChildLost if the child does not take the line."""
@@ -91,9 +93,9 @@ class VerifierChild:
             assert stream is not None
             stream.close()
 
-    def _await_start(self) -> None:
+    def _await_start(self, seconds: float) -> None:
         try:
-            self.read(START_SECONDS)
+            self.read(seconds)
         except ChildLost:
             self.process.kill()
             self.process.wait()

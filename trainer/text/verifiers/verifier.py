@@ -8,13 +8,15 @@ seconds.
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
 from trainer.spec import Verifier as Definition
-from trainer.text.verifiers.child_process import ChildLost, VerifierChild
-from trainer.text.verifiers.records import Verdict
+from trainer.text.verifiers.child_process import START_SECONDS, ChildLost, VerifierChild
+from trainer.text.verifiers.records import Verdict, VerifierError
 
 BATCH = 512
 # Characters of a completion that are read: the last ones, because the answer is at the end.
@@ -26,12 +28,16 @@ Item = str | tuple[str, str]
 class Verifier:
     """Judges answers by `definition`. Use it in a `with` block, from one thread at a time.
 
-    The child starts with the first item. Raises VerifierError if it cannot.
+    The child starts with the first item. Raises VerifierError if it cannot, and once
+    `total_seconds` are over.
     """
 
-    def __init__(self, definition: Definition, seconds: float = 5.0) -> None:
+    def __init__(
+        self, definition: Definition, seconds: float = 5.0, total_seconds: float = math.inf
+    ) -> None:
         self.definition = definition.model_dump_json()
         self.seconds = seconds
+        self.deadline = time.monotonic() + total_seconds
         self.child: VerifierChild | None = None
 
     def __enter__(self) -> Self:
@@ -74,12 +80,24 @@ class Verifier:
 
     def _batch(self, items: Sequence[Item]) -> list[Verdict]:
         """Verdicts on the first items, at least one; stops at an item that kills the child."""
-        child = self.child = self.child or VerifierChild(self.definition, self.seconds)
+        child = self.child = self.child or VerifierChild(
+            self.definition, self.seconds, self._at_most(START_SECONDS)
+        )
         verdicts: list[Verdict] = []
         try:
-            child.write(json.dumps(items).encode() + b"\n", self.seconds)
-            verdicts.extend(Verdict(*json.loads(child.read(self.seconds))) for _ in items)
+            child.write(json.dumps(items).encode() + b"\n", self._at_most(self.seconds))
+            for _ in items:
+                verdicts.append(Verdict(*json.loads(child.read(self._at_most(self.seconds)))))
         except ChildLost:
             self.close()
+            # Before an item is called unjudged: the time that was left may have been too short.
+            self._at_most(self.seconds)
             verdicts.append(Verdict(None, ""))
         return verdicts
+
+    def _at_most(self, seconds: float) -> float:
+        """Return `seconds`, or those that are left. Raises VerifierError if none are."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise VerifierError("the verifier did not answer in time; try again in a moment")
+        return min(seconds, left)

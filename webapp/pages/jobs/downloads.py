@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import os
@@ -13,10 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
+from django.conf import settings
 from django.http import FileResponse, HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
 from webapp.access import actors, permissions
+from webapp.base import csv_text
+from webapp.base.view_marks import slow
 from webapp.jobs import results
 from webapp.jobs.models import Job
 from webapp.pages.attachments import attachment
@@ -65,11 +66,12 @@ def json_lines(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
     return attachment(text, f"{job.public_id}.jsonl", results.JSON_LINES)
 
 
+@slow
 @require_safe
 def parquet_file(request: HttpRequest, job_id: str) -> HttpResponseBase:
     job = _find(request, job_id)
     schema = pa.schema(list(columns_of(job).items()))
-    with tempfile.NamedTemporaryFile() as file:
+    with tempfile.NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as file:
         with parquet.ParquetWriter(file, schema) as writer:
             for block in _blocks(results.flat(job)):
                 writer.write_table(pa.Table.from_pylist(block, schema))
@@ -95,9 +97,7 @@ def _csv_text(job: Job) -> Iterator[str]:
     columns = list(columns_of(job))
     yield ",".join(columns) + "\n"
     for block in _blocks(results.flat(job)):
-        text = io.StringIO()
-        csv.DictWriter(text, columns, lineterminator="\n").writerows(block)
-        yield text.getvalue()
+        yield csv_text.text_of([row.get(column) for column in columns] for row in block)
 
 
 def _blocks(rows: Iterator[Row]) -> Iterator[list[Row]]:

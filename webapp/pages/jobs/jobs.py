@@ -13,6 +13,7 @@ from trainer.spec import SpecError
 from trainer.spec.jobs import JobSpec, load_job
 from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
+from webapp.base.view_marks import slow
 from webapp.definition import job_checks, job_form
 from webapp.definition import run_form as run_forms
 from webapp.definition.run_form import FormData
@@ -76,6 +77,7 @@ def jobs(request: HttpRequest) -> HttpResponse:
     return render(request, "jobs/list.html", {"rows": rows, "kinds": KINDS.items()})
 
 
+@slow
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_job(request: HttpRequest) -> HttpResponse:
     """GET shows the form, filled from the address; POST starts the job or shows the form again."""

@@ -22,6 +22,7 @@ from trainer.text.problems import ProblemError
 from trainer.text.verifiers import VerifierError
 from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
+from webapp.base.view_marks import slow, takes_uploads
 from webapp.definition import mapping_form
 from webapp.definition import run_form as forms
 from webapp.definition.form_field import shortened
@@ -93,6 +94,8 @@ def delete_data(request: HttpRequest, data_id: int) -> HttpResponse:
     return redirect("data")
 
 
+@slow
+@takes_uploads("edit")
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_data(request: HttpRequest) -> HttpResponse:
     """Show the upload page, or the mapping page of the file whose hash is in the address.
@@ -106,6 +109,7 @@ def new_data(request: HttpRequest) -> HttpResponse:
     return _mapping_page(request, request.GET) if request.GET.get("file") else _upload_page(request)
 
 
+@slow
 @require_safe
 def preview(request: HttpRequest) -> HttpResponse:
     """Show ten problems as a run reads them under the mapping in the address."""

@@ -10,12 +10,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
-from webapp.library import locations, model_files, stored_models, uploads
+from webapp.base.view_marks import slow, takes_uploads
+from webapp.library import locations, model_reader, stored_models, uploads
 from webapp.library.model_files import ModelFacts, UnusableModel
 from webapp.library.models import StoredModel
 from webapp.pages.library import delete_uploads
 
 
+@slow
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
     uploaded_models = (
@@ -28,7 +30,7 @@ def models(request: HttpRequest) -> HttpResponse:
         {
             "name": label,
             "uri": f"builtin:{name}",
-            "facts": model_files.facts(locations.builtin_folder(name)),
+            "facts": model_reader.facts(locations.builtin_folder(name)),
         }
         for name, label in locations.BUILTIN_LABELS.items()
     ]
@@ -56,6 +58,8 @@ def delete_model(request: HttpRequest, model_id: int) -> HttpResponse:
     return redirect("models")
 
 
+@slow
+@takes_uploads("edit")
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_model(request: HttpRequest) -> HttpResponse:
     """Show the upload form; on POST, store the folder or show why it is refused."""
@@ -98,6 +102,7 @@ def _facts(model: StoredModel) -> ModelFacts | None:
     """Return what the model's files state; None if one is missing from the store."""
     try:
         # The list shows the other models too if the files of one are gone.
-        return model_files.facts(stored_models.folder_of(model))
+        stored_models.folder_of(model)
+        return stored_models.facts_of(model)
     except (UnusableModel, FileNotFoundError):
         return None

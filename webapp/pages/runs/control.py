@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 from webapp.access.actors import actor_of
 from webapp.access.models import User
 from webapp.access.permissions import Action
+from webapp.base.view_marks import slow
 from webapp.pages.runs.run_page import requested_run
 from webapp.runs import lifecycle, transitions
 from webapp.runs.models import Run
@@ -49,6 +50,7 @@ def clone(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     )
 
 
+@slow
 @require_POST
 def delete(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     run = requested_run(request, run_id, "edit")

@@ -22,6 +22,7 @@ from django.views.decorators.http import require_http_methods
 
 from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
+from webapp.base.view_marks import slow, takes_uploads
 from webapp.clients.importers import FORMATS, UnreadableFile, import_runs
 
 # Bounds of an unpacked zip: a small archive can otherwise fill the disk (a zip bomb).
@@ -51,6 +52,8 @@ class ImportForm(forms.Form):
     )
 
 
+@slow
+@takes_uploads("start")
 @require_http_methods(["GET", "HEAD", "POST"])
 def import_from_files(request: HttpRequest) -> HttpResponse:
     """Show the form; on POST, read the files and show the runs in them."""

@@ -16,6 +16,7 @@ from trainer.spec import SpecError, SpecIssue, issues_in, load, to_dict
 from trainer.spec.reader import MAX_CHARACTERS, migrate, parse
 from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
+from webapp.base.view_marks import slow
 from webapp.definition import location_choices
 from webapp.definition import run_form as forms
 from webapp.definition.changes import changes
@@ -34,6 +35,7 @@ OWN_DATA_PRESETS = ("paper",)
 SAMPLE_PREFIX = "Sample: "
 
 
+@slow
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_run(request: HttpRequest) -> HttpResponse:
     """Show the form with a recipe's preset, a data set or a run to clone; POST starts the run.
@@ -62,6 +64,7 @@ def new_run(request: HttpRequest) -> HttpResponse:
     return _page(request, draft_of(form, team))
 
 
+@slow
 @require_POST
 def check_run(request: HttpRequest) -> HttpResponse:
     """Show the side panel for the form: curve, issues, schedule, estimate, YAML and changes."""
@@ -70,6 +73,7 @@ def check_run(request: HttpRequest) -> HttpResponse:
     return render(request, "new_run/_check_answer.html", context)
 
 
+@slow
 @require_http_methods(["GET", "HEAD", "POST"])
 def import_run(request: HttpRequest) -> HttpResponse:
     """Fill in the form from YAML or JSON; unknown settings are reported, not dropped silently."""

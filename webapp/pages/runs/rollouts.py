@@ -13,7 +13,9 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
 from webapp.access import permissions
-from webapp.library import locations, model_files
+from webapp.base.view_marks import slow
+from webapp.library import locations, model_reader
+from webapp.library.model_files import UnusableModel
 from webapp.pages.query_numbers import bigint
 from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.runs import branches, rollout_tokens
@@ -72,6 +74,7 @@ def rollouts(request: HttpRequest, run_id: str) -> HttpResponse:
     return render_tab(request, run, "rollouts", "rollouts/list.html", context)
 
 
+@slow
 @permissions.shown_to_guests
 @require_safe
 def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: int) -> HttpResponse:
@@ -104,15 +107,8 @@ def _decoded(run: Run, ids: Sequence[int]) -> str:
     """
     try:
         folder = locations.model_folder((run.spec or {})["networks"]["student"]["model"], run.team)
-        # The tokenizer raises OverflowError for a number that is no unsigned 32-bit integer.
-        return model_files.text_of(folder, ids) if folder else ""
-    except (
-        KeyError,
-        locations.LocationError,
-        model_files.UnusableModel,
-        FileNotFoundError,
-        OverflowError,
-    ):
+        return model_reader.text_of(folder, ids) if folder else ""
+    except (KeyError, locations.LocationError, UnusableModel, FileNotFoundError):
         return ""
 
 

@@ -20,6 +20,8 @@ from webapp.runs.models import Run, State
 PAGE_SIZE = 50
 # Entries of the project menu.
 MAX_PROJECTS = 500
+# Words that are searched. Postgres looks for each in each field of every run.
+MOST_WORDS = 8
 SEARCHED_FIELDS = (
     "name",
     "recipe",
@@ -68,6 +70,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         "rows": [_row(run) for run in page[:PAGE_SIZE]],
         "older": page[PAGE_SIZE - 1].pk if len(page) > PAGE_SIZE else None,
         "text": filters["q"],
+        "most_words": MOST_WORDS if len(_words(filters["q"])) > MOST_WORDS else None,
         **{name: filters[name] for name in ("state", "source", "project")},
         "query": urlencode({name: value for name, value in filters.items() if value}),
         "sources": SOURCES.items(),
@@ -97,7 +100,7 @@ def _row(run: Run) -> dict[str, Any]:
 def _matching(runs: QuerySet[Run], q: str, state: str, source: str, project: str) -> QuerySet[Run]:
     """Return the runs that pass every filter; each word of `q` must be in one searched field.
 
-    An unknown state or source filters nothing.
+    Of many words the first MOST_WORDS count. An unknown state or source filters nothing.
     """
     if state in State.values:
         runs = runs.filter(state=state)
@@ -105,7 +108,12 @@ def _matching(runs: QuerySet[Run], q: str, state: str, source: str, project: str
         runs = runs.filter(source=source)
     if project:
         runs = runs.filter(origin__project__name=project)
-    for term in q.split():
-        in_fields = [(f"{name}__icontains", term) for name in SEARCHED_FIELDS]
+    for word in _words(q)[:MOST_WORDS]:
+        in_fields = [(f"{name}__icontains", word) for name in SEARCHED_FIELDS]
         runs = runs.filter(Q(*in_fields, _connector=Q.OR))
     return runs
+
+
+def _words(text: str) -> list[str]:
+    """Return the different words of a search, in their order."""
+    return list(dict.fromkeys(text.split()))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator
 from itertools import islice
@@ -21,6 +19,7 @@ from django.http import (
 from django.views.decorators.http import require_safe
 
 from webapp.access import permissions
+from webapp.base import csv_text
 from webapp.base.read_snapshot import snapshot
 from webapp.pages.attachments import attachment
 from webapp.pages.panels import evaluations
@@ -129,9 +128,7 @@ def marks(run: Run, axis: series_store.Axis) -> list[dict[str, Any]]:
 def _csv_chunks(rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:
     chunk: list[tuple[Any, ...]] = [HEADER]
     while chunk:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(chunk)
-        yield text.getvalue()
+        yield csv_text.text_of(chunk)
         chunk = list(islice(rows, ROWS_PER_CHUNK))
 
 

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.shortcuts import render
 from django.utils.html import format_html
 
+from webapp.base import statement_limit
 from webapp.base.headers import GetResponse
 
 PLAIN_TEXT = "text/plain; charset=utf-8"
@@ -88,13 +89,15 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Return 503 for a lost database, 507 for a full disk, else 500.
+    """Return 503 for a lost database or a slow query, 507 for a full disk, else 500.
 
     Django calls this while it handles the exception. The text is plain, because rendering a page
     may need what has just failed.
     """
     # Django's and psycopg's exceptions may have been replaced by another one on their way up.
     errors = list(_chain(sys.exc_info()[1]))
+    if any(statement_limit.is_reached(error) for error in errors):
+        return HttpResponse(f"{statement_limit.SENTENCE}\n", status=503, content_type=PLAIN_TEXT)
     if any(isinstance(error, OperationalError | InterfaceError) for error in errors):
         return HttpResponse(
             "The database does not answer. Runs continue without it, and nothing is lost. "

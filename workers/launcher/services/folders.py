@@ -48,6 +48,7 @@ def prepare(clone: Path) -> Folders:
     var = clone / "var"
     try:
         (var / "log").mkdir(parents=True, exist_ok=True)
+        _close(var, account)
         return Folders(
             clone=clone,
             var=var,
@@ -97,6 +98,17 @@ def make_private(folder: Path, account: Account) -> None:
             f"{folder} is not a private folder of ours (owner {status.st_uid}, "
             f"mode {status.st_mode & 0o777:o}). Remove it and start again."
         )
+
+
+def _close(var: Path, account: Account) -> None:
+    """Take everything in `var` from other users, also what earlier versions left open to them."""
+    # Where Postgres has an account of its own, it passes through to its own folder.
+    var.chmod(0o711 if account.switch else 0o700)
+    for entry in os.scandir(var):
+        status = entry.stat(follow_symlinks=False)
+        is_ours = status.st_uid == os.geteuid() and not entry.is_symlink()
+        if is_ours and status.st_mode & 0o077:
+            os.chmod(entry.path, stat.S_IMODE(status.st_mode) & 0o700)
 
 
 def _services_folder(clone: Path, var: Path, account: Account) -> Path:
