@@ -50,6 +50,8 @@ LONGEST_LINE = 1000
 LONGEST_META = 32 * 1024
 # Runs of one table.
 MOST_RUNS = 10_000
+# Series, over all runs of a table, and their points that are compared to find restarts.
+MOST_COMPARED = 200_000
 COLUMNS = ("key", "value", "step", "timestamp")
 
 
@@ -118,7 +120,8 @@ class _InParts:
         gone_back: list[GoneBack[ImportedLog]] = []
         # Damaged lines are reported by `logs`, after the values before them.
         with contextlib.suppress(UnreadableFile):
-            gone_back.extend(back for _, back in _gone_back(("", row) for row in self.read()))
+            rows = (("", row) for row in self.read())
+            gone_back.extend(back for _, back in islice(_gone_back(rows), MOST_COMPARED))
         return restarts_of(gone_back)
 
     def logs(self) -> Iterator[ImportedLog]:
@@ -142,14 +145,15 @@ def _gone_back(
         for name in row.log.values:
             series = steps_by_series.get((run, name))
             if series is None:
-                steps_by_series[run, name] = SeriesSteps(step, time)
+                if len(steps_by_series) < MOST_COMPARED:
+                    steps_by_series[run, name] = SeriesSteps(step, time)
             elif gone_back := series.add(step, time, row, is_repeated=False):
                 yield run, gone_back
 
 
 def _table(file: Path) -> Iterator[ImportedRun]:
     """The runs of a table, in blocks of at most MOST_ROWS rows; a repeated run is continued."""
-    missing = [name for name in COLUMNS if name not in tables.columns(file)]
+    missing = [name for name in COLUMNS if name not in tables.header(file)]
     if missing:
         raise UnreadableFile(
             f"{file.name} has no column {', '.join(missing)}. A metric history of MLflow has the "
@@ -157,7 +161,7 @@ def _table(file: Path) -> Iterator[ImportedRun]:
         )
     names, head = _names_of_runs(file), tables.head(file)
     gone_back: dict[str, list[GoneBack[ImportedLog]]] = defaultdict(list)
-    for run, back in _gone_back(_table_rows(file)):
+    for run, back in islice(_gone_back(_table_rows(file)), MOST_COMPARED):
         gone_back[run].append(back)
     restarts = {run: restarts_of(of_run) for run, of_run in gone_back.items()}
     for part in range(1 + max(map(len, restarts.values()), default=0)):
