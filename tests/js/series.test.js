@@ -120,6 +120,13 @@ test("the band is the interval of a line, or else the minimum and maximum of its
   );
 });
 
+test("values that are not finite make no band", () => {
+  const answer = { x: [1, 3], mean: [5, 6], min: [5, 6], max: [5, 6], count: 3 };
+  const series = seriesOf({ ...answer, marks: [[2, "NaN"]] });
+  const [, , low, high] = columnsOf([{ key: "p", label: "p" }], new Map([["p", series]]), 0);
+  assert.deepEqual([...low, ...high], [null, null, null, null]);
+});
+
 test("a measurement with an interval is not smoothed, and the legend never shows a smoothed value", () => {
   const lines = [
     { key: "p", label: "p", low: "p/low", high: "p/high" },

@@ -111,6 +111,15 @@ export function extentOf(store) {
 }
 
 /**
+ * @param {Series} series
+ * @returns {boolean} whether a point stands for several values; fewer points than values may also
+ *   be due to values that are not finite
+ */
+export function hasBuckets({ mean, min, max }) {
+  return mean.some((value, i) => min[i] !== value || max[i] !== value);
+}
+
+/**
  * @param {number[]} xs ascending
  * @param {number} x
  * @returns {number} the index of x, or where to insert it
