@@ -364,7 +364,8 @@ def _texts(content: Any) -> tuple[str, str]:
         return content or "", ""
     if not isinstance(content, list):
         raise TypeError("a content is a text or a list")
-    texts, reasoning = [], []
+    texts: list[str] = []
+    reasoning: list[str] = []
     for part in content:
         if isinstance(part, str):
             texts.append(part)

@@ -136,9 +136,9 @@ def _rewind(
         series.rewind(step)
     for row in rows:
         for name in row.log.values:
-            series = steps_by_key.get(name)
-            if series is not None and (row.log.step or 0) >= series.highest:
-                series.highest, series.time = row.log.step or 0, row.log.wall_time
+            rewound = steps_by_key.get(name)
+            if rewound is not None and (row.log.step or 0) >= rewound.highest:
+                rewound.highest, rewound.time = row.log.step or 0, row.log.wall_time
 
 
 class Restart(NamedTuple):
@@ -155,7 +155,7 @@ def restarts_of(gone_back: Iterable[GoneBack[ImportedLog]]) -> list[Restart]:
     all series whose two times it is between.
     """
     unexplained = sorted(gone_back, key=lambda series: series.point.log.wall_time)
-    restarts = []
+    restarts: list[Restart] = []
     while unexplained and len(restarts) < MOST_RESTARTS:
         time = unexplained[0].point.log.wall_time
         explained = [unexplained[0], *(other for other in unexplained[1:] if other.before < time)]

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any
 
 from webapp.clients.importers.imported_run import UnreadableFile
 
@@ -50,8 +50,8 @@ class UploadedFolder:
     files_left: int = MAX_FILES
     folders: set[PurePosixPath] = field(default_factory=set)
 
-    def add(self, files: Iterable[tuple[str, BinaryIO]]) -> None:
-        """Write files by name, unpacking zips. Raises UnreadableFile."""
+    def add(self, files: Iterable[tuple[str, Any]]) -> None:
+        """Write open files by name, unpacking zips. Raises UnreadableFile."""
         for name, stream in files:
             name = PurePosixPath(name).name or "file"
             try:
@@ -79,7 +79,7 @@ class UploadedFolder:
         place.mkdir()
         return place
 
-    def _unpack(self, name: str, stream: BinaryIO) -> None:
+    def _unpack(self, name: str, stream: Any) -> None:
         try:
             with zipfile.ZipFile(_WithoutLongReads(name, stream)) as archive:
                 members = self._members(name, archive)
@@ -134,12 +134,14 @@ class UploadedFolder:
 class _WithoutLongReads:
     """A stream of a zip whose list of files is refused if it is too long."""
 
-    def __init__(self, name: str, stream: BinaryIO) -> None:
+    def __init__(self, name: str, stream: Any) -> None:
         self._name, self._stream = name, stream
         self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
 
     def read(self, size: int = -1) -> bytes:
-        content = self._stream.read(size if 0 <= size <= MAX_DIRECTORY else MAX_DIRECTORY + 1)
+        content: bytes = self._stream.read(
+            size if 0 <= size <= MAX_DIRECTORY else MAX_DIRECTORY + 1
+        )
         if len(content) > MAX_DIRECTORY:
             raise UnreadableFile(
                 f"{self._name} has a list of files of more than {MAX_DIRECTORY // 2**20} MiB. "

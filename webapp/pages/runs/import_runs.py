@@ -50,7 +50,7 @@ def import_from_files(request: HttpRequest) -> HttpResponse:
     with tempfile.TemporaryDirectory(dir=settings.UPLOADS) as folder_name:
         folder = Path(folder_name)
         try:
-            UploadedFolder(folder).add((file.name or "", file.file) for file in files)
+            UploadedFolder(folder).add((file.name or "", file) for file in files)
             runs = import_runs(folder, options["format"], team, user, options["project"])
         except UnreadableFile as error:
             return _page(request, form, f"{error} What was read before that is stored.", 422)

@@ -145,7 +145,10 @@ def test_a_change_without_a_setting_is_found_whatever_the_size_of_the_logits(
 def test_a_network_whose_sizes_do_not_fit_is_refused_in_words(
     tmp_path: Path, name: str, settings: dict[str, Any], reason: str
 ) -> None:
-    fitting = {"gptj": {"n_inner": 48, "rotary_dim": 8}, "granite": {"logits_scaling": 1.0}}
+    fitting: dict[str, dict[str, Any]] = {
+        "gptj": {"n_inner": 48, "rotary_dim": 8},
+        "granite": {"logits_scaling": 1.0},
+    }
     folder = configured(saved(tmp_path, name, **fitting[name]), **settings)
     for random_init in (False, True):
         with pytest.raises(ModelError, match=reason):

@@ -123,7 +123,8 @@ def test_text_towers_of_other_families_answer_as_the_whole_model_does(
     tmp_path: Path, kind: str, tower: str
 ) -> None:
     text = {**TEXT, "model_type": tower}
-    config = CONFIG_MAPPING[kind](text_config=text, vision_config=VISION)
+    config_class: Any = CONFIG_MAPPING[kind]
+    config = config_class(text_config=text, vision_config=VISION)
     torch.manual_seed(0)
     whole = AutoModelForImageTextToText.from_config(config).eval()
     whole.save_pretrained(tmp_path)
