@@ -139,8 +139,11 @@ function decimals(value, distance, rounded = false) {
 
 /** @param {number} value above 0 @param {number} distance @returns {string} */
 function exponential(value, distance) {
-  return value
-    .toExponential(Math.max(0, Math.min(magnitude(value) - lastDigit(distance), 20)))
+  const digits = Math.max(0, Math.min(magnitude(value) - lastDigit(distance), 20));
+  const [fixed, shortest] = [value.toExponential(digits), value.toExponential()];
+  // The shortest text that is this very number: 1e-323 is no product of its digits and a power.
+  return (shortest.length <= fixed.length ? shortest : fixed)
+    .replace(/\.?0+e/, "e")
     .replace("e+", "e")
     .replaceAll("-", MINUS);
 }

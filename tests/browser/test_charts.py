@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 
@@ -78,6 +79,37 @@ def test_every_curve_of_the_case_is_visible_with_and_without_a_log_axis(
         assert figure.evaluate(CURVE_PIXELS) > (0.3 if key == "both signs" else 0.6), key
     expect(page.locator("figure[data-key='both signs'] [data-count]")).to_have_text(
         "400 points; a log axis does not show 200 of 0 or less"
+    )
+
+
+def test_values_that_are_not_finite_are_marked_inside_their_chart(
+    open_page: Callable[..., Page], alice: User, logged: Run
+) -> None:
+    """Also where all are, or where a band of equal values would say so at length."""
+    steps = range(0, 2000, 50)
+    series = {
+        "never finite": [(step, math.nan) for step in steps],
+        "once infinite": [(step, math.inf if step == 500 else 3.0) for step in steps],
+        "one value": [(7, 0.25)],
+        "zeros": [(step, 0.0) for step in steps],
+    }
+    log(logged, series)
+    page = open_page(alice, {"width": 390, "height": 2600})
+    open_overview(page, logged)
+    for key, count, value in (
+        ("never finite", "40 points, none of them a finite number", "no finite value"),
+        ("once infinite", "40 points, 1 of them no finite number", "3.00"),
+        ("one value", "1 point", "0.250"),
+        ("zeros", "40 points", "0"),
+    ):
+        figure = page.locator(f"figure[data-key='{key}']")
+        expect(figure.locator("[data-count]")).to_have_text(count)
+        expect(figure.locator(".legend b").first).to_have_text(value)
+        name = figure.locator(".legend .name").first
+        assert name.evaluate("name => name.scrollWidth <= name.clientWidth"), f"{key} is cut"
+        figure.get_by_role("button", name="Logarithmic axis").click()
+    expect(page.locator("figure[data-key='zeros'] [data-count]")).to_have_text(
+        "40 points; a log axis does not show 40 of 0 or less"
     )
 
 

@@ -25,9 +25,10 @@ from tests.clients.test_trackio import curve
 from tests.shared_cases import case, needs_cases
 from webapp.access.models import Team, User
 from webapp.clients.client_batch import digest_id
-from webapp.clients.importers import import_runs, tables
+from webapp.clients.importers import UnreadableFile, import_runs, tables
 from webapp.clients.models import ImportedFile, Origin, Receipt
 from webapp.runs.models import Run
+from webapp.series import series_store
 
 pytestmark = pytest.mark.django_db
 Points = list[tuple[int, float]]
@@ -168,6 +169,39 @@ def test_a_growing_file_continues_its_run_and_another_end_of_it_is_another_run(
     assert points_of(other) == [*points[:fork], (fork, 9.0)]
 
 
+@every_kind
+def test_of_two_files_of_one_import_neither_continues_the_other(
+    still: Team, tmp_path: Path, kind: str
+) -> None:
+    """As of a run that crashed early and of its repetition with the same seed."""
+    points = [(step, step / 8) for step in range(10)]
+    for count, name in ((3, "a"), (10, "b"), (6, "c")):
+        write(tmp_path, kind, name, points[:count])
+    for _ in range(2):
+        runs = bring(tmp_path, kind, still)
+        assert sorted(map(points_of, runs)) == [points[:3], points[:6], points]
+    assert Run.objects.count() == 3
+    # Of the three, the longest one has grown.
+    (tmp_path / "again").mkdir()
+    write(tmp_path / "again", kind, "d", [*points, (10, 9.0)])
+    [run] = bring(tmp_path / "again", kind, still)
+    assert points_of(run) == [*points, (10, 9.0)] and Run.objects.count() == 3
+
+
+@pytest.mark.parametrize("kind", ["csv", "chart", "jsonl"])
+def test_a_file_that_was_cut_anywhere_is_completed(still: Team, tmp_path: Path, kind: str) -> None:
+    """A number of which a part was read is replaced, as when a run is resumed there."""
+    points = [(0, 100.25), (10, 101.5), (20, 102.75), (30, 103.125)]
+    complete = TABLES[kind][2](points)
+    start = complete.index(b"101.5")
+    for end in range(start, len(complete), 3):
+        Run.objects.all().delete()
+        for content in (complete[:end], complete, complete):
+            (tmp_path / TABLES[kind][1].format("run")).write_bytes(content)
+            [run] = bring(tmp_path, kind, still)
+        assert Run.objects.count() == 1 and curve(run, "loss") == dict(points), end
+
+
 def test_a_folder_of_event_files_continues_its_run_and_a_copy_that_went_on_does_not(
     still: Team, tmp_path: Path
 ) -> None:
@@ -268,6 +302,85 @@ def test_a_chart_of_wandb_is_a_run_for_each_curve(still: Team, tmp_path: Path) -
     ]
     assert values(slow) == [("loss", 0, 3.0), ("loss", 1, 2.5)]
     assert math.isnan(curve(slow, "loss")[5])
+
+
+@pytest.mark.parametrize(
+    ("content", "runs"),
+    [
+        # Runs of one name.
+        (
+            b'"Step","a - x","a - x__MIN","a - x","a - x__MIN"\n0,1,0.5,3,3\n1,2,2,4,3.5\n',
+            {"a": {"x": [1, 2], "x__MIN": [0.5]}, "a (2)": {"x": [3, 4], "x__MIN": [3.5]}},
+        ),
+        # Commas, quotes and line breaks in names.
+        (
+            b'Step,"lr=1e-3,bs=4 - x","say ""a"" - x","two\nlines - x"\n0,1,2,3\n',
+            {"lr=1e-3,bs=4": {"x": [1]}, 'say "a"': {"x": [2]}, "two\nlines": {"x": [3]}},
+        ),
+        # Groups, and other statistics than extremes.
+        (
+            b"Step,Group: lr-1 - x,Group: lr-1 - x__MIN,Group: lr-1 - x__STDDEV\n0,2,1,0.5\n",
+            {"Group: lr-1": {"x": [2], "x__MIN": [1], "x__STDDEV": [0.5]}},
+        ),
+        # Smoothed curves beside their own.
+        (
+            b"Step,a - x,a - x (smoothed),a - x - smoothed\n0,1,2,3\n",
+            {"a": {"x": [1], "x (smoothed)": [2], "x - smoothed": [3]}},
+        ),
+        # Only extremes; empty cells; a row without any value.
+        (
+            b"Step,a - x__MIN,a - x__MAX,b - x\n0,1,2,\n1,,,\n2,,,5\n",
+            {"a": {"x__MIN": [1], "x__MAX": [2]}, "b": {"x": [5]}},
+        ),
+        # What is no number; the last two are text.
+        (
+            b"Step,a - p,a - q,a - r,a - s\n0,Infinity,-Infinity,2026_11,null\n",
+            {"a": {"p": [math.inf], "q": [-math.inf]}},
+        ),
+        # A column that pandas adds, and one that is given twice.
+        (b",_step,x,x\n0,0,1,2\n", {"t": {"x": [1], "x (2)": [2]}}),
+        # Steps in columns of the runs, beside an x axis that is a time.
+        (
+            b"Relative Time (Wall),a - _step,a - x,b - _step,b - x\n7,1,5,,\n8,,,2,6\n",
+            {"a": {"x": [5]}, "b": {"x": [6]}},
+        ),
+    ],
+)
+def test_every_column_of_a_table_of_wandb_becomes_a_curve(
+    still: Team, tmp_path: Path, content: bytes, runs: dict[str, dict[str, list[float]]]
+) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    import_runs(tmp_path, "wandb", still, None, "p")
+    assert {
+        run.name: {key: list(curve(run, key).values()) for key in series_store.keys(run)}
+        for run in Run.objects.all()
+    } == runs
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"Relative Time (Process),a - x\n5,1\n", "has no steps: its first column is"),
+        (b"Wall Time,a - x\n5,1\n", "has no steps: its first column is"),
+        (b"_runtime,a - x\n5,1\n", "has no steps: its first column is"),
+        (b"_timestamp,a - x\n1700000000,1\n", "has no steps: its first column is"),
+        (b"Relative Time (Wall),a - _step,a - x\n5,1,1\n6,,2\n", "has values and no step"),
+        (b"Step,a - x\n,1\n", "has values and no step"),
+        (b"epoch,a - x\n0.5,1\n", "the step 0.5, which is no whole number"),
+        (b"Step,a - x\nNaN,1\n", "the step nan, which is no whole number"),
+        (b"Step;a - x\n0;1\n", "has no _step.*it has Step;a - x"),
+        (b"Step\ta - x\n0\t1\n", "has no _step"),
+        (b"Step\n0\n", "has no _step"),
+        ("Step,a - x\n0,1\n".encode("utf-16"), "is not UTF-8 text"),
+        (b"Step," + b",".join(b"r%d - x" % n for n in range(501)), "the curves of 501 runs"),
+    ],
+)
+def test_a_table_of_wandb_without_steps_is_refused_with_what_is_missing(
+    still: Team, tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(UnreadableFile, match=reason):
+        import_runs(tmp_path, "wandb", still, None, "p")
 
 
 @pytest.mark.parametrize(

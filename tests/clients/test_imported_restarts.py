@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.clients.test_imported_files import events, wandb_file
-from tests.clients.test_importers import fixed, message, recorded, scalar, values
+from tests.clients.test_importers import fixed, message, offline, recorded, scalar, values
 from tests.clients.test_trackio import curve
 from webapp.access.models import Team
 from webapp.clients.client_batch import LoggedValues
-from webapp.clients.importers import import_runs
+from webapp.clients.importers import import_runs, mlflow
 from webapp.clients.importers.imported_run import ImportedLog
-from webapp.clients.importers.restarts import mark_restarts
+from webapp.clients.importers.restarts import MOST_RESTARTS, MOST_WAITING_VALUES, mark_restarts
 from webapp.runs.models import Run
 
 pytestmark = pytest.mark.django_db
@@ -215,3 +216,56 @@ def test_event_files_that_were_written_at_the_same_time_are_joined(
         )  # fmt: skip
     [run] = import_runs(tmp_path, "tensorboard", still, None, "p")
     assert run.attempts.count() == 1 and len(values(run)) == 20
+
+
+def test_rows_that_wait_for_a_restart_have_a_bounded_number_of_values() -> None:
+    """As of a wide table in which one series went back and never came again."""
+    most = MOST_WAITING_VALUES
+    read = 0
+
+    def logs() -> Iterator[ImportedLog]:
+        nonlocal read
+        yield ImportedLog(0, LoggedValues({"a": 1.0}, 1, 0.0))
+        yield ImportedLog(1, LoggedValues({"a": 1.0}, 2, 0.0))
+        for number, step in enumerate([1, *range(3, 40)], 2):
+            values = {f"n{index}": 1.0 for index in range(most // 10)}
+            read += len(values)
+            first = {"a": 1.0} if step == 1 else {}
+            yield ImportedLog(number, LoggedValues(first | values, step, 0.0))
+
+    passed_on = 0
+    for row in mark_restarts(logs()):
+        passed_on += len(row.log.values)
+        assert read - passed_on <= most + most // 10
+
+
+def test_a_run_with_a_restart_at_every_other_value_is_read_in_a_bounded_number_of_parts(
+    still: Team, tmp_path: Path
+) -> None:
+    metrics = tmp_path / "mlruns" / "1" / "abc" / "metrics"
+    metrics.mkdir(parents=True)
+    (metrics.parent / "meta.yaml").write_text("run_id: abc\n")
+    steps = [0, 1, 2, *(step for _ in range(MOST_RESTARTS + 50) for step in (0, 1))]
+    lines = [f"{1000 * (at + 1)} {at} {step}\n" for at, step in enumerate(steps)]
+    (metrics / "loss").write_text("".join(lines))
+    source = next(iter(mlflow.found(tmp_path))).sources[0]
+    rows = list(source.logs())
+    assert sum(row.resumes for row in rows) == MOST_RESTARTS
+    assert {row.log.values["loss"] for row in rows} == set(range(len(steps)))
+
+
+def test_a_record_that_holds_media_is_passed_over(still: Team, tmp_path: Path) -> None:
+    """Of which a run may have many, each of any size."""
+    image = message(5, message(1, message(1, b"image") + message(4, bytes(9 * 2**20))))
+    content = recorded(fixed(1, 1.7e9) + message(2, 1) + image, fixed(1, 1.7e9) + scalar("a", 1.0))
+    (tmp_path / "tfevents.1").write_bytes(content)
+    [run] = import_runs(tmp_path, "tensorboard", still, None, "p")
+    assert values(run) == [("a", 0, 1.0)]
+    (tmp_path / "tfevents.1").unlink()
+    rows: list[dict[str, object]] = [
+        {"_step": 0, "loss": 1.0, "text": "x" * 9 * 2**20},
+        {"_step": 1, "loss": 2.0},
+    ]
+    (tmp_path / "run.wandb").write_bytes(offline(rows))
+    [run] = import_runs(tmp_path, "wandb", still, None, "p")
+    assert values(run) == [("loss", 1, 2.0)]

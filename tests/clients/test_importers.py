@@ -296,8 +296,8 @@ def test_an_import_that_was_broken_off_goes_on_where_it_stopped(
         (
             "wandb",
             "run.csv",
-            b'_step,loss\n1,"' + b"x" * 9_000_000 + b'"\n',
-            "cannot be read as CSV",
+            b'_step,loss\n1,"' + b"x" * 5_000_000 + b'"\n',
+            "is longer than 4 MiB",
         ),
         ("wandb", "run.jsonl", b'{"_step": "x"}\n', "the step 'x'"),
         ("mlflow", "run.csv", b"key,value,step,timestamp\nloss,1,1e30,1\n", "the step 1e[+]30"),
@@ -409,41 +409,6 @@ def test_a_person_brings_runs_on_a_page(still: Team, erin: User) -> None:
     assert answer.headers["Location"] == f"/runs/{run.public_id}/"
     assert (run.name, run.owner, run.origin.project.name) == ("logs/a", erin, "sums")
     assert "finished" not in client.get(f"/runs/{run.public_id}/").content.decode()
-
-
-@pytest.mark.parametrize(
-    "name", ["../evil.csv", "/etc/evil.csv", "a/../../evil.csv", "..\\evil.csv"]
-)
-def test_a_zip_writes_nothing_outside_its_folder(still: Team, erin: User, name: str) -> None:
-    client = Client()
-    client.force_login(erin)
-    answer = client.post(
-        "/runs/bring/",
-        {"format": "wandb", "project": "p", "files": [zipped(**{name: b"_step,loss\n0,1\n"})]},
-    )
-    assert answer.status_code == 422 and "outside its folder" in answer.content.decode()
-
-
-def test_a_zip_damaged_on_its_way_is_refused(still: Team, erin: User) -> None:
-    client = Client()
-    client.force_login(erin)
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(
-            "loss.csv",
-            b"_step,loss\n" + b"".join(b"%d,%d\n" % (step, step * step) for step in range(500)),
-        )
-    damaged = bytearray(packed.getvalue())
-    damaged[60:300] = b"\xff" * 240
-    answer = client.post(
-        "/runs/bring/",
-        {
-            "format": "wandb",
-            "project": "p",
-            "files": [SimpleUploadedFile("runs.zip", bytes(damaged))],
-        },
-    )
-    assert answer.status_code == 422 and "runs.zip cannot be unpacked" in answer.content.decode()
 
 
 def test_the_command_names_what_it_read_and_what_it_could_not(still: Team, tmp_path: Path) -> None:

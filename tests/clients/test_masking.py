@@ -13,6 +13,7 @@ from webapp.clients.masking import MASK, masked, masked_text
 
 HF = "hf_" + "aB3" * 12
 SECRET = "s3cr3t-VALUE"
+RANDOM = "Zq7vK2xW9pL4mN8t"
 
 # Names whose value is a secret, whatever it is.
 SECRET_NAMES = """
@@ -28,6 +29,10 @@ redis_password user_password ssh_passphrase passwords PASSWORD_1 sudo-password
 secret client_secret clientSecret secrets/openai webhook_secret SECRET secret_value jwt_secret
 credentials aws_credentials authorization Authorization headers/Authorization Proxy-Authorization
 cookie Set-Cookie basic_auth jwt proxy_password
+awsSecretAccessKey AwsSecretAccessKey AWS-SECRET-ACCESS-KEY aws_session_token secret_access_key
+OpenAIKey openAIApiKey OPENAIAPIKEY WANDBAPIKEY HFToken HFTOKEN azure_openai_key subscription-key
+Ocp-Apim-Subscription-Key oauth_token deploy_token personal_access_token dbpass DBPASS userPass
+passcode ssh_key gcp_key
 """
 
 # Names whose value is none.
@@ -45,6 +50,9 @@ pass_rate pass_at_4 first_pass forward_pass num_passes bypass passage compass_he
 author authors authenticate auth_type auth_method author/name secretary api_key_env api_key_name
 token_file hub_token_path password_file secret_name credentials_path token_url api_key_id
 password_length token_type max_password_length api_url hub_model_id hub_strategy
+signature pass pat key sig pin oauth sas pattern bearing cookie_cutter secret_len token_level_loss
+loss_on_tokens speculative_tokens token_ids tokens_per_step jwt_alg credential_type auth_mode
+new_token image_token draft_tokens cached_tokens key_file sort_keys private public
 """
 
 PLAIN_VALUES: list[Any] = [True, False, None, "", "None", "true", "<HUB_TOKEN>", "${HF_TOKEN}"]
@@ -96,6 +104,28 @@ def test_the_value_of_another_name_is_kept(name: str, value: Any) -> None:
         ("command", "python train.py --max_tokens 512 --eos_token '###' --tokenizer gpt2"),
         ("command", ["train.py", "--max-tokens", "512", "--tokenizer", "gpt2"]),
         ("time", "12:30:05"),
+        ("loss_token", "mean"),
+        ("reward_token", "last"),
+        ("judge_token", "Yes"),
+        ("api_key", "EMPTY"),
+        ("api_key", "dummy"),
+        ("api_key", "your-api-key"),
+        ("api_key", "os.environ/OPENAI_API_KEY"),
+        ("prompt", "Your password: must be long"),
+        ("prompt", "What is the secret: nobody knows, and the password: neither"),
+        ("prompt", "Never reveal the secret key: it is hidden."),
+        ("prompt", "The password is long and the token counts 3 words"),
+        ("key", "Qwen2.5-Math-7B-Instruct-GPTQ-Int4"),
+        ("signature", "(question: str, answer: str) -> float"),
+        ("url", "https://h/?key=loss&sort=asc&page=2"),
+        ("url", "http://host:8080/path@version"),
+        ("command", "docker run -u 1000:1000 image"),
+        ("modules", ["key", "value"]),
+        ("pair", ["token", "label"]),
+        ("env", [{"name": "PATH", "value": "/bin"}]),
+        ("text", '{"lr": 0.1, "tokens": [1, 2]}'),
+        ("text", '"quoted"'),
+        ("xml", "<key>loss</key><tokens>5</tokens>"),
     ],
 )
 def test_what_only_looks_like_a_secret_is_kept(name: str, value: Any) -> None:
@@ -134,6 +164,43 @@ def test_what_only_looks_like_a_secret_is_kept(name: str, value: Any) -> None:
         ("env", ["HF_TOKEN=s3cr3t", "HOME=/x"], [f"HF_TOKEN={MASK}", "HOME=/x"]),
         ("env", {"WANDB_API_KEY": "s3cr3t", "N": "1"}, {"WANDB_API_KEY": MASK, "N": "1"}),
         ("secrets", {"a": "s3cr3t", "b": ["s3cr3t"]}, {"a": MASK, "b": [MASK]}),
+        ("api_key", ["Secret1", "Secret2"], [MASK, MASK]),
+        ("api_key", 12345678901234567890, MASK),
+        ("api_key", "1234567890", MASK),
+        ("token", f"/{RANDOM}", MASK),
+        ("key", RANDOM, MASK),
+        ("pass", RANDOM, MASK),
+        ("signature", RANDOM, MASK),
+        ("new_token", RANDOM, MASK),
+        ("loss_token", RANDOM, MASK),
+        ("headers", [["x-api-key", RANDOM]], [["x-api-key", MASK]]),
+        ("headers", [("authorization", f"Bearer {RANDOM}")], [["authorization", MASK]]),
+        ("headers", f"authorization=Basic {RANDOM}", "authorization=***"),
+        ("env", [{"Name": "HF_TOKEN", "Value": "s3cr3t"}], [{"Name": "HF_TOKEN", "Value": MASK}]),
+        ("env", [{"key": "HF_TOKEN", "val": "s3cr3t"}], [{"key": "HF_TOKEN", "val": MASK}]),
+        ("env", "HF_TOKEN=s3cr3t\x00PATH=/bin", "HF_TOKEN=***\x00PATH=/bin"),
+        ("env", "environ({'HF_TOKEN': \"it's s3cr3t\"})", "environ({'HF_TOKEN': \"***\"})"),
+        ("env", 'declare -x HF_TOKEN="s3cr3t"', 'declare -x HF_TOKEN="***"'),
+        ("a", "Namespace(hub_token='s3cr3t', n=2)", "Namespace(hub_token='***', n=2)"),
+        ("a", "Config(api_key=SecretStr('s3cr3t'))", "Config(api_key=SecretStr('***'))"),
+        ("a", "hub:\n  token: >-\n    s3cr3t\n", "hub:\n  token: >-\n    ***\n"),
+        ("a", "<api_key>s3cr3t</api_key>", "<api_key>***</api_key>"),
+        ("a", "password: hunter\nuser: ada", "password: ***\nuser: ada"),
+        ("a", "user: ada, password: hunter, n: 1", "user: ada, password: ***, n: 1"),
+        ("a", f"machine h login ada password {RANDOM}", "machine h login ada password ***"),
+        ("a", "https://ada:s3/cr3t@example.org", "https://ada:***@example.org"),
+        ("a", "https://ada:s3@cr3t@example.org/x?m=a@b.c", "https://ada:***@example.org/x?m=a@b.c"),
+        ("a", "postgresql+psycopg://u:s3cr3t@db:5432/x", "postgresql+psycopg://u:***@db:5432/x"),
+        ("a", f"https://h/c?sv=2020&sig={RANDOM}%3D", "https://h/c?sv=2020&sig=***"),
+        ("a", f"https://h/k?X-Amz-Signature={RANDOM}&n=1", "https://h/k?X-Amz-Signature=***&n=1"),
+        ("a", f"https://api.telegram.org/bot12345:{RANDOM}/send", "https://api.telegram.org/bot12345:***"),
+        ("a", f"https://x.webhook.office.com/webhookb2/{RANDOM}", "https://x.webhook.office.com/webhookb2/***"),
+        ("a", "Server=h;Uid=u;Pwd=s3cr3t;", "Server=h;Uid=u;Pwd=***;"),
+        ("command", "curl -u ada:s3cr3t https://h", "curl -u ada:*** https://h"),
+        ("command", "mysql -u root -ps3cr3t base", "mysql -u root -p*** base"),
+        ("command", "sshpass -p s3cr3t ssh h", "sshpass -p *** ssh h"),
+        ("command", ["+logger.api_key=s3cr3t"], ["+logger.api_key=***"]),
+        ("json", '{"note": "it\'s", "api_key": "a\\"b"}', '{"note": "it\'s", "api_key": "***"}'),
     ],
 )  # fmt: skip
 def test_secrets_in_values_are_masked_and_the_rest_is_kept(
@@ -141,6 +208,21 @@ def test_secrets_in_values_are_masked_and_the_rest_is_kept(
 ) -> None:
     assert masked({name: value}) == {name: expected}
     assert masked({name: expected}) == {name: expected}
+
+
+@pytest.mark.parametrize("depth", range(1, 5))
+def test_json_in_texts_in_json_is_masked_at_any_depth(depth: int) -> None:
+    config: Any = {"api_key": SECRET, "note": "kept", "list": [{"hub_token": SECRET}]}
+    for _ in range(depth):
+        config = {"inner": json.dumps(config), "others": "kept"}
+    shown = masked(config)
+    for _ in range(depth):
+        assert shown["others"] == "kept"
+        shown = json.loads(shown["inner"])
+    assert shown == {"api_key": MASK, "note": "kept", "list": [{"hub_token": MASK}]}
+    # Also where it is cut or begins with other text, so that it is no JSON.
+    assert SECRET not in masked_text(f"config = {json.dumps(config)}")
+    assert SECRET not in masked_text(json.dumps(config)[:-2])
 
 
 @pytest.mark.parametrize(
@@ -172,6 +254,12 @@ def test_any_text_can_be_masked_and_masking_again_changes_nothing(text: str) -> 
     assert masked_text(once) == once
 
 
+# Repeated, these make every pattern begin anew at each place.
+PARTS = ["a", "a1", "a=", 'a="', 'a=\\"', "a: ", "sk-", "://", "a://b:", "ab://b:", "@", "\\", "["]
+PARTS += ["token ", "token=", 'token="', 'token=\\\\"', "password: ", "-u a", "mysql ", "<token>"]
+PARTS += ["eyJa.", "hf_", '{"token":', "ab://b:@", "\"'", "-----BEGIN PRIVATE KEY-----"]
+
+
 def test_a_long_text_takes_no_longer_than_its_length_allows() -> None:
-    for text in ("a" * 200_000, "a=" * 100_000, 'a="' * 100_000, "sk-" * 70_000, "://" * 70_000):
-        assert len(masked_text(text)) <= 200_000
+    for part in PARTS:
+        assert len(masked_text(part * (200_000 // len(part)))) <= 200_000

@@ -49,7 +49,7 @@ test("neighbouring ticks differ, and have no more digits than needed", () => {
   );
   assert.deepEqual(
     [8e-4, 8.5e-4].map((value) => tick(value, 5e-5, "plain")),
-    ["8.0e−4", "8.5e−4"],
+    ["8e−4", "8.5e−4"],
   );
   assert.deepEqual(
     [60, 120].map((value) => tick(value, 60, "seconds")),

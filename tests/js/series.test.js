@@ -120,6 +120,13 @@ test("the band is the interval of a line, or else the minimum and maximum of its
   );
 });
 
+test("values that are not finite make no band", () => {
+  const answer = { x: [1, 3], mean: [5, 6], min: [5, 6], max: [5, 6], count: 3 };
+  const series = seriesOf({ ...answer, marks: [[2, "NaN"]] });
+  const [, , low, high] = columnsOf([{ key: "p", label: "p" }], new Map([["p", series]]), 0);
+  assert.deepEqual([...low, ...high], [null, null, null, null]);
+});
+
 test("a measurement with an interval is not smoothed, and the legend never shows a smoothed value", () => {
   const lines = [
     { key: "p", label: "p", low: "p/low", high: "p/high" },
@@ -177,4 +184,48 @@ test("the common range of all series is from the first to the last x", () => {
     [-1, 5],
   );
   assert.equal(extentOf(new Map()), null);
+});
+
+test("the range of a series that was never finite is that of its marks", () => {
+  const series = emptySeries();
+  for (const x of shuffled(3, steps)) merge(series, [x, x], ["NaN", "Infinity"]);
+  assert.deepEqual(series.broken, steps);
+  assert.deepEqual(extentOf(new Map([["loss", series]])), [0, 29]);
+  merge(series, [40], [1]);
+  assert.deepEqual(extentOf(new Map([["loss", series]])), [0, 40]);
+  const answer = { x: [], mean: [], min: [], max: [], count: 2 };
+  const marks = /** @type {any} */ ([
+    [7, "NaN"],
+    [3, "Infinity"],
+    [7, "-Infinity"],
+  ]);
+  assert.deepEqual(seriesOf({ ...answer, marks }).broken, [3, 7]);
+});
+
+test("any number of values that are not finite takes no longer than their number allows", () => {
+  const series = emptySeries();
+  const xs = Array.from({ length: 100_000 }, (_, i) => i);
+  merge(
+    series,
+    xs,
+    xs.map(() => "NaN"),
+  );
+  assert.equal(series.broken.length, 100_000);
+});
+
+test("smoothing keeps the range of its values, whatever they are", () => {
+  for (const values of [
+    [1e308, 1.7e308, -1.7e308, 1.7e308],
+    [5e-324, 1e-320, 0, 1e-310],
+    [-1, -1, -1],
+    [1e300],
+  ])
+    for (const weight of [0, 0.5, 0.9, 0.99])
+      smooth(values, weight).forEach((value, i) => {
+        const seen = values.slice(0, i + 1);
+        // The average of a few denormals may be off by their own precision.
+        const rounding = 1e-12 * Math.max(...seen.map(Math.abs)) + 1e-323;
+        assert.ok(Number.isFinite(value), `${values} ${weight}`);
+        assert.ok(value >= Math.min(...seen) - rounding && value <= Math.max(...seen) + rounding);
+      });
 });

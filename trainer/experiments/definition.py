@@ -15,10 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
-from trainer import recipes
+from trainer import plain_yaml, recipes
 from trainer.experiments.arms import apply_changes
 from trainer.experiments.folders import base_folder
 from trainer.spec import load as load_spec
@@ -211,7 +210,7 @@ def load(name: str) -> Experiment:
     if name not in names():
         raise KeyError(f"there is no experiment {name}; there is {', '.join(names())}")
     return Experiment.model_validate(
-        {"name": name, **yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))}
+        {"name": name, **plain_yaml.load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))}
     )
 
 

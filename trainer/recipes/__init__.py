@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
+from trainer import plain_yaml
 from trainer.spec import RunSpec
 from trainer.spec import load as load_spec
 from trainer.spec.base import Section
@@ -75,5 +75,5 @@ def load(name: str) -> Recipe:
     if name not in names():
         raise KeyError(f"there is no recipe {name}; there is {', '.join(names())}")
     return Recipe.model_validate(
-        {"name": name, **yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))}
+        {"name": name, **plain_yaml.load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))}
     )

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from webapp.access.models import Team, User
 from webapp.base.database_clock import database_now
 from webapp.clients.client_batch import RunAddress, RunPublicId, cut
-from webapp.clients.masking import masked
+from webapp.clients.masking import masked, masked_text
 from webapp.clients.models import Origin, Project
 from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
@@ -100,7 +100,7 @@ def create(
             where.team,
             owner,
             None,
-            name=name.strip()[:LONGEST_NAME] or "untitled",
+            name=masked_text(name).strip()[:LONGEST_NAME] or "untitled",
             source=source,
             state=state,
         )
@@ -133,7 +133,7 @@ def locked_origin(run: Run) -> Origin:
 
 def rename(run: Run, name: str) -> None:
     if name.strip():
-        Run.objects.filter(pk=run.pk).update(name=name.strip()[:LONGEST_NAME])
+        Run.objects.filter(pk=run.pk).update(name=masked_text(name).strip()[:LONGEST_NAME])
 
 
 def end(run: Run, state: str, ended_at: datetime | None = None) -> None:

@@ -1,7 +1,7 @@
 """What a name says about its value: that it is a password, another secret, or a token.
 
 The word *token* alone says little in this field: `eos_token` and `max_tokens` are no secrets,
-`hub_token` is one. Likewise *key* and *pass*.
+`hub_token` is one. Likewise *key* and *pass*. Where a name leaves it open, the value decides.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
-Kind = Literal["password", "secret", "token", ""]
+# `open`: it may be a secret. `word`: it may be a token or a setting, which is a plain word.
+Kind = Literal["password", "secret", "token", "word", "open", ""]
 # The words of a name in any spelling: hub_token, hub-token, hubToken, HUB_TOKEN.
 WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 
@@ -22,7 +23,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 # A name with a word that ends so is that of a secret: `client_secret`, `PGPASSWORD`.
-PASSWORDS = ("password", "passwords", "passwd", "passphrase")
+PASSWORDS = ("password", "passwords", "passwd", "passphrase", "passcode")
 SECRETS = (
     "secret",
     "secrets",
@@ -44,10 +45,10 @@ KEY_OWNERS = _words(
     "subscription shared admin client consumer license licence openai anthropic azure aws gcp "
     "google gemini mistral cohere groq together replicate wandb comet neptune clearml swanlab hf "
     "huggingface hub openrouter deepseek fireworks perplexity xai nvidia ngc modal runpod lambda "
-    "databricks snowflake elastic sendgrid stripe slack github gitlab sentry datadog"
+    "databricks snowflake elastic sendgrid stripe slack github gitlab sentry datadog ai fal"
 )
-# Before the plural *tokens*, which mostly counts or lists tokens of text.
-TOKEN_OWNERS = KEY_OWNERS | {"bearer", "refresh", "session", "bot", "user", "write", "read"}
+# Before *tokens*, which mostly counts or lists tokens of text, and before a *token*.
+TOKEN_OWNERS = KEY_OWNERS | _words("bearer refresh session bot user write read oauth deploy auth")
 # Before the word *token*: a token of text.
 TEXT_TOKENS = _words(
     "pad padding eos bos unk unknown sep cls mask image img video audio vision speech special stop "
@@ -62,6 +63,8 @@ TEXT_TOKENS = _words(
 PASS_OWNERS = _words(
     "db database user smtp redis mysql postgres pg mongo admin root ssh proxy http ftp mail"
 )
+# A name that ends so may be that of a secret, or of something else.
+OPEN_WORDS = _words("pass key sig signature sas oauth pat pin")
 # A name that ends so says something about a secret: `api_key_env` names the variable that has it.
 ABOUT = _words(
     "env name names file files path dir folder var variable id ids count counts size length len "
@@ -74,7 +77,7 @@ EMPTY_WORDS = {"value", "string", "str", "raw", "base64"}
 
 @lru_cache(maxsize=10_000)
 def kind_of(name: str) -> Kind:
-    """Return what a name says that its value is: password, secret, token, or "" for neither.
+    """Return what a name says that its value is, or "" for no secret.
 
     In a path, such as `secrets/openai`, each part may say it.
     """
@@ -90,7 +93,9 @@ def _kind_of_part(words: Sequence[str]) -> Kind:
     while len(words) > 1 and (words[-1].isdigit() or words[-1] in EMPTY_WORDS):
         words.pop()
     last, owner = (["", *words])[-1], (["", "", *words])[-2]
-    if any(word.endswith(PASSWORDS) for word in words) or (last == "pass" and owner in PASS_OWNERS):
+    is_pass = last == "pass" and owner in PASS_OWNERS
+    is_pass |= last.endswith("pass") and last[: -len("pass")] in PASS_OWNERS
+    if is_pass or any(word.endswith(PASSWORDS) for word in words):
         return "password"
     if any(word.endswith(SECRETS) for word in words):
         return "secret"
@@ -99,5 +104,10 @@ def _kind_of_part(words: Sequence[str]) -> Kind:
         return "secret"
     if last in LAST_WORDS or any(word.endswith(FILES_TOO) for word in words):
         return "token"
-    is_token = last == "token" and owner not in TEXT_TOKENS
-    return "token" if is_token or (last == "tokens" and owner in TOKEN_OWNERS) else ""
+    if last == "tokens":
+        return "token" if owner in TOKEN_OWNERS else ""
+    if last == "token":
+        if owner in TEXT_TOKENS:
+            return "open"
+        return "token" if not owner or owner in TOKEN_OWNERS else "word"
+    return "open" if last in OPEN_WORDS else ""

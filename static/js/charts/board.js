@@ -138,7 +138,7 @@ export function createBoard({ run, since, series: address, charts, lazy = false 
   }
 
   function hasTooManyPoints() {
-    return [...store.values()].some((series) => series.points > 2 * WIDTH);
+    return [...store.values()].some(({ points, broken }) => points + broken.length > 2 * WIDTH);
   }
 
   function refetchLater() {

@@ -10,7 +10,7 @@ import { listenToKeys } from "./keyboard.js";
 import { createLegend } from "./legend.js";
 import { drawBaseline, drawBroken, drawMarks } from "./marks.js";
 import { colour, DASHES, faint, token, onSchemeChange } from "./palette.js";
-import { extentOf } from "./series.js";
+import { extentOf, hasBuckets } from "./series.js";
 import { linearTicks, logRange, logTicks, paddedRange, tickLabels, xRange } from "./scales.js";
 import { fillTable } from "./table.js";
 
@@ -357,8 +357,10 @@ function pointCountText(allSeries) {
     return `${points.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} points; min, max and mean of ${thinned} steps each are stored`;
   if (!count) return "no points in this range";
   if (!points) return `${count.toLocaleString("en-GB")} points, none of them a finite number`;
-  if (count > points)
+  if (allSeries.some(hasBuckets))
     return `${points.toLocaleString("en-GB")} of ${count.toLocaleString("en-GB")} points, with min and max`;
+  if (count > points)
+    return `${count.toLocaleString("en-GB")} points, ${(count - points).toLocaleString("en-GB")} of them no finite number`;
   return count === 1 ? "1 point" : `${count.toLocaleString("en-GB")} points`;
 }
 

@@ -3,7 +3,7 @@
  * behind it.
  */
 
-import { align, emptySeries, smooth } from "./series.js";
+import { align, emptySeries, hasBuckets, smooth } from "./series.js";
 
 /**
  * @typedef {import("./series.js").Series} Series
@@ -59,9 +59,9 @@ function bandOf(line, series, store) {
       return { x: edge.x, columns: [edge.mean] };
     });
   }
-  const hasBuckets = series.count > series.points;
+  const isBand = hasBuckets(series);
   return [series.min, series.max].map((column) => ({
     x: series.x,
-    columns: [hasBuckets ? column : []],
+    columns: [isBand ? column : []],
   }));
 }

@@ -58,7 +58,9 @@ function zoomBy(plot, key, zoom) {
   if (!factor || min == null || max == null) return false;
   const idx = plot.cursor.idx;
   const centre = idx == null ? (min + max) / 2 : plot.data[0][idx];
-  zoom(centre - (centre - min) * factor, centre + (max - centre) * factor);
+  const [from, to] = [centre - (centre - min) * factor, centre + (max - centre) * factor];
+  if (Number.isFinite(to - from)) zoom(from, to);
+  else zoom(null, null);
   return true;
 }
 

@@ -23,7 +23,8 @@ export function createLegend(list, { lines, format }) {
     const value = document.createElement("b");
     name.className = "name";
     name.title = name.textContent = line.label;
-    item.classList.toggle("wide", Boolean(line.low) || line.label.length > SHORT_NAME);
+    const isWide = lines.length === 1 || Boolean(line.low) || line.label.length > SHORT_NAME;
+    item.classList.toggle("wide", isWide);
     item.hidden = lines.length > 1;
     item.append(swatch(index), name, value);
     list.append(item);

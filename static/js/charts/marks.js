@@ -94,6 +94,8 @@ export function drawBroken(plot, xs) {
   ctx.lineWidth = 2 * devicePixelRatio;
   for (const x of xs) {
     const left = plot.valToPos(x, "x", true);
+    // Beside the plot there are labels.
+    if (left < bbox.left || left > bbox.left + bbox.width) continue;
     const top = bbox.top + 2 * arm;
     ctx.beginPath();
     ctx.moveTo(left - arm, top - arm);

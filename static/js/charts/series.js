@@ -3,7 +3,7 @@
  * and a late one is inserted in order.
  *
  * A point is a bucket of `mean`, `min` and `max`; a live point is a bucket of one value. Values
- * that are not finite numbers (a NaN loss) are not drawn; their x is stored in `broken`.
+ * that are not finite numbers (a NaN loss) are not drawn; their x is stored in `broken`, ascending.
  */
 
 /** @typedef {import("../live.js").Value} Value */
@@ -35,7 +35,7 @@ export function seriesOf(answer) {
     const mean = answer.mean[i];
     if (isNumber(mean)) push(series, x, mean, answer.min[i], answer.max[i]);
   });
-  series.broken = answer.marks.map(([x]) => x);
+  series.broken = [...new Set(answer.marks.map(([x]) => x))].sort((a, b) => a - b);
   series.count = answer.count;
   series.points = series.x.length;
   series.thinned = answer.thinned ?? 0;
@@ -52,7 +52,8 @@ export function merge(series, xs, ys) {
   xs.forEach((x, i) => {
     const y = ys[i];
     if (!isNumber(y)) {
-      if (!series.broken.includes(x)) series.broken.push(x);
+      const place = insertionIndex(series.broken, x);
+      if (series.broken[place] !== x) series.broken.splice(place, 0, x);
       return;
     }
     const index = insertionIndex(series.x, x);
@@ -98,13 +99,24 @@ export function align(groups) {
 
 /**
  * @param {Map<string, Series>} store
- * @returns {[number, number] | null} smallest and largest x of all series
+ * @returns {[number, number] | null} smallest and largest x of all series, also of values that are
+ *   not finite
  */
 export function extentOf(store) {
   const ends = [...store.values()]
-    .filter((series) => series.points)
-    .flatMap(({ x }) => [x[0], x[x.length - 1]]);
+    .flatMap(({ x, broken }) => [x, broken])
+    .filter((xs) => xs.length)
+    .flatMap((xs) => [xs[0], xs[xs.length - 1]]);
   return ends.length ? [Math.min(...ends), Math.max(...ends)] : null;
+}
+
+/**
+ * @param {Series} series
+ * @returns {boolean} whether a point stands for several values; fewer points than values may also
+ *   be due to values that are not finite
+ */
+export function hasBuckets({ mean, min, max }) {
+  return mean.some((value, i) => min[i] !== value || max[i] !== value);
 }
 
 /**

@@ -14,13 +14,24 @@ import torch
 from safetensors.torch import save_file
 from transformers import (
     AutoModelForCausalLM,
+    DeepseekV2Config,
+    DeepseekV3Config,
+    FalconConfig,
+    Gemma3TextConfig,
+    Glm4MoeConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
+    MambaConfig,
+    MistralConfig,
     MixtralConfig,
+    Olmo2Config,
+    OPTConfig,
     Phi3Config,
     PhiConfig,
     Qwen2MoeConfig,
+    Qwen3MoeConfig,
+    Starcoder2Config,
 )
 from transformers.pytorch_utils import Conv1D
 
@@ -160,6 +171,27 @@ SMALL: dict[str, Any] = {
     "pad_token_id": 0,
 }
 SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+OPT = {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"}
+# A mixture whose first layer is dense, and whose other one has shared experts.
+SHARED = {
+    "n_routed_experts": 4,
+    "n_shared_experts": 1,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "first_k_dense_replace": 1,
+}
+DEEPSEEK = SHARED | {
+    "kv_lora_rank": 16,
+    "q_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+    "n_group": 2,
+    "topk_group": 1,
+    "num_key_value_heads": 4,
+}
+LATENT = {"q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"}
+LATENT |= {"gate_proj", "up_proj", "down_proj"}
 # Networks by the layers of a block that an adapter trains.
 ARCHITECTURES: list[tuple[str, Any, dict[str, Any], set[str]]] = [
     ("llama", LlamaConfig, {}, set(SEVEN)),
@@ -179,6 +211,32 @@ ARCHITECTURES: list[tuple[str, Any, dict[str, Any], set[str]]] = [
         set(SEVEN),
     ),
     ("mixtral", MixtralConfig, {"num_local_experts": 4}, {"q_proj", "k_proj", "v_proj", "o_proj"}),
+    ("mistral", MistralConfig, {}, set(SEVEN)),
+    ("gemma3", Gemma3TextConfig, {"head_dim": 8}, set(SEVEN)),
+    ("olmo2", Olmo2Config, {}, set(SEVEN)),
+    ("opt", OPTConfig, {"ffn_dim": 48, "word_embed_proj_dim": 32}, OPT),
+    (
+        "starcoder2",
+        Starcoder2Config,
+        {},
+        {"q_proj", "k_proj", "v_proj", "o_proj", "c_fc", "c_proj"},
+    ),
+    (
+        "falcon",
+        FalconConfig,
+        {"num_kv_heads": 2, "new_decoder_architecture": True},
+        {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"},
+    ),
+    (
+        "qwen3_moe",
+        Qwen3MoeConfig,
+        {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+        | {"mlp_only_layers": [0]},
+        set(SEVEN),
+    ),
+    ("deepseek_v2", DeepseekV2Config, DEEPSEEK, LATENT),
+    ("deepseek_v3", DeepseekV3Config, DEEPSEEK, LATENT),
+    ("glm4_moe", Glm4MoeConfig, {**SHARED, "n_group": 1, "topk_group": 1}, set(SEVEN)),
 ]
 
 
@@ -228,6 +286,26 @@ def test_an_adapter_trains_every_linear_layer_of_the_blocks(
     torch.testing.assert_close(logits(merged), logits(model), rtol=tolerance, atol=tolerance)
     level, note = adapters.describe(model, SETTINGS)[0]
     assert level == "info" and all(layer in note for layer in layers)
+
+
+@pytest.mark.parametrize("layers", [("gate_proj",), ("q_b_proj", "down_proj")])
+def test_a_part_of_a_mixture_is_trained_as_it_is_named(layers: tuple[str, ...]) -> None:
+    model, settings = network(DeepseekV3Config, DEEPSEEK), LowRankAdapter(rank=4, layers=layers)
+    adapters.add_adapter(model, settings, seed=3)
+    trained = {
+        name.partition(".lora_")[0].rpartition(".")[2]
+        for name, value in model.model.named_parameters()
+        if value.requires_grad
+    }
+    assert trained == set(layers)
+    # Experts, which peft would adapt instead, stay as they are, and the log says so.
+    assert any("experts" in note for _, note in adapters.describe(model, settings))
+
+
+def test_layers_that_take_no_adapter_are_refused_in_words() -> None:
+    model = network(MambaConfig, {"state_size": 4})
+    with pytest.raises(ModelError, match=r"takes no adapter on .*out_proj.*train all weights"):
+        adapters.add_adapter(model, SETTINGS, seed=3)
 
 
 def test_layers_that_a_network_lacks_are_named() -> None:

@@ -70,3 +70,37 @@ def test_a_pair_without_a_common_end_is_refused_with_the_reason(tmp_path: Path) 
         carried_out(short(stage, networks=networks), tmp_path / "run")
     end = events(tmp_path / "run", "end")[0]
     assert end["outcome"] == "failed" and "end texts with different tokens" in end["reason"]
+
+
+@pytest.mark.parametrize("estimate", ["never", "before"])
+def test_a_run_without_a_teacher_warns_once_where_all_answers_are_cut(
+    tmp_path: Path, estimate: str
+) -> None:
+    """Each time with the end tokens, and with the one that the chat template writes."""
+    networks = {"student": pair(tmp_path, 2, [1, 2])["student"] | {"chat_template": True}}
+    template = (
+        "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}<eos>{% endif %}"
+    )
+    (tmp_path / "student" / "chat_template.jinja").write_text(f"{template}{{% endfor %}}")
+    stage = {"objective": {"kind": "grpo"}, "until": {"steps": 3}}
+    definition = short(stage, networks=networks, pool={"estimate": estimate})
+    folder = carried_out(definition, tmp_path / "run")
+    warnings = [
+        event["message"]
+        for event in events(folder, "log")
+        if event["level"] == "warning" and "were cut at the length limit" in event["message"]
+    ]
+    assert len(warnings) == (1 if estimate == "never" else 2)
+    for warning in warnings:
+        assert "answers of the student were cut at the length limit of " in warning
+        assert "It ends answers at <unk>; its chat template ends them with <eos>" in warning
+        assert "eos_token_id in the model's generation_config.json" in warning
+
+
+def test_a_run_whose_answers_end_warns_of_no_cuts(tmp_path: Path) -> None:
+    networks = {"student": pair(tmp_path, 1, [1, 2])["student"]}
+    generate = {"sampling": {"max_new_tokens": 80}}
+    stage = {"objective": {"kind": "grpo"}, "until": {"steps": 1}}
+    stage["rollouts"] = {"generate": generate}
+    folder = carried_out(short(stage, networks=networks), tmp_path / "run")
+    assert not any("were cut at the length limit of" in e["message"] for e in events(folder, "log"))

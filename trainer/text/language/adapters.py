@@ -57,9 +57,30 @@ def add_adapter(student: LanguageModel, adapter: LowRankAdapter, seed: int) -> N
     # The run's own generator stays as it was; no GPU is used, so its state is not copied.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inject_adapter_in_model(_config(student.name, adapter, targets), model, NAME)
+        holder = _WithoutConfiguration(model) if _is_mixture(model) else model
+        try:
+            inject_adapter_in_model(_config(student.name, adapter, targets), holder, NAME)
+        # Such as layers whose weights a network uses without calling the layer.
+        except ValueError as error:
+            raise ModelError(
+                f"{student.name} takes no adapter on {', '.join(targets)} ({error}). Name other "
+                "layers in networks.student.adapter.layers, or train all weights."
+            ) from error
     # The modules that peft has added are in training mode.
     model.eval()
+
+
+class _WithoutConfiguration(nn.Module):
+    """Holds a mixture of experts while peft adapts it.
+
+    By the configuration of some mixtures (DeepSeek, GLM), peft takes layers called `gate_proj`,
+    `up_proj` and `down_proj` for those of the experts, adapts the experts' common tensors instead,
+    and leaves out the dense layers and shared experts of these names.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
 
 
 def describe(student: LanguageModel, adapter: LowRankAdapter) -> list[tuple[str, str]]:

@@ -27,6 +27,8 @@ from trainer.text.language import chat_templates
 from trainer.text.language.control_tokens import ChatMessage, encode_parts, mark_spelled
 from trainer.text.language.models import LanguageModel, ModelError
 
+# An answer that no template changes, to find what the template writes behind it.
+SAMPLE_ANSWER = "answer 4711"
 PLAIN_NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 
@@ -84,6 +86,21 @@ def text_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
         raise _unreadable(language_model, text)
     _require_embedded(language_model, ids, text)
     return tuple(ids)
+
+
+def turn_end(language_model: LanguageModel) -> str:
+    """Return the control token that the chat template writes behind an answer, empty for none."""
+    if not language_model.chat_template:
+        return ""
+    messages = [("user", "question"), ("assistant", SAMPLE_ANSWER)]
+    try:
+        rendered = str(_apply(language_model, messages, tokenize=False))
+    # Some templates format single questions only.
+    except ModelError:
+        return ""
+    behind = rendered.rpartition(SAMPLE_ANSWER)[2]
+    tokens = [token.content for token in language_model.tokenizer.added_tokens_decoder.values()]
+    return min((token for token in tokens if token in behind), key=behind.index, default="")
 
 
 def check_length(language_model: LanguageModel, prompt: Sequence[int], max_new_tokens: int) -> None:

@@ -85,27 +85,43 @@ def check_head(model: PreTrainedModel, name: str) -> None:
         raise _not_linear(name, "its last layer is no linear one")
     if not layer.weight.is_floating_point() or layer.weight.element_size() < 2:
         raise _not_linear(name, "the weights of its last layer are quantised")
-    ids = torch.arange(4, device=model.device)[None]
-    hidden_TH = last_hidden(model, ids)[0]
-    width = layer.weight.shape[0]
-    largest = float(head_of(model).logits(hidden_TH, width).nan_to_num(neginf=0).abs().max())
+    ids = torch.arange(min(4, layer.weight.shape[0]), device=model.device)[None]
+    try:
+        is_linear = _is_linear(model, ids)
+    except torch.OutOfMemoryError:
+        raise
+    # Sizes in a configuration that do not fit each other show only here, as an error of any kind.
+    except Exception as error:
+        cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"{name}: this network cannot be computed ({cause}). Check that its config.json is the "
+            "one that it was saved with."
+        ) from error
+    if not is_linear:
+        raise _not_linear(name, "they are capped, scaled or shifted")
+
+
+def _is_linear(model: PreTrainedModel, ids: Tensor) -> bool:
+    """Return whether the logits are the head's map of its hidden states, and of large ones."""
+    hidden_TH, head = last_hidden(model, ids)[0], head_of(model)
+    width = head.weight.shape[0]
+    largest = float(head.logits(hidden_TH, width).nan_to_num(neginf=0).abs().max())
     for factor in (1.0, LARGE_LOGIT / largest if largest else 1.0):
         logits_TV = _amplified_logits(model, ids, factor)
-        linear_TV = head_of(model).logits(hidden_TH * factor, logits_TV.shape[-1])
+        linear_TV = head.logits(hidden_TH * factor, logits_TV.shape[-1])
         size = max(1.0, largest * factor)
         if not torch.allclose(linear_TV, logits_TV, rtol=1e-3, atol=1e-3 * size):
-            raise _not_linear(name, "they are capped, scaled or shifted")
+            return False
+    return True
 
 
 def _amplified_logits(model: PreTrainedModel, ids: Tensor, factor: float) -> Tensor:
-    """Return the network's logits [T, V] of its last hidden states times `factor`."""
-
-    def amplify(_module: Any, _arguments: Any, output: Any) -> Any:
-        output.last_hidden_state = output.last_hidden_state * factor
-        return output
-
+    """Return the network's logits [T, V], with what its head reads times `factor`."""
     network: Any = model
-    handle = network.base_model.register_forward_hook(amplify)
+    # At the head: some networks, such as OPT, pass their backbone by.
+    handle = network.get_output_embeddings().register_forward_pre_hook(
+        lambda _module, arguments: (arguments[0] * factor,)
+    )
     try:
         logits: Tensor = network(input_ids=ids, use_cache=False).logits[0]
         return logits

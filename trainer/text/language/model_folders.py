@@ -56,6 +56,8 @@ def _builtin(name: str) -> Path:
 def _downloaded(name: str) -> Path:
     from huggingface_hub import list_repo_files, snapshot_download
 
+    if _is_gguf(name):
+        raise ModelError(gguf(f"hub:{name}"))
     repository, _, revision = name.partition("@")
     try:
         folder = Path(
@@ -64,8 +66,7 @@ def _downloaded(name: str) -> Path:
             )
         )
         is_gguf = not any(folder.glob("*.safetensors")) and any(
-            name.endswith(".gguf")
-            for name in list_repo_files(repository, revision=revision or None)
+            _is_gguf(file) for file in list_repo_files(repository, revision=revision or None)
         )
     except Exception as error:
         cause = str(error).strip().splitlines()[0]
@@ -84,7 +85,7 @@ def check_folder(folder: Path, *, weights: bool, frozen: bool = False) -> dict[s
     Only `frozen` networks may have quantised weights. Raises ModelError if a file is missing or of
     an unsupported kind.
     """
-    if folder.suffix == ".gguf" or (folder.is_dir() and _has_gguf_only(folder)):
+    if _is_gguf(folder.name) or (folder.is_dir() and _has_gguf_only(folder)):
         raise ModelError(gguf(str(folder)))
     if not folder.is_dir():
         raise ModelError(
@@ -96,17 +97,17 @@ def check_folder(folder: Path, *, weights: bool, frozen: bool = False) -> dict[s
         raise ModelError(_no_weights(folder))
     if is_quantised(config) and not frozen:
         raise ModelError(
-            f"{folder} holds quantised weights ({_quantisation(config)}), which cannot be trained. "
+            f"{folder} holds quantised weights ({quantisation(config)}), which cannot be trained. "
             "Use the full-precision version of the model; as a teacher the quantised one can be "
             "opened."
         )
     if is_quantised(config) and not weights:
         raise ModelError(
-            f"{folder} holds quantised weights ({_quantisation(config)}), which cannot be replaced "
+            f"{folder} holds quantised weights ({quantisation(config)}), which cannot be replaced "
             "by random ones. Use the full-precision version of the model."
         )
     if not _predicts_next_token(config):
-        architectures = ", ".join(config.get("architectures") or [str(config.get("model_type"))])
+        architectures = ", ".join(_architectures(config) or [str(config.get("model_type"))])
         raise ModelError(
             f"{folder} holds a {architectures}, which is not a causal language model. "
             "Choose a model that writes text left to right."
@@ -119,12 +120,23 @@ def is_quantised(config: Mapping[str, Any]) -> bool:
     return bool(config.get("quantization_config"))
 
 
-def _quantisation(config: Mapping[str, Any]) -> str:
-    return str(config["quantization_config"].get("quant_method", "of an unnamed kind"))
+def quantisation(config: Mapping[str, Any]) -> str:
+    """Return the name of the method of quantised weights, empty for others."""
+    if not is_quantised(config):
+        return ""
+    settings = config["quantization_config"]
+    method = settings.get("quant_method") if isinstance(settings, dict) else settings
+    # transformers' own configurations have a member of an enumeration.
+    return str(getattr(method, "value", method) or "of an unnamed kind")[:40]
 
 
 def _has_gguf_only(folder: Path) -> bool:
-    return any(folder.glob("*.gguf")) and not any(folder.glob("*.safetensors"))
+    files = [path.name for path in folder.iterdir()]
+    return any(map(_is_gguf, files)) and not any(name.endswith(".safetensors") for name in files)
+
+
+def _is_gguf(name: str) -> bool:
+    return name.lower().endswith(".gguf")
 
 
 def gguf(name: str) -> str:
@@ -161,7 +173,7 @@ def _no_weights(folder: Path) -> str:
 
 
 def _predicts_next_token(config: dict[str, Any]) -> bool:
-    architectures = config.get("architectures")
+    architectures = _architectures(config)
     if architectures:
         # transformers takes a second to import, which most folders need not wait for.
         from trainer.text.language.text_towers import has_text_tower
@@ -171,7 +183,12 @@ def _predicts_next_token(config: dict[str, Any]) -> bool:
         ) or has_text_tower(config)
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    return config.get("model_type") in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return str(config.get("model_type")) in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+
+def _architectures(config: Mapping[str, Any]) -> list[str]:
+    named = config.get("architectures")
+    return [str(name) for name in named] if isinstance(named, list) else []
 
 
 def content_hash(folder: Path, *, weights: bool, extra: str = "") -> str:

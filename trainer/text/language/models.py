@@ -34,6 +34,7 @@ from trainer.text.language.model_folders import (
     content_hash,
     is_quantised,
     local_folder,
+    quantisation,
 )
 from trainer.text.language.text_towers import TEXT_TOWER_NAMES, text_config
 from trainer.text.language.tokenizers import load_tokenizer, vocabulary_size
@@ -89,7 +90,7 @@ def load(
     tokenizer = load_tokenizer(folder)
     stored_config = _config(folder)
     config = text_config(stored_config)
-    model = (
+    model: Any = (
         _random(folder, config, network, seed)
         if network.random_init
         else _stored(
@@ -149,24 +150,44 @@ def _config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, KeyError, TypeError, OSError) as error:
-        cause = str(error).strip().splitlines()[0]
         version = transformers.__version__
         raise ModelError(
             f"{folder}: transformers {version} cannot open this model without running its "
-            f"own code ({cause})."
+            f"own code ({_cause(error)})."
+        ) from error
+    # Each architecture checks its own settings, with errors of many kinds.
+    except Exception as error:
+        raise ModelError(
+            f"{folder}: its config.json describes no network ({_cause(error)}). Check that it is "
+            "the one that the model was saved with."
         ) from error
 
 
+def _cause(error: BaseException) -> str:
+    """Return the first sentence of an error, or its kind where it says nothing."""
+    lines = [*str(error).strip().splitlines(), "", ""]
+    first = f"{lines[0]} {lines[1].strip()}" if lines[0].endswith(":") else lines[0]
+    return first.rstrip(". ") or type(error).__name__
+
+
 def _random(folder: Path, config: Any, network: Network, seed: int) -> PreTrainedModel:
-    # The run's own generator stays as it was; the weights are drawn on the CPU.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(
-            config, dtype=NUMBER_FORMATS[network.dtype], trust_remote_code=False
-        )
-    # The further end tokens of a chat model stand there alone.
-    if (folder / "generation_config.json").is_file():
-        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    try:
+        # The run's own generator stays as it was; the weights are drawn on the CPU.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = AutoModelForCausalLM.from_config(
+                config, dtype=NUMBER_FORMATS[network.dtype], trust_remote_code=False
+            )
+        # The further end tokens of a chat model stand there alone.
+        if (folder / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.from_pretrained(
+                folder, local_files_only=True
+            )
+    except Exception as error:
+        raise ModelError(
+            f"{folder}: no network can be made from its configuration ({_cause(error)}). Check its "
+            "config.json and generation_config.json."
+        ) from error
     return model
 
 
@@ -190,27 +211,41 @@ def _stored(
             output_loading_info=True,
             **options,
         )
-    except ImportError as error:
-        cause = str(error).strip().splitlines()[0].rstrip(".")
-        raise ModelError(
-            f"{folder}: this machine lacks a package that its quantised weights need ({cause}). "
-            "Install it beside the trainer, or use the full-precision version of the model."
-        ) from error
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
-        cause = str(error).strip().splitlines()[0]
+        if method := quantisation(config.to_dict()):
+            raise ModelError(
+                f"{folder}: its quantised weights ({method}) cannot be opened on this machine "
+                f"({_cause(error)}). Install what they need beside the trainer, or use the "
+                "full-precision version of the model."
+            ) from error
         raise ModelError(
-            f"{folder}: the weights cannot be read ({cause}). Save or download the model again."
+            f"{folder}: the weights cannot be read ({_cause(error)}). Save or download the model "
+            "again."
         ) from error
     model, report = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
     # transformers gives missing weights random values and only logs it.
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if missing:
+        if is_tower:
+            raise ModelError(
+                f"{folder} holds a {_kind(folder)}, whose text tower is not found ({missing[0]} is "
+                "missing). Choose a model that writes text alone, or one of the Gemma 3, Llava, "
+                "Mistral 3 or InternVL families."
+            )
         further_keys = f" and {len(missing) - 1} more keys" if len(missing) > 1 else ""
         raise ModelError(
             f"{folder}: the weights lack {missing[0]}{further_keys}. Save or download the "
             "model again."
         )
     return model
+
+
+def _kind(folder: Path) -> str:
+    """Return the architecture that a folder's configuration names."""
+    config = _config(folder)
+    return ", ".join(config.architectures or [str(config.model_type)])
 
 
 def _require_numbers(model: PreTrainedModel, folder: Path) -> None:
@@ -237,13 +272,13 @@ def _eos_ids(
 ) -> tuple[int, ...]:
     # Chat models list further end tokens there, such as the end of a turn.
     generation = getattr(model.generation_config, "eos_token_id", None)
-    listed = generation if isinstance(generation, list) else [generation]
+    listed = generation if isinstance(generation, list | tuple) else [generation]
     eos_ids = tuple(
         # A token that is not embedded is never written.
         dict.fromkeys(
             end
             for end in (tokenizer.eos_token_id, *listed)
-            if end is not None and 0 <= end < vocabulary
+            if isinstance(end, int) and 0 <= end < vocabulary
         )
     )
     if not eos_ids:

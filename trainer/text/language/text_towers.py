@@ -11,9 +11,10 @@ from typing import Any
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 # Names of weights in a multimodal folder → names of the causal language model: those that
-# transformers writes since version 4.52, then the older ones.
+# transformers writes since version 4.52, then the older ones. Idefics calls its tower text_model.
 TEXT_TOWER_NAMES = {
     r"^model\.language_model\.": "model.",
+    r"^model\.text_model\.": "model.",
     r"^language_model\.model\.": "model.",
     r"^language_model\.lm_head\.": "lm_head.",
 }
@@ -28,7 +29,7 @@ def has_text_tower(settings: dict[str, Any]) -> bool:
             str(name).endswith("ForConditionalGeneration")
             for name in settings.get("architectures") or ()
         )
-        and tower.get("model_type") in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        and str(tower.get("model_type")) in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     )
 
 

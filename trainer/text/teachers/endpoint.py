@@ -3,15 +3,16 @@
 A request is repeated, after growing pauses, when the endpoint is down, slow, over its limit, broken
 or sends an invalid answer; a pause is at least what `Retry-After` asks for. An error that waiting
 cannot fix (a wrong key, model or address) ends the run at once. A single prompt that gets no answer
-(it is too long, the endpoint filters it, or every answer to it is invalid) is set aside with its
-reason, until a stated share of the prompts is. Every answer is cached before the next is awaited,
-so that no answer is requested or paid for twice. Redirects are not followed: the key is for the
-named host alone.
+(it is too long, the endpoint filters or refuses it, or all attempts at it fail) is set aside with
+its reason, until a stated share of the prompts is, or several in a row find the endpoint down.
+Every answer is cached before the next is awaited, so that no answer is requested or paid for twice.
+Redirects are not followed: the key is for the named host alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -37,8 +38,17 @@ PROGRESS_SECONDS = 0.5
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
 # Bad request, content too large, unprocessable content: they concern this prompt alone.
 PROMPT_STATUSES = frozenset({400, 413, 422})
+# Reasons for which an answer ends that mean that it was cut; OpenAI's is the first.
+CUT = ("length", "max_tokens", "model_length", "max_output_tokens")
+# Names of the reasoning beside an answer.
+REASONING = ("reasoning_content", "reasoning")
 # Characters of an endpoint's error that a message quotes.
 EXCERPT = 200
+# Bytes of a reply; the longest answers have a few megabytes with their log-probs.
+LONGEST_REPLY = 16 * 2**20
+# Prompts that fail one after the other, with no answer between them, before the endpoint counts as
+# down. One prompt at which a server breaks down concerns itself alone.
+FAILED_IN_A_ROW = 3
 RESUME_REMEDY = (
     "Resume the run once it answers as it should; what it has written is kept and not asked for "
     "again."
@@ -65,11 +75,28 @@ class InvalidReply(RetryableError):
 
 
 class NoAnswer(Exception):
-    """This prompt gets no answer; `failure` is what ends the run if too many get none."""
+    """This prompt gets no answer; `failure` is what ends the run if too many get none.
 
-    def __init__(self, reason: str, failure: Failure) -> None:
+    `is_down`: the endpoint did not answer at all.
+    """
+
+    def __init__(self, reason: str, failure: Failure, is_down: bool = False) -> None:
         super().__init__(reason)
         self.failure = failure
+        self.is_down = is_down
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response whose whole body was read."""
+
+    status: int
+    retry_after: str
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body[: 10 * EXCERPT].decode("utf-8", "replace")
 
 
 @dataclass
@@ -78,11 +105,13 @@ class SetAside:
 
     most: float
     count: int = 0
+    failed_in_a_row: int = 0
 
     def add(self, error: NoAnswer) -> Completion:
         """Return the completion that says why there is none. Raises the failure of one too many."""
         self.count += 1
-        if self.count > self.most:
+        self.failed_in_a_row = self.failed_in_a_row + 1 if error.is_down else 0
+        if self.count > self.most or self.failed_in_a_row > FAILED_IN_A_ROW:
             raise error.failure from None
         return Completion("", False, 0, set_aside=str(error))
 
@@ -172,6 +201,7 @@ class Endpoint:
                 completion = await self._request_with_retries(client, body)
             except NoAnswer as error:
                 return set_aside.add(error)
+            set_aside.failed_in_a_row = 0
             self.cache.put(request, completion)
             return completion
 
@@ -189,10 +219,9 @@ class Endpoint:
                         f"The teacher at {self.teacher.url} {error}; it was asked {attempts}.",
                         RESUME_REMEDY,
                     )
-                    if isinstance(error, InvalidReply):
-                        reason = f"the endpoint {error}; it was asked {attempts}"
-                        raise NoAnswer(reason, failure) from None
-                    raise failure from None
+                    reason = f"the endpoint {error}; it was asked {attempts}"
+                    is_down = not isinstance(error, InvalidReply)
+                    raise NoAnswer(reason, failure, is_down) from None
                 # The pause doubles, and up to half of it is random: requests that failed together
                 # do not return together.
                 backoff = FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
@@ -204,7 +233,7 @@ class Endpoint:
 
         try:
             async with asyncio.timeout(self.teacher.seconds):
-                response = await client.post(f"{self.teacher.url}/chat/completions", json=body)
+                reply = await self._reply(client, body)
         except TimeoutError:
             raise RetryableError(
                 f"did not answer within {self.teacher.seconds:g} s (networks.teacher.seconds)"
@@ -213,29 +242,48 @@ class Endpoint:
             raise RetryableError(
                 f"cannot be reached ({str(error) or type(error).__name__})"
             ) from None
-        self._check(response)
-        completion, finish = _completion(response)
-        if finish == "content_filter" and not completion.text.strip():
-            sentence = f"The teacher at {self.teacher.url} filters the answer."
-            raise NoAnswer("the endpoint's content filter leaves no answer", Failure(sentence))
+        self._check(reply)
+        completion, finish, refusal = self._completion(reply)
+        if not completion.text.strip() and (finish == "content_filter" or refusal):
+            sentence = f"The teacher at {self.teacher.url} filters or refuses the answer."
+            reason = (
+                f"the endpoint's model refuses to answer ({refusal[:EXCERPT]})"
+                if refusal
+                else "the endpoint's content filter leaves no answer"
+            )
+            raise NoAnswer(reason, Failure(sentence))
         # Without a text, reasoning has used up the longest answer: it was cut.
         if not completion.text.strip() and not completion.truncated:
             raise InvalidReply("gives an empty answer")
         return completion
 
-    def _check(self, response: httpx2.Response) -> None:
-        """Raise the error that a status other than 200 means."""
-        status, url = response.status_code, self.teacher.url
-        if status == 200:
+    async def _reply(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> Reply:
+        """Send a request and read its whole reply. Raises InvalidReply for one without end."""
+        url = f"{self.teacher.url}/chat/completions"
+        async with client.stream("POST", url, json=body) as response:
+            content = bytearray()
+            # Unpacked: a small reply may be a bomb.
+            async for part in response.aiter_bytes():
+                content += part
+                if len(content) > LONGEST_REPLY:
+                    raise InvalidReply(f"answers with more than {LONGEST_REPLY // 2**20} MiB")
+            retry_after = response.headers.get("retry-after", "")
+            return Reply(response.status_code, retry_after, bytes(content))
+
+    def _check(self, reply: Reply) -> None:
+        """Raise the error that a status other than 2xx means."""
+        status, url = reply.status, self.teacher.url
+        if 200 <= status < 300:
             return
         # 429 and 5xx may come with a `Retry-After` header.
         if status == 429:
             raise RetryableError(
-                "limits how often it may be asked (status 429)", _retry_after(response)
+                "limits how often it may be asked (status 429)", _retry_after(reply.retry_after)
             )
         if status in RETRYABLE_STATUSES or status >= 500:
             raise RetryableError(
-                f"fails with status {status}{self._error_excerpt(response)}", _retry_after(response)
+                f"fails with status {status}{self._excerpt(reply.text)}",
+                _retry_after(reply.retry_after),
             )
         if status in (401, 403):
             reason = f"The teacher at {url} does not accept the key (status {status})."
@@ -246,7 +294,7 @@ class Endpoint:
             "Check networks.teacher.url, which ends as a rule with /v1, the model's name and the "
             "longest answer."
         )
-        excerpt = self._error_excerpt(response)
+        excerpt = self._excerpt(reply.text)
         refusal = RunRefused(
             f"The teacher at {url} refuses the request with status {status}{excerpt}.", remedy
         )
@@ -254,12 +302,34 @@ class Endpoint:
             raise NoAnswer(f"the endpoint refuses it with status {status}{excerpt}", refusal)
         raise refusal
 
-    def _error_excerpt(self, response: httpx2.Response) -> str:
+    def _excerpt(self, text: str) -> str:
         """The endpoint's error text, short and without the key."""
-        text = " ".join(response.text.split())
+        text = " ".join(text.split())
         # An endpoint may repeat the key in its error, and this text gets into the log.
         text = text.replace(self.key, "…") if self.key else text
         return f" ({text[:EXCERPT]})" if text else ""
+
+    def _completion(self, reply: Reply) -> tuple[Completion, str, str]:
+        """Return the completion, why it ended and the refusal. Raises InvalidReply for none."""
+        try:
+            content = json.loads(reply.body)
+            if isinstance(content, dict) and content.get("error") and not content.get("choices"):
+                raise InvalidReply(f"answers with an error{self._excerpt(reply.text)}")
+            choice = content["choices"][0]
+            message, finish = choice["message"], choice.get("finish_reason")
+            text, thoughts = _texts(message.get("content"))
+            named = (_texts(message[name])[0] for name in REASONING if message.get(name))
+            reasoning = next(named, thoughts)
+            refusal, _ = _texts(message.get("refusal"))
+            tokens = clamped_tokens((content.get("usage") or {}).get("completion_tokens") or 0)
+            # Postgres stores neither NUL nor half of a surrogate pair, which `encode` refuses.
+            clean = "\0" not in f"{text}{reasoning}{refusal}".encode().decode()
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+            raise InvalidReply("answers with something that is no chat completion") from None
+        if not clean:
+            raise InvalidReply("answers with a text that has characters which no text may have")
+        is_cut = str(finish).lower() in CUT
+        return Completion(text, is_cut, tokens, reasoning), str(finish), refusal
 
 
 def key_of(teacher: EndpointTeacher) -> str:
@@ -285,33 +355,29 @@ async def _wait_for_all(
             progress(len(tasks) - len(pending), len(tasks))
 
 
-def _completion(response: httpx2.Response) -> tuple[Completion, str]:
-    """Return the completion and why it ended. Raises InvalidReply for anything else."""
-    try:
-        content = response.json()
-        choice = content["choices"][0]
-        message, finish = choice["message"], choice.get("finish_reason")
-        # Servers call the reasoning by one of two names.
-        text, reasoning = (
-            message.get("content") or "",
-            message.get("reasoning_content") or message.get("reasoning") or "",
-        )
-        tokens = clamped_tokens((content.get("usage") or {}).get("completion_tokens") or 0)
-        # Postgres stores neither NUL nor half of a surrogate pair; `encode` raises for the latter.
-        clean = all(
-            isinstance(part, str) and "\0" not in part and part.encode() is not None
-            for part in (text, reasoning)
-        )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        raise InvalidReply("answers with something that is no chat completion") from None
-    if not clean:
-        raise InvalidReply("answers with a text that has characters which no text may have")
-    return Completion(text, finish == "length", tokens, reasoning), str(finish)
+def _texts(content: Any) -> tuple[str, str]:
+    """Return the text and the reasoning of a content: a text, or a list of parts.
+
+    Raises TypeError for anything else. Parts that are neither, such as images, are left out.
+    """
+    if content is None or isinstance(content, str):
+        return content or "", ""
+    if not isinstance(content, list):
+        raise TypeError("a content is a text or a list")
+    texts: list[str] = []
+    reasoning: list[str] = []
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif part.get("type") in ("text", "output_text"):
+            texts.append(part["text"])
+        elif part.get("type") in ("thinking", "reasoning"):
+            reasoning += _texts(part.get("thinking") or part.get("text"))
+    return "".join(texts), "".join(reasoning)
 
 
-def _retry_after(response: httpx2.Response) -> float:
-    """Seconds in the `Retry-After` header, a number or a date; 0 if it cannot be read."""
-    value = response.headers.get("retry-after", "")
+def _retry_after(value: str) -> float:
+    """Seconds in a `Retry-After` header, a number or a date; 0 if it cannot be read."""
     try:
         return max(0.0, float(value))
     except ValueError:

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 from trainer.spec import RunSpec
+from trainer.text.language.chat import turn_end
+from trainer.text.language.models import LanguageModel
+from trainer.text.language.tokenizers import token_texts
 from trainer.text.rollouts.answers import Answer, truncated_share
 from trainer.text.training.problem_pool import ProblemPool
 
@@ -28,6 +31,24 @@ def describe_teacher_answers(answers: Sequence[Answer]) -> str:
         f"The teacher wrote {len(answers)} answers: {right} are right, "
         f"{_percent(truncated_share(answers))} were cut at the length limit."
     )
+
+
+def explain_all_cut(student: LanguageModel, answers: Sequence[Answer], longest: int) -> str:
+    """Return a warning if every answer was cut, with what may be the cause; empty otherwise."""
+    if not answers or truncated_share(answers) < 1:
+        return ""
+    ends = token_texts(student, student.eos_ids)
+    sentence = (
+        f"All {len(answers):,} answers of the student were cut at the length limit of {longest:,} "
+        f"tokens, and count as wrong. It ends answers at {', '.join(ends)}"
+    )
+    end = turn_end(student)
+    if end and end not in ends:
+        return (
+            f"{sentence}; its chat template ends them with {end}, at which nothing stops. List "
+            "this token under eos_token_id in the model's generation_config.json."
+        )
+    return f"{sentence}. Raise the longest answer, or choose a student that ends its answers."
 
 
 # Problems without an answer that a sentence names.

@@ -13,7 +13,7 @@ from trainer.text.rollouts.answers import tally, truncated_share
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled
-from trainer.text.training.log_messages import describe_pool
+from trainer.text.training.log_messages import describe_pool, explain_all_cut
 from trainer.text.training.problem_pool import ProblemPool
 
 
@@ -71,6 +71,9 @@ def measure(
     drift = {"pool/drift": pool.drift(earlier)} if earlier else {}
     rt.metrics({**pool.metrics(), **drift, "pool/truncated": truncated_share(answers)})
     rt.log.log("info", describe_pool(pool, truncated_share(answers)))
+    longest = settings.sampling.max_new_tokens
+    if not earlier and (warning := explain_all_cut(components.student, answers, longest)):
+        rt.log.log("warning", warning)
     record_answers(
         rt, components.student, "train", evenly_spaced(answers, spec.record.rollouts), len(answers)
     )

@@ -16,6 +16,7 @@ from trainer.text.rollouts.records import Group, Prompt, TrainRow
 from trainer.text.rollouts.telemetry import Telemetry
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_answers, count_sampled
+from trainer.text.training.log_messages import explain_all_cut
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,10 @@ class RowCollector:
     spec: RunSpec
     components: RunComponents
     engine: Engine
-    # Names of the stages that have been reported for a step without any row.
+    # Names of the stages that have been reported for a step without any row, or with cut answers
+    # alone.
     warned: set[str] = field(default_factory=set)
+    warned_of_cuts: set[str] = field(default_factory=set)
 
     def rows_from_student(
         self, stage: Stage, prompts: Sequence[Prompt], rt: Runtime
@@ -48,6 +51,11 @@ class RowCollector:
                 f"Step {rt.step + 1:,} trains on no answer (dropped tokens by reason: {reasons}). "
                 f"Later such steps of stage {stage.name} are not reported.",
             )
+        longest = stage.rollouts.generate.sampling.max_new_tokens
+        warning = explain_all_cut(self.components.student, round.answers, longest)
+        if warning and stage.name not in self.warned_of_cuts:
+            self.warned_of_cuts.add(stage.name)
+            rt.log.log("warning", f"Step {rt.step + 1:,}: {warning}")
         values = {
             "pass_rate/train": pass_rate(round.answers),
             **_lengths(round.answers),

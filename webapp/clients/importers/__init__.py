@@ -48,9 +48,10 @@ FORMATS = {
     "files",
     "mlflow": "MLflow: an mlruns folder, or metric histories as CSV",
 }
-# Logs of one transaction, so that a file of any length needs no more memory, and a broken import is
-# continued close to where it stopped.
+# Logs, and values, of one transaction, so that a file of any length and width needs no more memory,
+# and a broken import is continued close to where it stopped.
 AT_ONCE = 2000
+VALUES_AT_ONCE = 100_000
 # The same where stored values must be read for a comparison with each part.
 AT_ONCE_COMPARED = 50_000
 TELL_SECONDS = 5.0
@@ -158,6 +159,10 @@ def _recorded(
     compares = (imported_file is None or source.by_content) and run.attempt > 1
     for part in _parts(source.logs(), AT_ONCE_COMPARED if compares else AT_ONCE):
         new = [row for row in part if row.offset >= done]
+        # The last row of a table that has grown since. If it was incomplete, it is replaced.
+        if new and 0 < done == new[0].offset:
+            is_stored = not without_stored(run, [new[0].log])
+            new[:1] = [] if is_stored else [new[0]._replace(resumes=True)]
         if compares:
             new_logs = set(map(id, without_stored(run, [row.log for row in new])))
             new = [row for row in new if id(row.log) in new_logs]
@@ -187,12 +192,14 @@ def _parts(logs: Iterator[ImportedLog], longest: int) -> Iterator[list[ImportedL
     Raises UnreadableFile, after everything before it.
     """
     part: list[ImportedLog] = []
+    count = 0
     try:
         for row in logs:
-            if part and (row.resumes or len(part) == longest):
+            if part and (row.resumes or len(part) == longest or count > VALUES_AT_ONCE):
                 yield part
-                part = []
+                part, count = [], 0
             part.append(row)
+            count += len(row.log.values)
     except UnreadableFile:
         if part:
             yield part

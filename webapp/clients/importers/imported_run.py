@@ -37,7 +37,8 @@ class LogSource:
     `file` identifies the values by its content, together with `part` where a file has several runs.
     None: the run has a name of its own, and its values count once by their content. `by_content`:
     they do so too, though the file identifies the run. `head` is a digest of the file's first lines
-    or records, by which earlier versions identified it.
+    or records, by which earlier versions identified it. `is_csv`: the last row may have been read
+    before all of it was written.
     """
 
     logs: Callable[[], Iterator[ImportedLog]]
@@ -45,6 +46,7 @@ class LogSource:
     head: UUID | None = None
     part: str = ""
     by_content: bool = False
+    is_csv: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def checked_values(
     Raises UnreadableFile, which names the position `where`.
     """
     valid_step = step(step_value)
+    if step_value is None:
+        raise UnreadableFile(f"{where} has values and no step.")
     if valid_step is None:
         raise UnreadableFile(
             f"{where} has the step {_shortened(step_value)}, which is no whole number between "

@@ -1,7 +1,8 @@
 """Which files were imported before: a file is identified by its whole content.
 
 A file that has grown begins with all that it was at its last import, and continues its run. Of two
-files that merely begin alike, each is a run of its own.
+files that merely begin alike, each is a run of its own, and so is each of two files of one import
+of which one begins with all of the other.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class KnownFiles:
         # For each content of a run, whether its file has grown since.
         self._has_grown: dict[int, dict[Content, bool]] = defaultdict(dict)
         self._contents_of_file: dict[Path, dict[int, UUID]] = {}
+        # Contents that this import has brought: no file of it has grown from them.
+        self._new: set[Content] = set()
         rows = ImportedFile.objects.filter(run__in=self._origins.values("run"), size__isnull=False)
         for run, head, size, has_grown in rows.values_list("run_id", "head", "size", "has_grown"):
             self._remember(run, Content(size or 0, head), has_grown)
@@ -75,7 +78,7 @@ class KnownFiles:
             <= set(contents)
         ]
         if runs:
-            return min(runs, key=lambda run: (known[run].count(None), run))
+            return min(runs, key=lambda run: (*_unlikeness(known[run]), run))
         return self._run_of_earlier_version(sources[0])
 
     def file_of(self, run: int, source: LogSource) -> ImportedFile:
@@ -87,8 +90,12 @@ class KnownFiles:
         head = known.digest if known else source.head
         rows = ImportedFile.objects.filter(run=run, has_grown=False)
         before = rows.filter(head=head).first() if head else None
+        done = before.done if before else 0
+        if done and known is not None and source.is_csv and _is_cut(source.file, known.size):
+            # So that its last row, which begins at the byte before, comes again.
+            done -= 1
         imported_file = ImportedFile.objects.create(
-            run_id=run, head=content.digest, size=content.size, done=before.done if before else 0
+            run_id=run, head=content.digest, size=content.size, done=done
         )
         if before is not None:
             before.has_grown = True
@@ -96,6 +103,7 @@ class KnownFiles:
         if known is not None:
             self._remember(run, known, has_grown=True)
         self._remember(run, content, has_grown=False)
+        self._new.add(content)
         return imported_file
 
     def _remember(self, run: int, content: Content, has_grown: bool) -> None:
@@ -108,7 +116,12 @@ class KnownFiles:
         if contents[-1] in has_grown:
             return contents[-1]
         return next(
-            (content for content in reversed(contents) if has_grown.get(content) is False), None
+            (
+                content
+                for content in reversed(contents)
+                if has_grown.get(content) is False and content not in self._new
+            ),
+            None,
         )
 
     def _contents(self, source: LogSource) -> list[Content]:
@@ -147,6 +160,19 @@ class KnownFiles:
             if len(read_before) == MOST_COMPARED:
                 break
         return None if without_stored(Run(pk=run), read_before) else run
+
+
+def _unlikeness(contents: Sequence[Content | None]) -> tuple[int, int]:
+    """Return how many files a run does not have, and, negative, the bytes of the others."""
+    return contents.count(None), -sum(content.size for content in contents if content)
+
+
+def _is_cut(file: Path | None, size: int) -> bool:
+    """Return whether the first `size` bytes of a file end inside a line."""
+    assert file is not None
+    with file.open("rb") as stream:
+        stream.seek(max(size - 1, 0))
+        return stream.read(1) != b"\n"
 
 
 def digests_of(file: Path, sizes: Iterable[int]) -> dict[int, UUID]:

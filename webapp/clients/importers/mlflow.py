@@ -14,15 +14,13 @@ import contextlib
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from trainer import plain_yaml
 from webapp.clients.client_batch import key
 from webapp.clients.importers import tables
 from webapp.clients.importers.imported_run import (
@@ -33,6 +31,7 @@ from webapp.clients.importers.imported_run import (
     checked_values,
 )
 from webapp.clients.importers.restarts import GoneBack, Restart, SeriesSteps, restarts_of
+from webapp.clients.limits import LONGEST_VALUE, MAX_PARAMS
 from webapp.runs.models import State
 
 CLIENT = "mlflow"
@@ -45,8 +44,14 @@ STATUSES = {
 }
 # Rows in memory at once, over all runs of a table.
 MOST_ROWS = 50_000
-# Characters of a line that are looked at: a time, a value and a step take less than 100.
+# Characters of a line: a time, a value and a step take less than 100.
 LONGEST_LINE = 1000
+# Characters of a `meta.yaml`: MLflow writes less than 1,000 and the path of the artifacts.
+LONGEST_META = 32 * 1024
+# Runs of one table.
+MOST_RUNS = 10_000
+# Series, over all runs of a table, and their points that are compared to find restarts.
+MOST_COMPARED = 200_000
 COLUMNS = ("key", "value", "step", "timestamp")
 
 
@@ -59,20 +64,20 @@ def found(folder: Path) -> Iterator[ImportedRun]:
         yield from _table(file)
 
 
-def _run(run_folder: Path, meta: dict[str, Any]) -> ImportedRun:
+def _run(run_folder: Path, meta: dict[str, str]) -> ImportedRun:
     experiment_file = run_folder.parent / "meta.yaml"
-    project = str(_meta(experiment_file).get("name") or "") if experiment_file.is_file() else ""
+    project = _meta(experiment_file).get("name", "") if experiment_file.is_file() else ""
     facts: dict[str, dict[str, str]] = {
         kind: _texts(run_folder / kind) for kind in ("params", "tags")
     }
-    name = str(meta.get("run_name") or facts["tags"].get("mlflow.runName") or run_folder.name)
-    state = STATUSES.get(str(meta.get("status")))
+    name = meta.get("run_name") or facts["tags"].get("mlflow.runName") or run_folder.name
+    state = STATUSES.get(meta.get("status", ""))
     # No file: values count by their content, so that an imported folder and a run that MLflow's
     # client logs here are recorded in the same way.
     sources = [LogSource(_InParts(partial(_logs, run_folder / "metrics")).logs)]
     return ImportedRun(
         CLIENT,
-        str(meta.get("run_id") or run_folder.name),
+        meta.get("run_id") or run_folder.name,
         name,
         sources,
         project,
@@ -84,21 +89,24 @@ def _run(run_folder: Path, meta: dict[str, Any]) -> ImportedRun:
 def _logs(folder: Path) -> Iterator[ImportedLog]:
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = file.relative_to(folder).as_posix()
-        with file.open(encoding="utf-8", errors="replace") as lines:
-            for number, line in enumerate(lines, 1):
+        with file.open(encoding="utf-8", errors="replace") as stream:
+            # A file of one endless line is read piece by piece too.
+            for number, line in enumerate(iter(partial(stream.readline, LONGEST_LINE), ""), 1):
                 where = f"metrics/{name}: line {number}"
-                fields = line[:LONGEST_LINE].split()
                 try:
-                    moment, value, step = (
-                        int(fields[0]),
-                        float(fields[1]),
-                        int(fields[2]) if len(fields) > 2 else 0,
-                    )
-                except (ValueError, IndexError) as problem:
+                    moment, value, step = _point(line.split())
+                except ValueError as problem:
                     raise UnreadableFile(f"{where} is not a time, a value and a step.") from problem
                 yield ImportedLog(
                     number, checked_values({key(name): value}, step, _seconds(moment), where)
                 )
+
+
+def _point(fields: Sequence[str]) -> tuple[int, float, int]:
+    """Return the time in milliseconds, the value and the step of a line. Raises ValueError."""
+    if len(fields) < 2:
+        raise ValueError("a time and a value are missing")
+    return int(fields[0]), float(fields[1]), int(fields[2]) if len(fields) > 2 else 0
 
 
 @dataclass
@@ -112,7 +120,8 @@ class _InParts:
         gone_back: list[GoneBack[ImportedLog]] = []
         # Damaged lines are reported by `logs`, after the values before them.
         with contextlib.suppress(UnreadableFile):
-            gone_back.extend(back for _, back in _gone_back(("", row) for row in self.read()))
+            rows = (("", row) for row in self.read())
+            gone_back.extend(back for _, back in islice(_gone_back(rows), MOST_COMPARED))
         return restarts_of(gone_back)
 
     def logs(self) -> Iterator[ImportedLog]:
@@ -136,22 +145,23 @@ def _gone_back(
         for name in row.log.values:
             series = steps_by_series.get((run, name))
             if series is None:
-                steps_by_series[run, name] = SeriesSteps(step, time)
+                if len(steps_by_series) < MOST_COMPARED:
+                    steps_by_series[run, name] = SeriesSteps(step, time)
             elif gone_back := series.add(step, time, row, is_repeated=False):
                 yield run, gone_back
 
 
 def _table(file: Path) -> Iterator[ImportedRun]:
     """The runs of a table, in blocks of at most MOST_ROWS rows; a repeated run is continued."""
-    missing = [name for name in COLUMNS if name not in tables.columns(file)]
+    missing = [name for name in COLUMNS if name not in tables.header(file)]
     if missing:
         raise UnreadableFile(
             f"{file.name} has no column {', '.join(missing)}. A metric history of MLflow has the "
             f"columns {', '.join(COLUMNS)}, and run_id if it has several runs."
         )
-    names, head = {run for run, _ in _table_rows(file)}, tables.head(file)
+    names, head = _names_of_runs(file), tables.head(file)
     gone_back: dict[str, list[GoneBack[ImportedLog]]] = defaultdict(list)
-    for run, back in _gone_back(_table_rows(file)):
+    for run, back in islice(_gone_back(_table_rows(file)), MOST_COMPARED):
         gone_back[run].append(back)
     restarts = {run: restarts_of(of_run) for run, of_run in gone_back.items()}
     for part in range(1 + max(map(len, restarts.values()), default=0)):
@@ -166,6 +176,17 @@ def _table(file: Path) -> Iterator[ImportedRun]:
                     partial(iter, run_logs), None if run else file, head, by_content=True
                 )
                 yield ImportedRun(CLIENT, run, name, [source])
+
+
+def _names_of_runs(file: Path) -> set[str]:
+    names: set[str] = set()
+    for run, _ in _table_rows(file):
+        names.add(run)
+        if len(names) > MOST_RUNS:
+            raise UnreadableFile(
+                f"{file.name} has more than {MOST_RUNS:,} runs; divide it into several files."
+            )
+    return names
 
 
 def _rows_of_part(
@@ -205,19 +226,33 @@ def _seconds(milliseconds: float) -> float:
     return milliseconds / 1000 if abs(milliseconds) < 2**63 else math.inf
 
 
-def _meta(file: Path) -> dict[str, Any]:
+def _meta(file: Path) -> dict[str, str]:
+    """Return the texts by name in a `meta.yaml`. Raises UnreadableFile."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise UnreadableFile(f"{file.parent.name}/{file.name} cannot be read as YAML.") from problem
-    return content if isinstance(content, dict) else {}
+        content = plain_yaml.load(
+            _start_of(file, LONGEST_META + 1, "strict"), LONGEST_META, as_text=True
+        )
+    except ValueError as problem:
+        raise UnreadableFile(
+            f"{file.parent.name}/{file.name} cannot be read as YAML: {problem}."
+        ) from problem
+    facts = content if isinstance(content, dict) else {}
+    # Of a list or a mapping under a name, nothing is used.
+    return {name: text for name, text in facts.items() if isinstance(text, str)}
 
 
 def _texts(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
+    """Return the parameters or tags in a folder, each of which is a file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    # What exceeds the limit of a run is named and not kept.
     return {
-        file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8", errors="replace")[
-            :8000
-        ]
-        for file in files
+        file.relative_to(folder).as_posix(): _start_of(file, LONGEST_VALUE, "replace")
+        if index < MAX_PARAMS
+        else ""
+        for index, file in enumerate(files)
     }
+
+
+def _start_of(file: Path, characters: int, errors: str) -> str:
+    with file.open(encoding="utf-8", errors=errors) as stream:
+        return stream.read(characters)

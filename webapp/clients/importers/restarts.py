@@ -16,12 +16,17 @@ from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
 from webapp.clients.importers.imported_run import ImportedLog, UnreadableFile
+from webapp.clients.limits import MAX_SERIES
 
 Point = TypeVar("Point")
-# Rows that wait for the next value of a series that went back.
+# Rows that wait for the next value of a series that went back, and their values.
 MOST_WAITING = 2000
+MOST_WAITING_VALUES = 200_000
 # Steps of a file without times that are remembered; a longer one is not searched for restarts.
 MOST_STEPS = 1_000_000
+# Each restart of a run whose series follow each other in its file costs one reading of the file.
+# Values after further ones are read too, as if the run had gone on.
+MOST_RESTARTS = 200
 
 
 class GoneBack(NamedTuple, Generic[Point]):
@@ -77,10 +82,12 @@ def mark_restarts(logs: Iterable[ImportedLog]) -> Iterator[ImportedLog]:
     rows: deque[ImportedLog] = deque()
     first = 0
     waiting: dict[str, int] = {}
+    waiting_values = 0
     seen_steps: set[int] = set()
     try:
         for index, row in enumerate(logs):
             rows.append(row)
+            waiting_values += len(row.log.values)
             step, time = row.log.step or 0, row.log.wall_time
             is_repeated = step in seen_steps
             if time <= 0 and len(seen_steps) < MOST_STEPS:
@@ -89,7 +96,7 @@ def mark_restarts(logs: Iterable[ImportedLog]) -> Iterator[ImportedLog]:
             for name in row.log.values:
                 series = steps_by_key.get(name)
                 if series is None:
-                    steps_by_key[name] = SeriesSteps(step, time)
+                    _begin(steps_by_key, name, step, time)
                     continue
                 gone_back = series.add(step, time, index, is_repeated)
                 if gone_back is not None and gone_back.point >= first:
@@ -105,13 +112,20 @@ def mark_restarts(logs: Iterable[ImportedLog]) -> Iterator[ImportedLog]:
                 _rewind(steps_by_key, restart.step, islice(rows, position, None))
                 waiting.clear()
             keep_from = max(min(waiting.values(), default=index + 1), index + 1 - MOST_WAITING)
-            while first < keep_from:
+            while first < keep_from or waiting_values > MOST_WAITING_VALUES:
+                waiting_values -= len(rows[0].log.values)
                 yield rows.popleft()
                 first += 1
     except UnreadableFile:
         yield from rows
         raise
     yield from rows
+
+
+def _begin(steps_by_key: dict[str, SeriesSteps[int]], name: str, step: int, time: float) -> None:
+    # The run does not keep further series.
+    if len(steps_by_key) < MAX_SERIES:
+        steps_by_key[name] = SeriesSteps(step, time)
 
 
 def _rewind(
@@ -122,9 +136,9 @@ def _rewind(
         series.rewind(step)
     for row in rows:
         for name in row.log.values:
-            series = steps_by_key[name]
-            if (row.log.step or 0) >= series.highest:
-                series.highest, series.time = row.log.step or 0, row.log.wall_time
+            rewound = steps_by_key.get(name)
+            if rewound is not None and (row.log.step or 0) >= rewound.highest:
+                rewound.highest, rewound.time = row.log.step or 0, row.log.wall_time
 
 
 class Restart(NamedTuple):
@@ -135,14 +149,14 @@ class Restart(NamedTuple):
 
 
 def restarts_of(gone_back: Iterable[GoneBack[ImportedLog]]) -> list[Restart]:
-    """Return the restarts that explain where the series of a run went back, in order of time.
+    """Return the first restarts that explain where the series of a run went back, by time.
 
     A series was last logged before the restart and went back after it, so that one restart explains
     all series whose two times it is between.
     """
     unexplained = sorted(gone_back, key=lambda series: series.point.log.wall_time)
-    restarts = []
-    while unexplained:
+    restarts: list[Restart] = []
+    while unexplained and len(restarts) < MOST_RESTARTS:
         time = unexplained[0].point.log.wall_time
         explained = [unexplained[0], *(other for other in unexplained[1:] if other.before < time)]
         unexplained = [other for other in unexplained[1:] if other.before >= time]

@@ -1,10 +1,16 @@
-"""Tables as text: CSV with a header, or lines of JSON objects; each row with its byte offset."""
+"""Tables as text: CSV with a header, or lines of JSON objects; each row with its byte offset.
+
+A file that is still being written may end in the middle of a line. An incomplete line of JSON is
+left for the next import. A row of CSV looks complete at any length, so that the last one is read,
+and compared when the file has grown.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,8 +18,9 @@ from uuid import UUID
 from webapp.clients.client_batch import digest_id
 from webapp.clients.importers.imported_run import UnreadableFile
 
-# Bytes, so that a file without line breaks cannot fill the memory.
-LONGEST_LINE = 16 * 2**20
+# Bytes, so that a file without line breaks cannot fill the memory: as values, a row needs up to
+# twenty times as much.
+LONGEST_LINE = 4 * 2**20
 
 
 def head(file: Path) -> UUID:
@@ -22,9 +29,24 @@ def head(file: Path) -> UUID:
     return digest_id(*(next(lines, (0, "")) for _ in range(2)))
 
 
-def columns(file: Path) -> list[str]:
-    """Return the names in the header of a CSV file. Raises UnreadableFile."""
+def header(file: Path) -> list[str]:
+    """Return the names in the first line of a CSV file as they are. Raises UnreadableFile."""
     return _cells(file, 0, next(_whole(_lines(file)), (0, ""))[1])
+
+
+def different(names: Iterable[str]) -> list[str]:
+    """Return names of which each occurs once: the second “loss” becomes “loss (2)”."""
+    counts: Counter[str] = Counter()
+    taken: set[str] = set()
+    different_names = []
+    for name in names:
+        unlike = name
+        while name and unlike in taken:
+            counts[name] += 1
+            unlike = f"{name} ({counts[name] + 1})"
+        taken.add(unlike)
+        different_names.append(unlike)
+    return different_names
 
 
 def rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -34,7 +56,7 @@ def rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     lines = _whole(_lines(file))
-    names = _cells(file, 0, next(lines, (0, ""))[1])
+    names = different(_cells(file, 0, next(lines, (0, ""))[1]))
     if not any(names):
         raise UnreadableFile(f"{file.name} is empty; a table begins with a line of column names.")
     for offset, line in lines:
@@ -126,6 +148,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
 def _number(text: str) -> Any:
     """A cell as a number if it is one, else as text; NaN and infinities by the clients' names."""
     try:
-        return float(text)
+        # Python would read the text 2026_11 as a number.
+        return text if "_" in text else float(text)
     except ValueError:
         return text

@@ -29,8 +29,8 @@ from webapp.clients.importers.restarts import mark_restarts
 
 CLIENT = "tensorboard"
 PATTERN = "*tfevents*"
-# Bytes, so that a damaged length cannot make the reader allocate the rest of a large file.
-LARGEST_RECORD = 256 * 2**20
+# Bytes of a record that is read. A larger one holds media: scalars need 100 bytes each.
+LARGEST_RECORD = 8 * 2**20
 FLOAT, DOUBLE = 1, 2
 # CRC-32C (Castagnoli), bits reversed; the standard library only has CRC-32.
 POLYNOMIAL = 0x82F63B78
@@ -78,16 +78,18 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
     with file.open("rb") as stream:
         while len(frame := stream.read(12)) == 12:
             length, check = struct.unpack("<QI", frame)
-            if masked_crc(frame[:8]) != check or length > LARGEST_RECORD:
+            if masked_crc(frame[:8]) != check or length >= 2**62:
                 raise UnreadableFile(
                     f"{file.name}: at byte {offset} there is no record of TensorBoard; the "
                     f"file is damaged or of another kind."
                 )
-            record = stream.read(length + 4)
-            if len(record) < length + 4:
-                return
-            yield offset, record[:-4]
+            if length <= LARGEST_RECORD:
+                record = stream.read(length + 4)
+                if len(record) < length + 4:
+                    return
+                yield offset, record[:-4]
             offset += 16 + length
+            stream.seek(offset)
 
 
 def _log(record: bytes, where: str) -> LoggedValues | None:

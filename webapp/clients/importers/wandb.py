@@ -35,6 +35,8 @@ OFFLINE = ".wandb"
 SUFFIXES = (OFFLINE, ".csv", ".jsonl")
 HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 BLOCK = 32 * 1024
+# Bytes of a record that is read; a history's row is smaller.
+LARGEST_RECORD = 8 * 2**20
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 HISTORY, RUN = 2, 17
 STEP, TIME = "_step", "_timestamp"
@@ -49,10 +51,13 @@ def found(folder: Path) -> Iterator[ImportedRun]:
         path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
     )
     for file in files:
-        if file.suffix.lower() == ".csv" and wandb_charts.is_chart(columns := tables.columns(file)):
+        if file.suffix.lower() == ".csv" and wandb_charts.is_chart(columns := tables.header(file)):
             yield from wandb_charts.runs_in(file, columns, CLIENT)
         elif file.suffix.lower() != OFFLINE:
-            source = LogSource(partial(_logs, file, _history), file, tables.head(file))
+            is_csv = file.suffix.lower() == ".csv"
+            source = LogSource(
+                partial(_logs, file, _history), file, tables.head(file), is_csv=is_csv
+            )
             yield ImportedRun(CLIENT, "", file.stem, [source])
     yield from _offline_runs(file for file in files if file.suffix.lower() == OFFLINE)
 
@@ -174,7 +179,8 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
     with file.open("rb") as stream:
         if stream.read(len(HEADER)) != HEADER:
             raise UnreadableFile(f"{file.name} does not begin like a file of W&B.")
-        offset, record_offset, fragments = len(HEADER), 0, list[bytes]()
+        offset, record_offset, record_size = len(HEADER), 0, 0
+        fragments: list[bytes] = []
         while True:
             # A header of 7 bytes does not cross a block: what is left of the block is zeros.
             if BLOCK - offset % BLOCK < 7:
@@ -196,8 +202,10 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
                     f"{file.name}: at byte {offset} there is no record of W&B; the file is damaged."
                 )
             if kind in (WHOLE, FIRST):
-                record_offset, fragments = offset, []
-            fragments.append(fragment)
+                record_offset, record_size, fragments = offset, 0, []
+            record_size += length
+            if record_size <= LARGEST_RECORD:
+                fragments.append(fragment)
             offset += 7 + length
-            if kind in (WHOLE, LAST):
+            if kind in (WHOLE, LAST) and record_size <= LARGEST_RECORD:
                 yield record_offset, b"".join(fragments)

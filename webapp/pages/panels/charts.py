@@ -63,17 +63,48 @@ MACHINE_PREFIX = "system"
 WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 # Last words of series that are set or counted, beside those of learning rates.
 SCHEDULED = (
-    "epoch",
-    "global_step",
-    "weight_decay",
-    "momentum",
-    "coef",
-    "coeff",
-    "coefficient",
-    "schedule",
-    "tokens_seen",
-    "num_tokens",
-    "total_tokens",
+    "_epoch",
+    "_epochs",
+    "_global_step",
+    "_weight_decay",
+    "_momentum",
+    "_ema_decay",
+    "_ema_rate",
+    "_coef",
+    "_coeff",
+    "_coefficient",
+    "_schedule",
+    "_scheduler",
+    "_tokens_seen",
+    "_num_tokens",
+    "_total_tokens",
+    "_beta",
+    "_betas",
+    "_eps",
+    "_epsilon",
+    "_temperature",
+    "_alpha",
+    "_gamma",
+    "_lambda",
+    "_tau",
+    "_eta",
+    "_clip_range",
+    "_clip_range_low",
+    "_clip_range_high",
+    "_clip_range_vf",
+    "_loss_scale",
+    "_grad_scale",
+    "_step_size",
+    "_batch_size",
+    "_context_length",
+    "_guidance_scale",
+    "_noise_scale",
+    "_kl_weight",
+    "_loss_weight",
+    "_warmup",
+    "_dropout",
+    "_mixing_ratio",
+    "_exploration_rate",
 )
 
 
@@ -267,10 +298,12 @@ def is_schedule(key: str) -> bool:
     Such is a learning rate, in the many ways of writing it, a coefficient or a count of steps.
     """
     words = [word.lower() for word in WORD.findall(key)]
-    is_learning_rate = any(word.endswith("lr") for word in words) or any(
+    is_learning_rate = any(word.endswith(("lr", "lrs")) for word in words) or any(
         pair in (("learning", "rate"), ("learning", "rates")) for pair in pairwise(words)
     )
-    last_words = "_".join(word.lower() for word in WORD.findall(key.rpartition("/")[2]))
+    last_words = "".join(f"_{word.lower()}" for word in WORD.findall(key.rpartition("/")[2]))
+    # A last part of digits only, as in `lr/0`, is the number of a group of parameters.
+    last_words = last_words or "".join(f"_{word}" for word in words)
     return is_learning_rate or last_words.endswith(SCHEDULED)
 
 

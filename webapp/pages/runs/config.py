@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import yaml
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from trainer import spec
+from trainer import plain_yaml, spec
 from webapp.access import permissions
 from webapp.access.actors import actor_of
 from webapp.clients.masking import masked
@@ -72,4 +71,4 @@ def to_yaml(run: Run) -> str:
     try:
         return spec.to_yaml(spec.load(run.spec))
     except spec.SpecError:
-        return yaml.safe_dump(run.spec, allow_unicode=True, width=120)
+        return plain_yaml.dump(run.spec)

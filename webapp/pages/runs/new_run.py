@@ -12,8 +12,9 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST
 
 from trainer import recipes
+from trainer.plain_yaml import MAX_CHARACTERS
 from trainer.spec import SpecError, SpecIssue, issues_in, load, to_dict
-from trainer.spec.reader import MAX_CHARACTERS, migrate, parse
+from trainer.spec.reader import migrate, parse
 from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
 from webapp.base.view_marks import slow

@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast
 
 from tests.trainer.text.tiny import language_model
-from trainer.text.language.chat import plain_text, prompt_ids
+from trainer.text.language.chat import plain_text, prompt_ids, turn_end
 from trainer.text.language.models import LanguageModel, ModelError
 
 CHATML = (
@@ -194,3 +194,21 @@ def test_without_a_template_a_conversation_is_plain_text(
     plain = model(template=None)
     *history, (_, question) = messages
     assert read_back(plain, prompt_ids(plain, question, history)) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        (CHATML, "<|im_end|>"),
+        (NO_SYSTEM, "<|im_end|>"),
+        (CHATML.replace("<|im_end|>", ""), "<|im_start|>"),
+        (CHATML.replace("<|im_end|>", "").replace("<|im_start|>", "### "), ""),
+        ("{{ messages[0].content }}", ""),
+        ("{{ raise_exception('one question only') if messages | length > 1 }}", ""),
+        (None, ""),
+    ],
+)
+def test_the_end_of_a_turn_is_what_the_template_writes_behind_an_answer(
+    template: str | None, end: str
+) -> None:
+    assert turn_end(model(template=template)) == end

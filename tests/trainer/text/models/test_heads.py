@@ -14,9 +14,13 @@ from transformers import (
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPTJConfig,
+    GPTJForCausalLM,
     GraniteConfig,
     GraniteForCausalLM,
     LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
 )
 
 from tests.trainer.text.models.test_models import configured, opened
@@ -44,6 +48,8 @@ NETWORKS: dict[str, tuple[Any, Any]] = {
     "gemma3": (Gemma3TextConfig, Gemma3ForCausalLM),
     "cohere": (CohereConfig, CohereForCausalLM),
     "granite": (GraniteConfig, GraniteForCausalLM),
+    "opt": (OPTConfig, OPTForCausalLM),
+    "gptj": (GPTJConfig, GPTJForCausalLM),
 }
 
 
@@ -79,6 +85,9 @@ def test_a_cap_or_scale_is_named_from_the_configuration(
         ("gemma3", {}),
         ("cohere", {"logit_scale": 1.0}),
         ("granite", {"logits_scaling": 1.0}),
+        # Its head is applied to a decoder inside the backbone.
+        ("opt", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
+        ("opt", {"ffn_dim": 48, "word_embed_proj_dim": 16}),
     ],
 )
 def test_the_same_networks_without_it_open(
@@ -122,6 +131,28 @@ def test_a_change_without_a_setting_is_found_whatever_the_size_of_the_logits(
     model.change = change
     with pytest.raises(ModelError, match="not a plain linear function"):
         check_head(model, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "reason"),
+    [
+        # Made by transformers; its first computation fails.
+        ("gptj", {"rotary_dim": 64}, "this network cannot be computed"),
+        ("granite", {"head_dim": 7}, "its config.json describes no network .*head_dim"),
+        ("granite", {"num_attention_heads": 0}, "cannot be read|no network can be made"),
+    ],
+)
+def test_a_network_whose_sizes_do_not_fit_is_refused_in_words(
+    tmp_path: Path, name: str, settings: dict[str, Any], reason: str
+) -> None:
+    fitting: dict[str, dict[str, Any]] = {
+        "gptj": {"n_inner": 48, "rotary_dim": 8},
+        "granite": {"logits_scaling": 1.0},
+    }
+    folder = configured(saved(tmp_path, name, **fitting[name]), **settings)
+    for random_init in (False, True):
+        with pytest.raises(ModelError, match=reason):
+            opened(folder, random_init=random_init)
 
 
 def test_nothing_stays_changed_in_the_network(tmp_path: Path) -> None:

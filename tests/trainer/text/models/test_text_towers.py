@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForImageTextToText,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+)
 
 from tests.trainer.text.models.test_models import opened
 from tests.trainer.text.tiny import VOCABULARY, character_tokenizer
@@ -101,6 +107,58 @@ def test_gemma_3_answers_text_as_the_whole_model_does(
     again = opened(trained)
     with torch.no_grad():
         assert torch.equal(again.model(ids).logits, model.model(ids).logits)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tower"),
+    [
+        ("llava", "llama"),
+        ("llava", "qwen2"),
+        ("mistral3", "mistral"),
+        ("internvl", "qwen2"),
+        ("idefics3", "llama"),
+    ],
+)
+def test_text_towers_of_other_families_answer_as_the_whole_model_does(
+    tmp_path: Path, kind: str, tower: str
+) -> None:
+    text = {**TEXT, "model_type": tower}
+    config_class: Any = CONFIG_MAPPING[kind]
+    config = config_class(text_config=text, vision_config=VISION)
+    torch.manual_seed(0)
+    whole = AutoModelForImageTextToText.from_config(config).eval()
+    whole.save_pretrained(tmp_path)
+    character_tokenizer().save_pretrained(tmp_path)
+    model = opened(tmp_path)
+    ids = torch.randint(3, VOCABULARY, (2, 12), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = whole(input_ids=ids).logits
+        torch.testing.assert_close(model.model(ids).logits, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["Qwen2_5_VLForConditionalGeneration", "MllamaForConditionalGeneration"]
+)
+def test_other_multimodal_models_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    tower = {"model_type": "some_text_tower"}
+    (tmp_path / "config.json").write_text(
+        json.dumps({"architectures": [name], "text_config": tower})
+    )
+    with pytest.raises(ModelError, match=f"holds a {name}, which is not a causal language model"):
+        opened(tmp_path)
+
+
+def test_a_text_tower_under_other_names_is_said_to_be_missing(
+    tmp_path: Path, multimodal: Gemma3ForConditionalGeneration
+) -> None:
+    multimodal.save_pretrained(tmp_path)
+    character_tokenizer().save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    renamed = {f"elsewhere.{name}": weight for name, weight in weights.items()}
+    save_file(renamed, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="Gemma3ForConditionalGeneration, whose text tower is not"):
+        opened(tmp_path)
 
 
 def test_a_multimodal_model_without_a_text_tower_is_refused(tmp_path: Path) -> None:
