@@ -13,8 +13,8 @@ import re
 from trainer.spec import ChoiceVerifier
 from trainer.text.verifiers.answer_regions import SEARCHED, answered_text, regions
 from trainer.text.verifiers.number_text import plain
-from trainer.text.verifiers.numeric import RETRACTED
 from trainer.text.verifiers.records import Verdict
+from trainer.text.verifiers.rejections import RETRACTED
 
 WORD = r"A-Za-z0-9_À-ɏ"
 # “I choose (B)” marks an answer of this verifier only.

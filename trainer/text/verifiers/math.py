@@ -33,7 +33,7 @@ from trainer.text.verifiers.math_forms import (
 )
 from trainer.text.verifiers.number_text import plain
 from trainer.text.verifiers.numeric import SENTENCE_END
-from trainer.text.verifiers.quantities import Quantity
+from trainer.text.verifiers.quantity import Quantity, equal
 from trainer.text.verifiers.records import Verdict, clean
 
 FORMULA = re.compile(
@@ -291,7 +291,7 @@ def _is_prose(text: str) -> bool:
 
 
 def _equal_numbers(answer: Quantity, reference: Quantity) -> bool:
-    if quantities.equal(answer, reference):
+    if equal(answer, reference):
         return True
     if answer.is_percent or reference.is_percent or answer.base or reference.base:
         return False

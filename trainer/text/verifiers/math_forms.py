@@ -14,7 +14,8 @@ from fractions import Fraction
 from trainer.spec.verifiers.number_format import NumberFormat
 from trainer.text.verifiers import quantities
 from trainer.text.verifiers.number_text import TEXT_COMMANDS, plain
-from trainer.text.verifiers.quantities import LONGEST_TEXT, Quantity
+from trainer.text.verifiers.quantities import LONGEST_TEXT
+from trainer.text.verifiers.quantity import Quantity
 from trainer.text.verifiers.units import COUNTED, Unit, unit_of
 
 BRACKETS = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle"}
