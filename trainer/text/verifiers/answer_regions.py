@@ -110,7 +110,7 @@ SEARCHED, SENTENCE = 10_000, 2_000
 # Letters of all phrases, so that traces of arithmetic are not searched for each of them.
 HAS_WORDS = re.compile(r"[^\W\d_]{2}|[答解选選답]")
 # “isn't 7”, “not 7”, 7ではない, 7이 아닙니다; “not 6 but 7”.
-NEGATED = re.compile(rf"\W*(?:[^\W\d_]+\s+)?{NEGATION}", re.IGNORECASE)
+NEGATED = re.compile(rf"\W*(?:[^\W\d_]{{2,}}\s+)?{NEGATION}", re.IGNORECASE)
 NEGATED_AT_END = re.compile(r"[^\n。.]{0,60}?(?:では(?:ない|あり|なく)|じゃな|아[니닙]|değil|नहीं)")
 CONTRAST = re.compile(
     rf"[^\n]{{1,80}}?(?:[\s,，]+{BUT}|而是|では?なく|じゃなく|(?:이|가)\s*아니라)\s*", re.IGNORECASE

@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 
 from trainer.text.verifiers import units
+from trainer.text.verifiers.alternatives import EITHER
 from trainer.text.verifiers.number_words import NUMBER_WORD
 from trainer.text.verifiers.rejections import is_rejected
 
-# Words between two numbers that leave open which of them is meant.
-EITHER = (
-    r"(?:or|and|to|through|until|versus|vs\.?|out of|of|oder|und|bis|ou|et|o|y|e|lub|veya|atau|hoặc|"
-    r"или|и|أو|या|หรือ|或者?|和|及|到|至|または|か|또는|이나)"
-)
+# Between two numbers such a word leaves open which of them is meant.
 HEDGED_AFTER = re.compile(
     rf"\W{{0,4}}{EITHER}(?![A-Za-z])\s*(?:maybe|perhaps|possibly|about|even|else)?"
     r"[^\w⟦]{0,4}[-+]?[$€£¥]?\s*(?=[\d⟦])",
