@@ -232,19 +232,20 @@ def _boxes(text: str) -> Iterator[tuple[int, int, Region]]:
         yield start, end, Region(BOX, content, is_whole=True)
 
 
-def _single_boxes(text: str) -> Iterator[tuple[int, int, str]]:
-    """(start, end, content) of each complete box; of a box inside of another only the inner one."""
+def _single_boxes(text: str) -> list[tuple[int, int, str]]:
+    """(start, end, content) of each complete box that has no other one inside."""
     closing_braces = _closing_braces(text)
-    end = -1
+    boxes: list[tuple[int, int, str]] = []
     for match in OPEN_BOX.finditer(text):
         # Without braces the box ends with its number or letter.
         closing = match.end() if match["bare"] else closing_braces.get(match.end() - 1, -1)
-        if match.start() < end or closing < 0:
+        if closing < 0:
             continue
+        if boxes and match.start() < boxes[-1][1]:
+            boxes.pop()
         inside = match["bare"] or text[match.end() : closing]
-        end = closing + (not match["bare"])
-        inner = list(_single_boxes(inside)) if OPEN_BOX.search(inside) else []
-        yield match.start(), end, inner[-1][2] if inner else inside
+        boxes.append((match.start(), closing + (not match["bare"]), inside))
+    return boxes
 
 
 def _closing_braces(text: str) -> dict[int, int]:

@@ -15,7 +15,7 @@ from trainer.text.verifiers.alternatives import EITHER
 from trainer.text.verifiers.answer_regions import SEARCHED, answered_text, regions
 from trainer.text.verifiers.number_text import plain
 from trainer.text.verifiers.records import Verdict
-from trainer.text.verifiers.rejections import AFTER, BUT, CLAUSE, NEGATION, RETRACTED
+from trainer.text.verifiers.rejections import AFTER, BUT, CLAUSE, NEGATION, after_retraction
 
 WORD = r"A-Za-z0-9_À-ɏ"
 # “I choose (B)” marks an answer of this verifier only.
@@ -130,8 +130,8 @@ class ChoiceJudge:
     def _leading(self, text: str) -> str:
         """The option that a text begins with, else the only one that it names."""
         text = plain(text).strip()
-        if retracted := self._after_retraction(text):
-            return self._of_last_sentence(retracted)
+        if corrected := self._corrected(text):
+            return self._of_last_sentence(corrected)
         remaining, rejected = self._without_rejected(text)
         match = self.start.match(remaining)
         if not match or self._is_article(remaining, match):
@@ -145,15 +145,15 @@ class ChoiceJudge:
     def _of_sentence(self, text: str) -> str:
         """The option of the sentence that a text begins with, unless it is retracted later."""
         text = plain(text)
-        if retracted := self._after_retraction(text):
-            return self._of_last_sentence(retracted)
+        if corrected := self._corrected(text):
+            return self._of_last_sentence(corrected)
         return self._leading(_first_sentence(text))
 
     def _of_last_sentence(self, text: str) -> str:
         """The option of a text without mark: of the last sentence that names one."""
         text = plain(text).strip()
-        if retracted := self._after_retraction(text):
-            text = retracted
+        if corrected := self._corrected(text):
+            text = corrected
         if len(text.split()) <= MOST_WORDS and (letter := self._leading(text)):
             return letter
         for sentence in reversed(SENTENCE_END.split(text)):
@@ -164,12 +164,13 @@ class ChoiceJudge:
                 return self._only(remaining, rejected)
         return ""
 
-    def _after_retraction(self, text: str) -> str:
-        """What follows the last word such as “wait”, if it names an option; else ""."""
-        for match in reversed(list(RETRACTED.finditer(text))):
-            if self._options(text[match.end() :]):
-                return text[match.end() :].lstrip(" ,.:;")
-        return ""
+    def _corrected(self, text: str) -> str:
+        """What follows the last word such as “wait” before an option; "" without such a word."""
+        matches = (*self.option.finditer(text), *self.bracketed.finditer(text))
+        last = max(
+            (match.start() for match in matches if not self._is_article(text, match)), default=0
+        )
+        return after_retraction(text, last)
 
     def _without_rejected(self, text: str) -> tuple[str, set[str]]:
         """The text without the options that it rejects, and their letters."""

@@ -18,13 +18,13 @@ from trainer.text.verifiers.answer_regions import Region, answered_text, regions
 from trainer.text.verifiers.number_text import plain
 from trainer.text.verifiers.quantity import Quantity, equal
 from trainer.text.verifiers.records import Verdict, clean
-from trainer.text.verifiers.rejections import RETRACTED, without_rejected
+from trainer.text.verifiers.rejections import after_retraction, without_rejected
 
 SENTENCE_END = re.compile(
     r"(?<!\b[ap]\.m)(?<!\bapprox)(?<!\bsq)(?<!\bRs)(?<!\bca)[.;?!](?=\s|$)|[。；！？]|\n"
 )
 # What may be rejected beside another number.
-NUMBER = r"[-+]?[$€£¥]?\d[\d.,]*(?:\s?(?:%|[^\W\d_]+))?"
+NUMBER = r"(?<![\d.,])[-+]?[$€£¥]?\d[\d.,]{0,30}(?:\s?(?:%|[^\W\d_]{1,20}))?"
 # At least two cells; `|-7|` is an absolute value.
 TABLE_ROW = re.compile(r"\s*\|(?:[^|\n]*\|)+?(?P<last>[^|\n]*)\|\s*")
 
@@ -90,8 +90,8 @@ def number_in(region: Region, form: NumberFormat) -> Quantity | None:
         return _unmarked_number(text, form)
     end = SENTENCE_END.search(text)
     sentence = text[: end.start()] if end else text
-    if retraction := _last_retraction(text):
-        return quantities.last(text[retraction.end() :], form)
+    if corrected := _corrected(text):
+        return quantities.last(corrected, form)
     return quantities.first(without_rejected(sentence, NUMBER), form)
 
 
@@ -100,14 +100,10 @@ def _unmarked_number(text: str, form: NumberFormat) -> Quantity | None:
     lines = text.strip().rsplit("\n", 1)
     if row := TABLE_ROW.fullmatch(lines[-1]):
         return quantities.whole(row["last"], form)
-    if retraction := _last_retraction(text):
-        text = text[retraction.end() :]
-    return quantities.last(without_rejected(text, NUMBER), form)
+    return quantities.last(without_rejected(_corrected(text) or text, NUMBER), form)
 
 
-def _last_retraction(text: str) -> re.Match[str] | None:
-    """The last word such as “wait” that a number follows."""
-    retractions = [
-        match for match in RETRACTED.finditer(text) if re.search(r"\d", text[match.end() :])
-    ]
-    return retractions[-1] if retractions else None
+def _corrected(text: str) -> str:
+    """What follows the last word such as “wait” before a number; "" without such a word."""
+    digits = re.search(r"\d\D*$", text)
+    return after_retraction(text, digits.start()) if digits else ""

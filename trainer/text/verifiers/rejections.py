@@ -53,6 +53,12 @@ def is_rejected(before: str, after: str) -> bool:
     return bool(BEFORE.search(before[-120:]) or AFTER.match(after[:80]))
 
 
+def after_retraction(text: str, last_value: int) -> str:
+    """What follows the last word such as “wait” before the value at an index; "" without one."""
+    end = max((match.end() for match in RETRACTED.finditer(text, 0, last_value)), default=0)
+    return text[end:].lstrip(" ,.:;") if end else ""
+
+
 def without_rejected(text: str, value: str) -> str:
     """The text without what it rejects beside another value; `value` is the pattern of one.
 
