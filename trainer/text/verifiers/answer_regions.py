@@ -43,11 +43,14 @@ HEADING = re.compile(
     re.IGNORECASE,
 )
 HASHES_LINE = re.compile(r"#{4,}(?P<line>[^\n]*)")
-OPEN_BOX = re.compile(r"\\(?:boxed|f(?:rame)?box)\s*(?:\{|(?P<bare>-?\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z])))")
+OPEN_BOX = re.compile(
+    r"\\(?:boxed|f(?:rame)?box)\s*(?:\{|(?P<bare>-?\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z])))"
+)
 TAGGED = re.compile(r"<((?:final_?)?answer)>(?P<text>.*?)</\1\s*>", re.IGNORECASE | re.DOTALL)
 # A JSON object: `{"answer": "7"}`.
 JSON_VALUE = re.compile(
-    r'"(?:final_?)?answer"\s*:\s*(?:"(?P<string>(?:\\.|[^"\\])*)"|(?P<bare>[^\s,{}\[\]"]+))', re.IGNORECASE
+    r'"(?:final_?)?answer"\s*:\s*(?:"(?P<string>(?:\\.|[^"\\])*)"|(?P<bare>[^\s,{}\[\]"]+))',
+    re.IGNORECASE,
 )
 OPEN_TAG = re.compile(r"<(?:final_?)?answer>", re.IGNORECASE)
 # `\{` and `\}` are brackets of a set.
@@ -115,6 +118,7 @@ NEGATED_AT_END = re.compile(r"[^\n。.]{0,60}?(?:では(?:ない|あり|なく)|
 CONTRAST = re.compile(
     rf"[^\n]{{1,80}}?(?:[\s,，]+{BUT}|而是|では?なく|じゃなく|(?:이|가)\s*아니라)\s*", re.IGNORECASE
 )
+TEXT_AT_START = re.compile(r"\s*\\(?:text|mathrm|mbox)\s*\{([^{}]*(?:is|are|:|=)\s*)\}")
 MATH_OPENING = re.compile(r"\s*(?:\$\$|\\\[|```\w*)?\s*")
 
 
@@ -152,6 +156,8 @@ def regions(text: str) -> list[Region]:
 
 def without_cue(text: str) -> str:
     """The text of a whole region without a phrase that it begins with, as in “The answer is 42”."""
+    if (words := TEXT_AT_START.match(text)) and PHRASE_START.search(words[1]):
+        return text[words.end() :]
     match = PHRASE_START.search(text)
     return text[match.end() :] if match and len(text[: match.start()].split()) <= 3 else text
 

@@ -117,5 +117,3 @@ def _may_begin(before: str, sign: str) -> bool:
     if measured := re.search(r"[\d⟧] ?(?P<unit>[^\W\d_]+|['\"°])? +(?:and +)?$", before):
         return bool(measured["unit"]) and not units.known_unit(measured["unit"])
     return previous not in "*/^_+-√π±÷<>≤≥≠{[|\\∶" and not (attached and previous in ".'%‰])")
-
-

@@ -18,7 +18,7 @@ from trainer.text.verifiers.number_context import is_modified_by, stands_alone
 from trainer.text.verifiers.number_words import number_at_start
 from trainer.text.verifiers.numerals import LONGEST_NUMBER, pattern, quantity_of
 from trainer.text.verifiers.quantity import Quantity, equal
-from trainer.text.verifiers.units import COUNTED, Unit
+from trainer.text.verifiers.units import Unit
 
 # Characters of a text that may be a number as a whole, and of the unit after one.
 LONGEST_TEXT, LONGEST_UNIT = 2 * LONGEST_NUMBER, 80
