@@ -76,7 +76,7 @@ PHRASES = (
     rf"\b(?:correct|right|best)\s+(?:option|choice|letter|one|statement){IS}",
     rf"\b(?:option|choice){E}[:：]",
     # Chinese and Japanese put no space before the answer.
-    r"(?:答案|结果|結果|得数|正解)(?:应该|應該|应|應|就|便)?(?:选|選)?"
+    r"(?:答案|结果|結果|得数|正解)(?:不?可能|不?应该|不?應該|不?会|不?应|不?應|就|便)?(?:选|選)?"
     r"(?:不是|并非|是|为|為|等于|等於|＝|=|:|：)\s*[:：]?",
     r"【答案】|(?:答案|答|解)\s*[:：]",
     r"(?:故|应|應|所以|因此|我|不)?(?:选择|選擇|选|選)(?:项|項)?(?:是|为|為)?\s*[:：]?",

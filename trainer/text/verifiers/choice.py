@@ -76,7 +76,7 @@ class ChoiceJudge:
         single = rf"[(\[]?[{upper}](?![{WORD}])[)\]]?"
         self.more = re.compile(
             rf"[)\]]*\s+[(\[]?[{upper}][)\]]?(?=\W*$|\s+[(\[]?[{upper}])"
-            rf"|\?\s*{single}|[)\]\s.*?!\"]*(?:{JOIN}\s*)+"
+            rf"|\?\s*{single}|[)\]\s]*\b(?i:or|and)\s+(?i:none|neither|another|other|something|else)\b|[)\]\s.*?!\"]*(?:{JOIN}\s*)+"
             rf"(?:(?i:option|choice|maybe|perhaps|possibly|even)\s+|选项)?[(\[]?[{upper}]"
             rf"(?=[)\]]*\s*(?:$|[.,;:)\]、。?!/]|(?:{JOIN})|[^\x00-\x7f]"
             r"|(?:is|are|could|might|as|because)\b))"
@@ -88,7 +88,7 @@ class ChoiceJudge:
         between = rf"(?:(?!(?:{CLAUSE}|{BUT})\b)[^\W\d_]{{2,20}}\s+){{0,2}}?"
         self.rejected = re.compile(
             rf"(?i:{NEGATION})\s*{between}{single}(?:\s*{JOIN}\s*{single})*"
-            rf"|(?<![{WORD}]){single}(?i:{AFTER.pattern})"
+            rf"|(?<![{WORD}]){single}(?:\s*(?:{JOIN}\s*)+{single})*(?i:{AFTER.pattern})"
         )
 
     def read_reference(self, text: str) -> str:
@@ -154,8 +154,8 @@ class ChoiceJudge:
         text = plain(text).strip()
         if corrected := self._corrected(text):
             text = corrected
-        if len(text.split()) <= MOST_WORDS and (letter := self._leading(text)):
-            return letter
+        if len(text.split()) <= MOST_WORDS:
+            return self._leading(text)
         for sentence in reversed(SENTENCE_END.split(text)):
             remaining, rejected = self._without_rejected(sentence)
             if STATES.match(remaining) and (match := self.start.match(remaining)):
@@ -185,6 +185,8 @@ class ChoiceJudge:
         """The option of a text that names exactly one."""
         letters = self._options(text)
         if len(letters) != 1 or letters & rejected:
+            return ""
+        if any(self.more.match(text[match.end() :]) for match in self.option.finditer(text)):
             return ""
         # `Vitamin C` alone names no option, but counts beside another.
         is_named = all(NAMING.search(text[: match.start()]) for match in self.option.finditer(text))

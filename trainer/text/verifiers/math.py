@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from trainer.spec import MathVerifier
 from trainer.text.verifiers import quantities
+from trainer.text.verifiers.alternatives import EITHER
 from trainer.text.verifiers.answer_regions import Region, answered_text, regions, without_cue
 from trainer.text.verifiers.math_equality import Equality
 from trainer.text.verifiers.math_forms import (
@@ -41,6 +42,11 @@ FORMULA = re.compile(
     r"(?<!\\)\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)"
     r"|(?<![\\\d])\$(?=[^\s$])((?:\\.|[^$\\\n])*?)(?<=\S)\$(?!\d)",
     re.DOTALL,
+)
+# Before a formula that is one of several, or a part of a calculation.
+IS_PART = re.compile(
+    rf"[$\d)}}\]]\s*,?\s*(?<![^\W\d_]){EITHER}\s*$|[\w$)}}]\s*[-+*/^<>≤≥]\s*$|\bbetween\s*$",
+    re.IGNORECASE,
 )
 # What may be rejected beside another answer.
 REJECTABLE = rf"\$[^$\n]{{1,80}}\$|{NUMBER}"
@@ -163,7 +169,8 @@ class MathJudge:
         formulas = list(FORMULA.finditer(text))
         rest = text[formulas[-1].end() :] if formulas else text
         is_last = formulas and not re.search(r"\d", rest)
-        if is_last and is_rejected(text[: formulas[-1].start()], rest):
+        before = text[: formulas[-1].start()] if formulas else ""
+        if is_last and (is_rejected(before, rest) or IS_PART.search(before)):
             return None
         content = _content(formulas[-1]) if is_last else ""
         if form := self._readable(form_of(content, self.spec)):

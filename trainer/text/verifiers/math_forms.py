@@ -62,6 +62,11 @@ COLUMN = re.compile(r"\\begin\{([pbBv]?)matrix\}(?P<rows>[^&]*?)\\end\{\1matrix\
 NUMERAL_IN_BASE = re.compile(
     r"\(?(?P<digits>\d[0-9A-Za-z]*)\)?(?:_\s*[({]*\s*(?P<base>\w+)\s*[)}]*|\s*\(?\s*base\s+(?P<named>\w+)\)?)"
 )
+ONE_LETTER = re.compile(r"[-+]?[\d.,/⟦⟧]+[A-Za-z]")
+LETTERS = re.compile(
+    r"[-+]?[\d.,/⟦⟧]+(?:(?<=⟧)[A-Za-z].*|\s*[A-Za-z]{1,2}(?:\^\d)?(?:\s+[A-Za-z]{1,2}(?:\^\d)?)+)"
+)
+TEXT_UNIT = re.compile(r"\\(?:text|mathrm|mbox|textrm|rm|operatorname)(?![A-Za-z])")
 EMPTY_SET = re.compile(r"\\(?:emptyset|varnothing)|\\\{\s*\\\}|\\O")
 SAME_WORDS = {
     "dne": "does not exist", "no solutions": "no solution", "none": "no solution",
@@ -166,11 +171,14 @@ def form_of(text: str, numbers: NumberFormat) -> Form | None:
 
 def _value(text: str, numbers: NumberFormat) -> Value:
     flat = " ".join(plain(text).split()).rstrip(" .,;")
-    # `5m` is a product; as a unit it would stand apart or in \text.
-    is_product = re.fullmatch(r"[-+]?[\d.,/⟦⟧]+[A-Za-z]", flat) is not None
+    # `5m`, `⟦1/2⟧mV^2` and `5 m V^2` are products; a unit stands apart by itself or in \text.
+    is_product = (
+        ONE_LETTER.fullmatch(flat) or not TEXT_UNIT.search(text) and LETTERS.fullmatch(flat)
+    )
     if based := NUMERAL_IN_BASE.fullmatch(flat):
         return Words(f"{based['digits'].lower()}_{_base(based['base'] or based['named'])}")
-    if not is_product and (quantity := quantities.single(flat, numbers)):
+    quantity = None if is_product else quantities.single(flat, numbers)
+    if quantity and not _is_power_of_letters(text, flat, quantity):
         return quantity
     if clock := _clock(flat):
         return clock
@@ -188,6 +196,12 @@ def _value(text: str, numbers: NumberFormat) -> Value:
     if _is_words(text, flat):
         return Words(_letters(flat))
     return _formula(text, numbers)
+
+
+def _is_power_of_letters(text: str, flat: str, quantity: Quantity) -> bool:
+    """Whether a unit is rather a formula, as in `0.5mV^2`; lengths have powers without \\text."""
+    is_length = all(name == "length" for name, _ in quantity.unit.dimension)
+    return "^" in flat and "/" not in flat and not is_length and not TEXT_UNIT.search(text)
 
 
 def _base(name: str) -> str:
@@ -222,9 +236,10 @@ def _typeset(text: str) -> str:
 
 def _bare(text: str) -> str:
     """The text without signs around and in formulas that have no meaning."""
-    text = SIZES.sub("", text).strip()
-    text = re.sub(r"^\s*(?:\\\[|\\\(|\$\$?)\s*|\s*(?:\\\]|\\\)|(?<!\\)\$\$?)[\s.,]*$", "", text)
+    text = SIZES.sub("", text).replace("{:}", ":").strip()
+    # A single dollar sign is money.
     text = re.sub(r"(?<!\\)\$", "", text) if text.count("$") - text.count("\\$") > 1 else text
+    text = re.sub(r"^\s*(?:\\\[|\\\()\s*|\s*(?:\\\]|\\\))[\s.,]*$", "", text)
     text = re.sub(r"\*\*|`", "", text)
     text = re.sub(rf"^(?:{SPACE})+|(?:{SPACE})+$", "", text)
     return text.strip().rstrip(".,;。").strip()

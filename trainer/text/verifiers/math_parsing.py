@@ -15,7 +15,8 @@ from trainer.text.verifiers.quantity import Quantity
 
 # math-verify reads R and r as one symbol, so a capital letter becomes an index of the small one.
 CAPITAL = re.compile(
-    r"(?<![A-Za-z\\_])(?<!_\{)(?<!\\text\{)(?<!\\math(?:bb|rm|bf)\{)(?<!\\mathcal\{)(?P<letter>[A-Z])(?![A-Za-z])(?:_(?:(?P<index>\w)|\{(?P<indices>\w+)\}))?"
+    r"\\(?:text|math[a-z]+|operatorname|mbox|begin|end)\s*\{[^{}]*\}|\\[A-Za-z]+|_\{[^{}]*\}|_\w"
+    r"|(?P<letter>[A-Z])(?:_(?:(?P<index>\w)|\{(?P<indices>\w+)\}))?"
 )
 CAPITAL_INDEX = "99"
 # A logarithm without base is natural to some and of base 10 to others.
@@ -86,5 +87,7 @@ class FormulaParser:
 
 
 def _small(match: re.Match[str]) -> str:
+    if not match["letter"]:
+        return match[0]
     index = match["index"] or match["indices"] or ""
     return f"{{{match['letter'].lower()}_{{{CAPITAL_INDEX}{index}}}}}"

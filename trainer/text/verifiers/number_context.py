@@ -40,12 +40,17 @@ BOUND_AFTER = re.compile(
     r"lower|larger|smaller|another|others)\b|以上|以下|以内|以內|未満|未满|多个|이상|이하)",
     re.IGNORECASE,
 )
+MONTHS = (
+    "January|February|March|April|May|June|July|August|September|October|November|December|Jan|Feb|"
+    "Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec"
+)
 # Words that make another number of the one after them: “half of 7”, “twenty 7”, “July 7”.
 MODIFIED_BEFORE = re.compile(
     r"(?<![^\W\d_])(?:half|third|quarter|twice|thrice|double|triple|root|reciprocal|inverse|sum|product|"
     r"difference|quotient|log(?:arithm)?|ln|sin|cos|tan|factorial|negative|minus|plus|times|power|"
-    r"multiples?|square|cube|remainder|r|January|February|March|April|May|June|July|August|"
-    rf"September|October|November|December|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|{NUMBER_WORD})"
+    r"multiples?|square|cube|remainder|r|steps?|pages?|chapter|question|problem|exercise|figure|table|"
+    r"section|room|line|item|no|"
+    rf"{MONTHS}|{NUMBER_WORD})"
     r"(?:\s+(?:of|and|the|a|-))*[.\s-]+$|\\[A-Za-z]+\s*$",
     re.IGNORECASE,
 )
@@ -53,7 +58,8 @@ MODIFIED_AFTER = re.compile(
     r" +(?:times|plus|minus|divided|multiplied|over|squared|cubed|factorial|mod|pi|sqrt|base|raised|"
     r"choose|halves|thirds|quarters|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|"
     r"hundredths|thousandths|remainder)(?![A-Za-z])| *-?and +(?:a|one) +(?:half|third|quarter)"
-    r"|%? *[\d⟦]|‰?%",
+    r"|%? *[\d⟦]|‰?%|\W*(?:or so\W*)?between +\d"
+    rf"| +(?:of +)?(?:{MONTHS})\b",
 )
 
 # What makes a number a part of a longer expression.

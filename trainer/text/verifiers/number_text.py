@@ -65,7 +65,7 @@ def plain(text: str) -> str:
         return text
     text = _without_emphasis(_without_delimiters(text))
     text = re.sub(r"\\(?:text)?color\s*\{[^{}]*\}", "", text).replace("（", " (")
-    text = re.sub(r"\\!", "", text).replace("{,}", ",").replace("{.}", ".")
+    text = re.sub(r"\\!", "", text).replace("{,}", ",").replace("{.}", ".").replace("{:}", ":")
     text = THOUSANDS.sub("", text)
     text = re.sub(r"\\(?:[,;: ]|thinspace|quad|qquad)|~(?=\s|[A-Za-z\\])", " ", text)
     text = _plain_characters(text)

@@ -73,7 +73,7 @@ def last(text: str, form: NumberFormat) -> Quantity | None:
     """The quantity at the end of a text, if its last digits are a whole number."""
     # `13>132` is a chain of steps; `x > 5` is an inequality.
     before, tail = _last_step(text)
-    if re.fullmatch(r"\s*[\d.,]+!+\s*", tail):
+    if re.fullmatch(r"\s*[-+]?[\d.,]+!+\s*", tail):
         # A factorial, if it is all that there is.
         return None
     if not before:

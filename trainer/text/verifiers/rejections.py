@@ -11,10 +11,10 @@ from functools import lru_cache
 # Words that reject the value after them, of the languages whose marks are known.
 NEGATION = (
     r"(?:(?<![^\W\d_])(?:not|never|neither|nor|hardly|cannot|none|no(?!\.)|without|except(?:ing)?|excluding|"
-    r"exclude|eliminate|unlike|anything\s+(?:but|except)|all\s+but|other\s+than|rather\s+than|"
+    r"excludes?|eliminat(?:e|es|ing)|rul(?:e|es|ing)\s+out|discard(?:s|ing)?|unlike|anything\s+(?:but|except)|all\s+but|other\s+than|rather\s+than|"
     r"instead\s+of|apart\s+from|opposed\s+to|nicht|kein\w*|weder|außer|niet|geen|pas|jamais|sauf|"
     r"ninguna?|nunca|não|nem|non|né|не|ни|кроме|nie|bukan|tidak|không\s+phải|ليس|ليست)(?![^\W\d_])"
-    r"|n['’]t(?![^\W\d_])|不是|并非|並非|而非|不选|不選|不等于|不为|不能|没有|除了?|非|ไม่ใช่)"
+    r"|n['’]t(?![^\W\d_])|不(?:可能|会|應|应|该|該)*是|并非|並非|未必|绝不|而非|不选|不選|不等于|不为|不能|没有|除了?|非|ไม่ใช่)"
 )
 # The thought before was another: “I first thought 7”.
 DOUBT = r"(?<![^\W\d_])(?:thought|believed|assumed|guessed|tempted|tempting)(?![^\W\d_])"
@@ -31,11 +31,11 @@ BEFORE = re.compile(
 AFTER = re.compile(
     r"[\s)\]}$*\"”`]*(?:"
     r"(?:(?:is|are|was|were|seems|looks|ist|sind|est|es|è|é|是)\s*(?:[^\W\d_]+\s+){0,2}?)"
-    r"(?:wrong|incorrect\w*|false|invalid|impossible|excluded|eliminated|ruled\s+out|not|never|nicht|"
+    r"(?:wrong|incorrect\w*|false|invalid|impossible|excluded|eliminated|ruled\s+out|too|not|never|nicht|"
     r"falsch|pas|faux|fausse|fals[oa]|errad[oa]|sbagliat[oa])(?![^\W\d_])"
     r"|(?:isn|doesn|can|wasn|couldn|aren|won)['’]t(?![^\W\d_])|(?:cannot|can\s+not|does\s+not|can\s+be\s+"
     r"(?:excluded|eliminated|ruled\s+out))(?![^\W\d_])"
-    r"|n['’]est(?![^\W\d_])|(?:no\s+es|não\s+é|non\s+è)(?![^\W\d_])|не(?:вер|прав|\s)"
+    r"|(?:if|unless)(?![^\W\d_])|n['’]est(?![^\W\d_])|(?:no\s+es|não\s+é|non\s+è)(?![^\W\d_])|не(?:вер|прав|\s)"
     r"|(?:选项|項|项)?(?:是)?(?:错|錯|不对|不對|不正确|不正確|不成立|不符)|(?:は|が)?間違"
     r"|では(?:ない|あり)|じゃな|でない|(?:은|는|이|가)?\s*아[니닙]|değil|नहीं)",
     re.IGNORECASE,
@@ -43,7 +43,7 @@ AFTER = re.compile(
 # “The answer is 5. Wait, it is 7.”
 RETRACTED = re.compile(
     r"\b(?:wait|actually|correction|scratch that|oops|on second thought|i (?:misread|miscalculated)|"
-    r"made (?:a|an) (?:mistake|error)|let me (?:re|check|verify))|\?\s*(?:no|nope|wrong)\b",
+    r"made (?:a|an) (?:mistake|error)|let me (?:re|check|verify))|\?[^.?!\n]{0,12}?\b(?:no|nope|wrong)\b",
     re.IGNORECASE,
 )
 

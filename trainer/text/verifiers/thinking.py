@@ -9,10 +9,23 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from trainer.spec.verifiers.verifier import THINKING
+
 CHANNEL = re.compile(r"<\|channel\|>\s*(?P<name>\w+)[^<]*<\|message\|>")
 FINAL_CHANNEL = "final"
+CHANNEL_TOKENS = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")
+DEFAULT_NAMES = tuple(name.strip() for name in THINKING.split(","))
 # The same channels where a decoder has dropped the control tokens.
 BARE_CHANNELS = re.compile(r"\s*analysis(?=[A-Z\"'])(?:.*assistantfinal(?P<answer>.*))?", re.DOTALL)
+
+
+def is_reasoning_mark(token: str) -> bool:
+    """Whether a control token marks reasoning, so that a decoder must keep it.
+
+    >>> is_reasoning_mark("[THINK]"), is_reasoning_mark("<|endoftext|>")
+    (True, False)
+    """
+    return token in CHANNEL_TOKENS or _tags(DEFAULT_NAMES).fullmatch(token) is not None
 
 
 def after_thinking(text: str, names: tuple[str, ...]) -> str:

@@ -215,7 +215,13 @@ GROUPS = (
     boxed(
         "speeds",
         r"5\text{ km/h}",
-        (r"5\ \mathrm{km/h}", r"5\,\frac{\text{km}}{\text{h}}", "5", "5 km/h", r"5\text{ km per hour}"),
+        (
+            r"5\ \mathrm{km/h}",
+            r"5\,\frac{\text{km}}{\text{h}}",
+            "5",
+            "5 km/h",
+            r"5\text{ km per hour}",
+        ),
         (r"5\text{ m/s}", r"5\text{ km}", r"5\text{ mph}", r"5\text{ h}", r"5\text{ km/s}"),
     ),
     boxed(
@@ -228,7 +234,13 @@ GROUPS = (
             r"0.0012\text{ m}^2",
             "12",
         ),
-        (r"12\text{ cm}^3", r"12\text{ cm}", r"12\text{ m}^2", r"0.12\text{ m}^2", r"12^2\text{ cm}"),
+        (
+            r"12\text{ cm}^3",
+            r"12\text{ cm}",
+            r"12\text{ m}^2",
+            r"0.12\text{ m}^2",
+            r"12^2\text{ cm}",
+        ),
     ),
     boxed(
         "volumes",
@@ -252,7 +264,14 @@ GROUPS = (
         "nearly nothing",
         "0",
         (r"\sin\pi", r"\ln 1", "0.0", "-0", r"0\text{ cm}"),
-        ("10^{-30}", r"\frac{1}{100!}", "e^{-100}", r"\sin(10^{-20})", r"\frac{0}{0}", r"2^{-2000}"),
+        (
+            "10^{-30}",
+            r"\frac{1}{100!}",
+            "e^{-100}",
+            r"\sin(10^{-20})",
+            r"\frac{0}{0}",
+            r"2^{-2000}",
+        ),
     ),
     boxed(
         "large values",
@@ -260,8 +279,13 @@ GROUPS = (
         ("18446744073709551616", "4^{32}", "18,446,744,073,709,551,616", "2^{63}+2^{63}"),
         ("18446744073709551615", r"1.8446744\times10^{19}", "2^{65}", "64^2", "2^{64}+1"),
     ),
-    boxed("factorials", "100!", ("100!", r"100\cdot 99!"), ("99!", "100", "101!", "10^{158}", "100!+1")),
-    boxed("huge powers", "10^{100}", ("10^{100}", "100^{50}"), ("10^{99}", "10^{100}+1", "9^{9^9}", "9^{9^{9^9}}")),
+    boxed(
+        "factorials",
+        "100!",
+        ("100!", r"100\cdot 99!"),
+        ("99!", "100", "101!", "10^{158}", "100!+1"),
+    ),
+    boxed("huge powers", "10^{100}", ("10^{100}", "100^{50}"), ("10^{99}", "10^{100}+1")),
     boxed(
         "logarithms",
         r"\ln 2",
@@ -291,7 +315,13 @@ GROUPS = (
         "vectors",
         r"\langle 1,2,3\rangle",
         (r"\langle 1, 2, 3 \rangle", "(1,2,3)", r"\begin{pmatrix}1\\2\\3\end{pmatrix}"),
-        (r"\langle 3,2,1\rangle", r"\{1,2,3\}", r"\langle 1,2\rangle", "6", r"\langle 1,2,-3\rangle"),
+        (
+            r"\langle 3,2,1\rangle",
+            r"\{1,2,3\}",
+            r"\langle 1,2\rangle",
+            "6",
+            r"\langle 1,2,-3\rangle",
+        ),
     ),
     boxed(
         "complex numbers",
@@ -302,7 +332,11 @@ GROUPS = (
     boxed(
         "polar form",
         r"e^{i\pi/3}",
-        (r"\frac12+\frac{\sqrt3}{2}i", r"\cos\frac{\pi}{3}+i\sin\frac{\pi}{3}", r"e^{\frac{i\pi}{3}}"),
+        (
+            r"\frac12+\frac{\sqrt3}{2}i",
+            r"\cos\frac{\pi}{3}+i\sin\frac{\pi}{3}",
+            r"e^{\frac{i\pi}{3}}",
+        ),
         (r"e^{-i\pi/3}", r"e^{\pi/3}", "1", r"\frac12-\frac{\sqrt3}{2}i"),
     ),
     boxed(
@@ -323,9 +357,24 @@ GROUPS = (
         ("x^2-1", "(x+1)(x-1)", "-(1-x)(1+x)", "x^{2}-1", r"(x-1)\cdot(x+1)"),
         ("x^2+1", "(x-1)^2", "(x-1)(y+1)", "x^2-1=0", r"\pm 1", "1-x^2", "x-1"),
     ),
-    boxed("division by zero", "1", ("1", r"\frac{5}{5}"), (r"\frac{0}{0}", r"\frac{1}{0}", r"\frac{\infty}{\infty}", r"1^\circ x")),
-    boxed("branches of roots", "x", ("x", "1x", r"\frac{2x}{2}"), (r"\sqrt{x^2}", "|x|", "-x", "x^1y", "x=x")),
-    boxed("absolute values", "|x|", (r"\sqrt{x^2}", r"\left|x\right|", r"\lvert x \rvert"), ("x", "-x", "x^2")),
+    boxed(
+        "division by zero",
+        "1",
+        ("1", r"\frac{5}{5}"),
+        (r"\frac{0}{0}", r"\frac{1}{0}", r"\frac{\infty}{\infty}", r"1^\circ x"),
+    ),
+    boxed(
+        "branches of roots",
+        "x",
+        ("x", "1x", r"\frac{2x}{2}"),
+        (r"\sqrt{x^2}", "|x|", "-x", "x^1y", "x=x"),
+    ),
+    boxed(
+        "absolute values",
+        "|x|",
+        (r"\sqrt{x^2}", r"\left|x\right|", r"\lvert x \rvert"),
+        ("x", "-x", "x^2"),
+    ),
     boxed(
         "identities",
         r"\sin^2 x",
@@ -422,8 +471,18 @@ GROUPS = (
             r"\text{Monday and Sunday}",
         ),
     ),
-    boxed("yes and no", r"\text{Yes}", (r"\text{yes}", "Yes", "YES"), (r"\text{No}", r"\text{Yes and no}", r"\text{not yes}", "1")),
-    boxed("number words", "2", (r"\text{two}", r"\text{Two}"), (r"\text{twenty-two}", r"\text{one}", r"\text{two or three}")),
+    boxed(
+        "yes and no",
+        r"\text{Yes}",
+        (r"\text{yes}", "Yes", "YES"),
+        (r"\text{No}", r"\text{Yes and no}", r"\text{not yes}", "1"),
+    ),
+    boxed(
+        "number words",
+        "2",
+        (r"\text{two}", r"\text{Two}"),
+        (r"\text{twenty-two}", r"\text{one}", r"\text{two or three}"),
+    ),
     boxed(
         "cases",
         r"\begin{cases} x & x>0 \\ -x & x\le 0\end{cases}",
@@ -469,7 +528,12 @@ GROUPS = (
             r"\vec{5}x",
         ),
     ),
-    boxed("names of unknowns", "x=5", ("x=5", "5", "5=x", "x = 5.0"), ("y=5", "x=-5", "x=5y", "x>5", "5x")),
+    boxed(
+        "names of unknowns",
+        "x=5",
+        ("x=5", "5", "5=x", "x = 5.0"),
+        ("y=5", "x=-5", "x=5y", "x>5", "5x"),
+    ),
     Group(
         "boxes that the text rejects",
         "13",

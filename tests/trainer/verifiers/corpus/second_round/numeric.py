@@ -273,7 +273,13 @@ NUMBERS = (
     Group(
         "number words",
         "36",
-        ("thirty-six", "The answer is thirty-six.", "3 dozen eggs", "three dozen", "36 (thirty-six)"),
+        (
+            "thirty-six",
+            "The answer is thirty-six.",
+            "3 dozen eggs",
+            "three dozen",
+            "36 (thirty-six)",
+        ),
         ("thirty", "six", "thirty 6", "three hundred sixty", "36 dozen", "36 hundred", "thirty 36"),
     ),
     Group(
@@ -370,7 +376,9 @@ NUMBERS = (
             "$530",
         ),
     ),
-    Group("the last of two units", "30", (), ("5 dollars and 30 cents", "1 hour 30 minutes", "1h30")),
+    Group(
+        "the last of two units", "30", (), ("5 dollars and 30 cents", "1 hour 30 minutes", "1h30")
+    ),
     Group(
         "currencies",
         "500",
@@ -398,7 +406,14 @@ NUMBERS = (
     Group(
         "compound times",
         "150 minutes",
-        ("150 minutes", "2.5 hours", "2 hours 30 minutes", "2 hours and 30 minutes", "150", "150 min"),
+        (
+            "150 minutes",
+            "2.5 hours",
+            "2 hours 30 minutes",
+            "2 hours and 30 minutes",
+            "150",
+            "150 min",
+        ),
         ("2 hours", "30 minutes", "2.5", "2 hours 15 minutes", "150 hours", "150 seconds", "2:30"),
     ),
     Group(
@@ -500,7 +515,9 @@ NUMBERS = (
         ("101.1", "98.9", "-100", "100%0", "1/100", "10^{99}", "9^{9^9}", "1e999999999"),
         {"tolerance": 0.01},
     ),
-    Group("tolerance of zero", "0", ("0", "0.0", "-0"), ("0.001", "1e-30", "0/0"), {"tolerance": 0.01}),
+    Group(
+        "tolerance of zero", "0", ("0", "0.0", "-0"), ("0.001", "1e-30", "0/0"), {"tolerance": 0.01}
+    ),
     Group(
         "comma and points together",
         "1.234,5",
@@ -515,7 +532,12 @@ NUMBERS = (
         ("0,0125", "1,25", "125", "12,5", "0,12"),
         COMMA,
     ),
-    Group("huge powers", "1", ("1",), ("9^{9^{9^9}}", "10^{10^{10}}", "1e-999999999999", "2^{-9999999999}")),
+    Group(
+        "huge powers",
+        "1",
+        ("1",),
+        ("9^{9^{9^9}}", "10^{10^{10}}", "1e-999999999999", "2^{-9999999999}"),
+    ),
 )
 
 GROUPS = (*REGIONS, *NUMBERS)

@@ -37,7 +37,7 @@ GROUPS = (
             "Die richtige Antwort ist D.",
             "Правильный вариант: D",
             "D!",
-            "The answer is \"D\" (Oslo).",
+            'The answer is "D" (Oslo).',
             "It's D, not C.",
             "C? No. D.",
         ),
