@@ -3,9 +3,10 @@ r"""Where a text has its answer.
 1. Reasoning is skipped: the answer is after the last closed thinking block, and after a block that
    is never closed there is none (`Verifier.thinking`).
 2. A question that the model invents after its answer is cut off (`Verifier.next_question`).
-3. The last complete mark counts that the text does not reject, as in “not \boxed{7}”. Marks whose whole text is the answer: `\boxed{42}`, GSM8K's
-   `#### 42` up to the end of its line, `<answer>42</answer>`. Marks before a sentence:
-   “The answer is 42.”, “Answer: 42”, “答案是42”. A `\boxed{` that is never closed is not complete.
+3. The last complete mark counts that the text does not reject, as “not \boxed{7}” does. Marks whose
+   whole text is the answer: `\boxed{42}`, GSM8K's `#### 42` up to the end of its line,
+   `<answer>42</answer>`, `{"answer": 42}`. Marks before a sentence: “The answer is 42.”,
+   “Answer: 42”, “答案是42”. A `\boxed{` that is never closed is not complete.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@ r"""The chosen letter of a multiple-choice question: exactly one, or there is no
 The answer is where `answer_regions` says. There the option comes first, `B`, `(B)`, `B. Paris`,
 or is the only one of its sentence, “Paris, which is (B)”. Without a mark, the last sentence that
 names options must name one. Several, as in “A or C”, are no choice; a rejected one, as in “B, not
-A”, does not count, and one that is both chosen and rejected is none. Lower-case letters count only if they are marked, because “a” is a word.
+A”, does not count, and one that is both chosen and rejected is none. Lower-case letters count only
+if they are marked, because “a” is a word.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class ChoiceJudge:
     def __init__(self, spec: ChoiceVerifier) -> None:
         self.spec = spec
         upper, lower = spec.choices, spec.choices.lower()
-        end = rf"(?![{WORD}+]|['’-]\w|\s+(?:minus|plus|flat|sharp)\b)"
+        end = rf"(?![{WORD}+]|['’-]\w|\.[A-Za-z]\b|\s+(?:minus|plus|flat|sharp)\b)"
         self.option = re.compile(
             rf"(?<![{WORD}])(?<![A-Za-z]['’])(?<![{WORD}]-)(?P<letter>[{upper}]){end}"
         )
@@ -73,6 +74,7 @@ class ChoiceJudge:
             rf"\W*{LEADING}(?:(?P<letter>[{upper}]){end}|(?P<lower>[{lower}])(?=\W*$|[).:]))"
         )
         self.bracketed = re.compile(rf"[(\[](?P<letter>[{upper}{lower}])[)\]]")
+        self.line = re.compile(rf"\W*(?i:option\s+)?(?P<letter>[{upper}])\W*")
         single = rf"[(\[]?[{upper}](?![{WORD}])[)\]]?"
         self.more = re.compile(
             rf"[)\]]*\s+[(\[]?[{upper}][)\]]?(?=\W*$|\s+[(\[]?[{upper}])"
@@ -156,6 +158,8 @@ class ChoiceJudge:
             text = corrected
         if len(text.split()) <= MOST_WORDS:
             return self._leading(text)
+        if letter := self._first_line(text):
+            return letter
         for sentence in reversed(SENTENCE_END.split(text)):
             remaining, rejected = self._without_rejected(sentence)
             if STATES.match(remaining) and (match := self.start.match(remaining)):
@@ -163,6 +167,12 @@ class ChoiceJudge:
             if self._options(remaining):
                 return self._only(remaining, rejected)
         return ""
+
+    def _first_line(self, text: str) -> str:
+        """The option that alone is the first line, before an explanation; not of a list."""
+        lines = [self.line.fullmatch(line) for line in text.split("\n")]
+        letters = [match["letter"].upper() for match in lines if match]
+        return letters[0] if lines[0] and len(letters) == 1 else ""
 
     def _corrected(self, text: str) -> str:
         """What follows the last word such as “wait” before an option; "" without such a word."""

@@ -32,11 +32,12 @@ from trainer.text.verifiers.math_forms import (
     form_of,
 )
 from trainer.text.verifiers.math_parsing import BARE_LOG, COMMON, FormulaParser
+from trainer.text.verifiers.number_context import is_qualified
 from trainer.text.verifiers.number_text import plain
 from trainer.text.verifiers.numeric import NUMBER, SENTENCE_END
 from trainer.text.verifiers.quantity import Quantity
 from trainer.text.verifiers.records import Verdict, clean
-from trainer.text.verifiers.rejections import after_retraction, is_rejected, without_rejected
+from trainer.text.verifiers.rejections import after_retraction, without_rejected
 
 FORMULA = re.compile(
     r"(?<!\\)\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)"
@@ -149,15 +150,21 @@ class MathJudge:
             parts.append(_content(formula))
             end = formula.end()
         text = ", ".join(parts)
-        if re.match(r"\s*(?:or|and)\s+[-\d]", sentence[end:]):
+        if is_qualified(sentence[: formulas[0].start()], sentence[end:]):
             return None
+        form = self._readable(form_of(text, self.spec))
+        if other := re.match(r"\s*(?:or|and)\s+(?=[-\d])", sentence[end:]):
+            # `$\frac38$ or 37.5 %` is one answer.
+            number = quantities.first(plain(sentence[end + other.end() :]), self.spec)
+            second = Form(number, number.text) if number else None
+            return form if form and second and self.equality.equal(second, form) else None
         # `$3$ hours` has its unit outside of the formula.
         unit = re.match(r"\s*(?P<unit>[^\W\d_][^\s.,;]*(?:\s*\^\s*\d)?|%|\\%)", sentence[end:])
         if unit and len(parts) == 1:
             with_unit = form_of(f"{text} {unit['unit']}", self.spec)
             if with_unit and isinstance(with_unit.value, Quantity):
                 return with_unit
-        return self._readable(form_of(text, self.spec))
+        return form
 
     def _in_text(self, text: str) -> Form | None:
         """The answer of a text without mark: all of it, its last formula or its last number."""
@@ -170,7 +177,7 @@ class MathJudge:
         rest = text[formulas[-1].end() :] if formulas else text
         is_last = formulas and not re.search(r"\d", rest)
         before = text[: formulas[-1].start()] if formulas else ""
-        if is_last and (is_rejected(before, rest) or IS_PART.search(before)):
+        if is_last and (is_qualified(before, rest) or IS_PART.search(before)):
             return None
         content = _content(formulas[-1]) if is_last else ""
         if form := self._readable(form_of(content, self.spec)):

@@ -172,8 +172,8 @@ def form_of(text: str, numbers: NumberFormat) -> Form | None:
 def _value(text: str, numbers: NumberFormat) -> Value:
     flat = " ".join(plain(text).split()).rstrip(" .,;")
     # `5m`, `⟦1/2⟧mV^2` and `5 m V^2` are products; a unit stands apart by itself or in \text.
-    is_product = (
-        ONE_LETTER.fullmatch(flat) or not TEXT_UNIT.search(text) and LETTERS.fullmatch(flat)
+    is_product = ONE_LETTER.fullmatch(flat) or (
+        not TEXT_UNIT.search(text) and LETTERS.fullmatch(flat)
     )
     if based := NUMERAL_IN_BASE.fullmatch(flat):
         return Words(f"{based['digits'].lower()}_{_base(based['base'] or based['named'])}")
@@ -289,8 +289,14 @@ def _listing(text: str, numbers: NumberFormat) -> Listing | None:
 
 
 def _made(opening: str, closing: str, items: tuple[Form | None, ...], text: str) -> Listing | None:
-    present = tuple(item for item in items if item is not None)
-    return Listing(opening, closing, present, text) if len(present) == len(items) else None
+    present: list[Form] = []
+    for item in items:
+        if item is None:
+            return None
+        # `0, ±2` are three values.
+        is_pair = isinstance(item.value, Listing) and not item.value.opening
+        present += item.value.items if is_pair else (item,)
+    return Listing(opening, closing, tuple(present), text)
 
 
 def _split(text: str) -> list[str]:

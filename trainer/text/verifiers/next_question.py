@@ -38,7 +38,8 @@ def _headings(names: tuple[str, ...]) -> re.Pattern[str]:
     r"""`Question:`, `**Question 2**`, `## Problem 2`, `[Question]`, `Next question:`."""
     choices = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     return re.compile(
-        rf"^[#*_ \t>\[]{{0,8}}(?:(?:new|next|another|follow-?up|bonus|second|similar)[ ]+)?(?:{choices})"
+        r"^[#*_ \t>\[]{0,8}(?:(?:new|next|another|follow-?up|bonus|second|similar)[ ]+)?"
+        rf"(?:{choices})"
         r"(?:[ ]?#?(?P<number>\d{1,4}))?[ ]?[*_\]]{0,4}(?:[:：]|[ ]?[.)\]](?=[ *_]|$)|[ \t]*$)",
         re.IGNORECASE | re.MULTILINE,
     )

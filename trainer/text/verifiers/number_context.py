@@ -28,7 +28,7 @@ HEDGED_BEFORE = re.compile(
 # Inequalities in words, before and after a number.
 BOUND_BEFORE = re.compile(
     r"\b(?:(?:less|more|greater|fewer|smaller|larger|bigger|higher|lower)\s+than|at\s+(?:least|most)|"
-    r"up\s+to|(?:minimum|maximum)\s+of|over|under|above|below|beyond|exceed(?:s|ing)?|within|"
+    r"up\s+to|(?:close|near|next)\s+to|near|(?:minimum|maximum)\s+of|over|under|above|below|beyond|exceed(?:s|ing)?|within|"
     r"(?:mehr|weniger|größer|kleiner)\s+als|mindestens|höchstens|(?:plus|moins)\s+(?:de|que|d['’])|"
     r"au\s+(?:moins|plus)|(?:más|menos|mayor|menor|mais|maior)\s+(?:de|que|do\s+que)|al\s+menos|"
     r"pelo\s+menos|(?:più|meno)\s+di|almeno|больше|меньше|более|менее)\s*$"
@@ -48,18 +48,18 @@ MONTHS = (
 MODIFIED_BEFORE = re.compile(
     r"(?<![^\W\d_])(?:half|third|quarter|twice|thrice|double|triple|root|reciprocal|inverse|sum|product|"
     r"difference|quotient|log(?:arithm)?|ln|sin|cos|tan|factorial|negative|minus|plus|times|power|"
-    r"multiples?|square|cube|remainder|r|steps?|pages?|chapter|question|problem|exercise|figure|table|"
-    r"section|room|line|item|no|"
+    r"multiples?|square|cube|remainder|r|steps?|pages?|chapter|psalm|verse|volume|vol|article|act|scene|question|problem|exercise|figure|table|"
+    r"section|room|line|item|no|route|highway|flight|bus|gate|platform|level|grade|class|apartment|"
     rf"{MONTHS}|{NUMBER_WORD})"
     r"(?:\s+(?:of|and|the|a|-))*[.\s-]+$|\\[A-Za-z]+\s*$",
     re.IGNORECASE,
 )
 MODIFIED_AFTER = re.compile(
-    r" +(?:times|plus|minus|divided|multiplied|over|squared|cubed|factorial|mod|pi|sqrt|base|raised|"
-    r"choose|halves|thirds|quarters|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|"
+    r" +(?:times|plus|minus|divided|multiplied|over|squared|cubed|factorial|mod|pi|sqrt|base|"
+    r"raised|choose|halves|thirds|quarters|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|"
     r"hundredths|thousandths|remainder)(?![A-Za-z])| *-?and +(?:a|one) +(?:half|third|quarter)"
     r"|%? *[\d⟦]|‰?%|\W*(?:or so\W*)?between +\d"
-    rf"| +(?:of +)?(?:{MONTHS})\b",
+    rf"| +(?:of +)?(?:{MONTHS})\b| +(?:less|more|fewer|greater|higher|lower) +than\b| +past\b",
 )
 
 # What makes a number a part of a longer expression.
@@ -80,21 +80,25 @@ COPULA = re.compile(
 def stands_alone(text: str, begin: int, end: int) -> bool:
     """Whether text[begin:end] is no part of a longer expression, list, range or alternative."""
     before, after = text[:begin], text[end:]
-    if CONTINUES.match(after) or is_modified_by(after):
+    if CONTINUES.match(after) or not _may_begin(before, text[begin]):
         return False
-    if not _may_begin(before, text[begin]) or is_rejected(before, after):
+    if is_qualified(before, after):
         return False
     alternative = HEDGED_AFTER.match(after)
     if alternative or re.match(r",\s+(?:(?:or|and)\s+)?[-+]?[$]?[\d⟦]", after):
         return False
+    return not HEDGED_BEFORE.search(before[-NEAR:])
+
+
+def is_qualified(before: str, after: str) -> bool:
+    """Whether a value between these texts is a bound, a part of another value or rejected."""
     near = before[-NEAR:]
-    return not any(
-        pattern.search(near) for pattern in (HEDGED_BEFORE, BOUND_BEFORE, MODIFIED_BEFORE)
-    )
+    is_part = any(pattern.search(near) for pattern in (BOUND_BEFORE, MODIFIED_BEFORE))
+    return is_part or is_modified_by(after) or is_rejected(before, after)
 
 
 def is_modified_by(after: str) -> bool:
-    """Whether what follows a number makes another one of it, or a bound: `7 squared`, `7 or more`."""
+    """Whether what follows a number makes it another one or a bound: `7 squared`, `7 or more`."""
     return bool(MODIFIED_AFTER.match(after) or BOUND_AFTER.match(after))
 
 

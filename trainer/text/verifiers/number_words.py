@@ -6,18 +6,14 @@ import re
 from fractions import Fraction
 
 SMALL = {
-    word: number
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen".split()
-    )
-}
+    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
+    "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14,
+    "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19,
+}  # fmt: skip
 TENS = {
-    word: 10 * number
-    for number, word in enumerate(
-        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
-    )
-}
+    "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
+    "ninety": 90,
+}  # fmt: skip
 LARGE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 PARTS = {
     "half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7,
@@ -70,8 +66,8 @@ def _value(words: list[str]) -> Fraction | None:
         value = _value(words[1:])
         return None if value is None else -value
     if words and words[-1] == "dozen":
-        known = {(): Fraction(1), ("a",): Fraction(1), ("half", "a"): Fraction(1, 2)}
-        count = known.get(tuple(words[:-1])) or _value(words[:-1])
+        special = {(): Fraction(1), ("a",): Fraction(1), ("half", "a"): Fraction(1, 2)}
+        count = special.get(tuple(words[:-1])) or _value(words[:-1])
         return None if count is None else 12 * count
     if words and words[-1] in PARTS | PLURAL_PARTS:
         return _with_part(words)
@@ -92,41 +88,44 @@ def _with_part(words: list[str]) -> Fraction | None:
         whole, before = read, before[index + 1 :]
     count = 1 if before in ([], ["a"], ["an"]) else _whole(before)
     # `thirds` alone and `twenty third`, an ordinal, are no fractions.
-    if count is None or not before and part != "half" or is_plural != (count != 1):
+    if count is None or (not before and part != "half") or is_plural != (count != 1):
         return None
     fraction = Fraction(count, (PARTS | PLURAL_PARTS)[part])
     return whole + fraction if not whole or fraction < 1 else None
 
 
 def _whole(words: list[str]) -> int | None:
-    total = current = 0
-    largest = 10**15
-    previous = ""
-    if not words or words[-1] == "and":
-        return None
-    for index, word in enumerate(words):
-        if word in SMALL:
-            is_after_tens = previous in TENS and 0 < SMALL[word] < 10
-            if current % 100 and not is_after_tens or previous in SMALL or previous == "zero":
-                return None
-            current += SMALL[word]
-        elif word in TENS:
-            if current % 100 or previous in SMALL:
-                return None
-            current += TENS[word]
-        elif word == "hundred":
-            if not 0 < current < 100:
-                return None
-            current *= 100
-        elif word in LARGE:
-            if not current or LARGE[word] >= largest:
-                return None
-            total, current, largest = total + current * LARGE[word], 0, LARGE[word]
-        elif word in ARTICLES:
-            if index or words[1:2] not in (["hundred"], *([name] for name in LARGE)):
-                return None
-            current = 1
-        elif word != "and" or previous != "hundred" and previous not in LARGE:
+    """`two thousand five hundred and six`; None for words that are no number."""
+    if words[:1] in (["a"], ["an"]) and words[1:2] and words[1] in ("hundred", *LARGE):
+        words = ["one", *words[1:]]
+    total, smallest = 0, max(LARGE.values()) * 1000
+    below: list[str] = []
+    for word in words:
+        if word not in LARGE:
+            below.append(word)
+            continue
+        count = _below_thousand(below)
+        if not count or LARGE[word] >= smallest:
             return None
-        previous = word
-    return total + current
+        total, smallest, below = total + count * LARGE[word], LARGE[word], []
+    rest = 0 if total and not below else _below_thousand(below[total > 0 and below[0] == "and" :])
+    return None if rest is None else total + rest
+
+
+def _below_thousand(words: list[str]) -> int | None:
+    if "hundred" not in words:
+        return _below_hundred(words)
+    index = words.index("hundred")
+    rest = words[index + 1 :]
+    hundreds = _below_hundred(words[:index])
+    tail = _below_hundred(rest[rest[:1] == ["and"] :]) if rest else 0
+    return None if not hundreds or tail is None else 100 * hundreds + tail
+
+
+def _below_hundred(words: list[str]) -> int | None:
+    match words:
+        case [word] if word in SMALL or word in TENS:
+            return (SMALL | TENS)[word]
+        case [tens, ones] if tens in TENS and 0 < SMALL.get(ones, 0) < 10:
+            return TENS[tens] + SMALL[ones]
+    return None

@@ -23,6 +23,8 @@ CURRENCY = (
     r"|\b(?:USD|EUR|GBP|CHF|JPY|CNY|INR|RMB|Rs\.?|RM)(?![A-Za-z]))"
 )
 PERCENT = r"%|percent(?:age)?\b|per\s?cent\b|pct\b|prozent\b|процент\w*|パーセント"
+# `18th century`, but `3rd place`.
+NAMED_BY_ORDINAL = re.compile(r" +(?!place|position|term|number|day|one)[^\W\d_]")
 # `$1.25k`, `3k dollars`; without a currency these are letters or units.
 MONEY_SCALES = {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}
 MONEY_WORD = r"(?:dollars?|USD|euros?|EUR|pounds?|rupees?|bucks)\b"
@@ -59,8 +61,8 @@ def pattern(decimal_comma: bool, spaced_thousands: bool) -> re.Pattern[str]:
             (?: (?P<exponent>[eE][-+]?\d{{1,4}}(?!\d))
               | \s?/\s?(?P<denominator>\d+)(?![\d.,/]*\d) )?
         )
-        (?: \s?(?:(?P<permille>‰)|(?P<percent>{PERCENT})) )?
-        (?: \s?(?P<scale>{scales})(?![A-Za-z]) 
+        (?: \s?(?:(?P<permille>‰|per\s?mille?\b)|(?P<percent>{PERCENT})) )?
+        (?: \s?(?P<scale>{scales})(?![A-Za-z])
           | (?P<money_scale>(?(currency)(?:k|m|mn|b|bn)|k(?=\s*{MONEY_WORD})))\b )?
         (?: (?<=\d)/-(?!\d) )?
         (?: (?<=[\d⟧])(?P<ordinal>st|nd|rd|th)\b )?
@@ -71,6 +73,8 @@ def pattern(decimal_comma: bool, spaced_thousands: bool) -> re.Pattern[str]:
 
 def quantity_of(match: re.Match[str], form: NumberFormat) -> Quantity | None:
     if len(match[0]) > LONGEST_NUMBER:
+        return None
+    if match["ordinal"] and NAMED_BY_ORDINAL.match(match.string, match.end()):
         return None
     try:
         value, is_fraction = _value(match, form)

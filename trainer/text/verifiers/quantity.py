@@ -60,7 +60,7 @@ def _comparable(answer: Quantity, reference: Quantity) -> tuple[tuple[Fraction, 
         if one.dimension != other.dimension:
             return (), reference.value
         return (answer.value * one.factor,), reference.value * other.factor
-    if answer.is_percent and other.dimension or reference.is_percent and one.dimension:
+    if (answer.is_percent and other.dimension) or (reference.is_percent and one.dimension):
         return (), reference.value
     if reference.is_percent and not answer.is_percent:
         return (answer.value, answer.value * 100), reference.value

@@ -1,8 +1,8 @@
 r"""Sets of real numbers in every usual spelling, as SymPy sets with exact ends.
 
 `(-\infty, 2] \cup [5, \infty)`, `x \le 2 \text{ or } x \ge 5`, `\{x \mid x \le 2\}`,
-`1 < x < 3`, `x \ne 0` and `\mathbb{R} \setminus \{0\}` are read by one grammar; any other text is no
-set. Ends are read by the caller, because they may be formulas.
+`1 < x < 3`, `x \ne 0` and `\mathbb{R} \setminus \{0\}` are read by one grammar; any other text is
+no set. Ends are read by the caller, because they may be formulas.
 """
 
 from __future__ import annotations
@@ -135,9 +135,9 @@ def _relation(text: str, read_end: ReadEnd, names: set[str]) -> Any:
     signs = RELATION.findall(text)
     sides = [side.strip() for side in RELATION.split(text)]
     unknowns = [index for index, side in enumerate(sides) if NAME.fullmatch(side)]
-    if not 1 <= len(signs) <= 2 or len(unknowns) != 1 or (len(signs) == 2) != (unknowns == [1]):
-        if len(signs) != 1 or len(unknowns) != 1:
-            return None
+    is_simple = len(signs) == 1 and len(unknowns) == 1
+    if not is_simple and not (len(signs) == 2 and unknowns == [1]):
+        return None
     names.add(sides[unknowns[0]])
     ends = [_end(side, read_end) for index, side in enumerate(sides) if index != unknowns[0]]
     if None in ends:

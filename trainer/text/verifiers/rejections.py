@@ -23,27 +23,33 @@ BUT = r"(?:but(?:\s+rather)?|sondern|mais|sino|mas|ma|bensì|а|но|而是|maar
 # At most three words are between a negation and what it rejects, and none that begins a clause.
 CLAUSE = r"so|then|therefore|thus|hence|because|since|which|that|it|we|he|she|they|leaving"
 BEFORE = re.compile(
-    rf"(?:{NEGATION}|{DOUBT})[^\w.,;:!?\n]*(?:(?!(?:{CLAUSE}|{BUT})\b)[^\W\d_]{{1,20}}[^\w.,;:!?\n]+)"
+    rf"(?:{NEGATION}|{DOUBT})[^\w.,;:!?\n]*"
+    rf"(?:(?!(?:{CLAUSE}|{BUT})\b)[^\W\d_]{{1,20}}[^\w.,;:!?\n]+)"
     r"{0,3}[^\w.,;:!?\n]{0,3}$",
     re.IGNORECASE,
 )
 # After a value: “7 is wrong”, “7 cannot be right”, 7ではない, 7이 아닙니다.
+END = r"(?![^\W\d_])"
+COPULA = r"(?:is|are|was|were|seems|looks|ist|sind|est|es|è|é|是)\s*(?:[^\W\d_]+\s+){0,2}?"
+WRONG = (
+    r"(?:wrong|incorrect\w*|false|invalid|impossible|excluded|eliminated|ruled\s+out|too|close|"
+    r"tempting|plausible|not|never|nicht|falsch|pas|faux|fausse|fals[oa]|errad[oa]|sbagliat[oa])"
+)
 AFTER = re.compile(
-    r"[\s)\]}$*\"”`]*(?:"
-    r"(?:(?:is|are|was|were|seems|looks|ist|sind|est|es|è|é|是)\s*(?:[^\W\d_]+\s+){0,2}?)"
-    r"(?:wrong|incorrect\w*|false|invalid|impossible|excluded|eliminated|ruled\s+out|too|not|never|nicht|"
-    r"falsch|pas|faux|fausse|fals[oa]|errad[oa]|sbagliat[oa])(?![^\W\d_])"
-    r"|(?:isn|doesn|can|wasn|couldn|aren|won)['’]t(?![^\W\d_])|(?:cannot|can\s+not|does\s+not|can\s+be\s+"
-    r"(?:excluded|eliminated|ruled\s+out))(?![^\W\d_])"
-    r"|(?:if|unless)(?![^\W\d_])|n['’]est(?![^\W\d_])|(?:no\s+es|não\s+é|non\s+è)(?![^\W\d_])|не(?:вер|прав|\s)"
+    rf"[\s)\]}}$*\"”`]*(?:{COPULA}{WRONG}{END}"
+    rf"|(?:isn|doesn|can|wasn|couldn|aren|won)['’]t{END}|(?:cannot|can\s+not|does\s+not){END}"
+    rf"|can\s+be\s+(?:excluded|eliminated|ruled\s+out){END}|(?:if|unless){END}(?! I\b)"
+    r"|\?\s*I(?:['’]m|\s+am)\s+(?:not\s+(?:sure|certain)|unsure)"
+    rf"|(?:n['’]est|no\s+es|não\s+é|non\s+è){END}|не(?:вер|прав|\s)"
     r"|(?:选项|項|项)?(?:是)?(?:错|錯|不对|不對|不正确|不正確|不成立|不符)|(?:は|が)?間違"
     r"|では(?:ない|あり)|じゃな|でない|(?:은|는|이|가)?\s*아[니닙]|değil|नहीं)",
     re.IGNORECASE,
 )
 # “The answer is 5. Wait, it is 7.”
 RETRACTED = re.compile(
-    r"\b(?:wait|actually|correction|scratch that|oops|on second thought|i (?:misread|miscalculated)|"
-    r"made (?:a|an) (?:mistake|error)|let me (?:re|check|verify))|\?[^.?!\n]{0,12}?\b(?:no|nope|wrong)\b",
+    r"\b(?:wait|actually|correction|scratch that|oops|on second thought|i (?:misread|miscalculated)"
+    r"|made (?:a|an) (?:mistake|error)|let me (?:re|check|verify))"
+    r"|\?[^.?!\n]{0,12}?\b(?:no|nope|wrong)\b",
     re.IGNORECASE,
 )
 
@@ -75,7 +81,10 @@ def without_rejected(text: str, value: str) -> str:
 
 @lru_cache(maxsize=8)
 def _alternatives(value: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    leading = rf"{NEGATION}\s*(?:{value})[\s,，]*(?:{BUT})\s*|(?:{value})\s*(?:ではなく|じゃなく|(?:이|가)\s*아니라)\s*"
+    leading = (
+        rf"{NEGATION}\s*(?:{value})[\s,，]*(?:{BUT})\s*"
+        rf"|(?:{value})\s*(?:ではなく|じゃなく|(?:이|가)\s*아니라)\s*"
+    )
     trailing = (
         rf"(?<=\w)(?:[)\]}}$*.]*)(?:\s*[,;(，（]\s*|\s+)(?:(?:and|but|und|et|y|e|и|а|而)\s*)?"
         rf"{NEGATION}\s*(?:{value})(?![\w%])\s*[)）]?(?!\s*(?:{BUT}))"

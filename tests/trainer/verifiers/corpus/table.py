@@ -8,11 +8,11 @@ from tests.trainer.verifiers import corpus
 from tests.trainer.verifiers.corpus import Rates
 
 DOCUMENT = Path(__file__).resolve().parents[4] / "docs" / "verifiers.md"
-# The third round as it was first judged, before anything was fixed on it.
+# The fourth round as it was first judged, before anything was fixed on it.
 FRESH = {
-    "numeric": Rates(88, 87, 8, 0, 0),
-    "choice": Rates(31, 36, 2, 2, 0),
-    "math": Rates(84, 123, 3, 6, 0),
+    "numeric": Rates(63, 58, 7, 0, 0),
+    "choice": Rates(45, 28, 3, 1, 0),
+    "math": Rates(79, 102, 4, 2, 0),
 }
 BEGIN, END = "<!-- rates: begin -->\n", "<!-- rates: end -->\n"
 
