@@ -114,7 +114,7 @@ def decode(language_model: LanguageModel, ids: Sequence[int]) -> str:
     return "".join([*texts, _plain_text(language_model, ids[start:])])
 
 
-def _plain_text(language_model: LanguageModel, ids: Sequence[int]) -> str:
+def _plain_text(language_model: LanguageModel, ids: list[int]) -> str:
     return str(
         language_model.tokenizer.decode(
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False

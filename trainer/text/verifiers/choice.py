@@ -12,22 +12,17 @@ from __future__ import annotations
 import re
 
 from trainer.spec import ChoiceVerifier
-from trainer.text.verifiers.alternatives import EITHER
 from trainer.text.verifiers.answer_regions import SEARCHED, answered_text, regions
 from trainer.text.verifiers.number_text import plain
+from trainer.text.verifiers.option_patterns import OptionPatterns
 from trainer.text.verifiers.records import Verdict
-from trainer.text.verifiers.rejections import AFTER, BUT, CLAUSE, NEGATION, after_retraction
+from trainer.text.verifiers.rejections import after_retraction
 
-WORD = r"A-Za-z0-9_À-ɏ"
 # “I choose (B)” marks an answer of this verifier only.
 CHOOSES = re.compile(
     r"\b(?:I|we)(?:'d|'ll|\s+would|\s+will)?\s+(?:choose|chose|pick|select|take|go\s+(?:with|for)|"
     r"say|answer)\b\s*:?",
     re.IGNORECASE,
-)
-LEADING = (
-    r"(?:(?i:the|correct|right|best|final|answer|option|choice|letter|statement|clearly|therefore|"
-    r"definitely|probably|most\s+likely|likely|is|be|to|la|le|die|der|das|el|het|lettre|letra|буква|вариант|选项?|項|项|是|为|為|は)(?![A-Za-z])\W*)*"
 )
 # `A` and `I` are words where a word follows that does not go on from an answer.
 ARTICLE = re.compile(
@@ -50,11 +45,6 @@ STATES = re.compile(
 SENTENCE_END = re.compile(
     r"(?<![A-Z])(?<!\()[.!?](?=\s|$)|(?<=[A-Z])[.](?=\s*$|\s+[A-Z][a-z])|[。！？]|\n"
 )
-# Between two options: neither of them is chosen.
-JOIN = (
-    rf"(?:[,/&+;|、~–→>]|(?<![^\W\d_])(?i:{EITHER}|maybe|perhaps|possibly|then|as\s+well\s+as|plus|with|"
-    r"not\s+only)(?![^\W\d_])|或者?|和|以及|及|与|と|または|か|또는|이나|와|과)"
-)
 # A text of at most so many words is an option as a whole.
 MOST_WORDS = 3
 
@@ -64,34 +54,7 @@ class ChoiceJudge:
 
     def __init__(self, spec: ChoiceVerifier) -> None:
         self.spec = spec
-        upper, lower = spec.choices, spec.choices.lower()
-        end = rf"(?![{WORD}+]|['’-]\w|\.[A-Za-z]\b|\s+(?:minus|plus|flat|sharp)\b)"
-        self.option = re.compile(
-            rf"(?<![{WORD}])(?<![A-Za-z]['’])(?<![{WORD}]-)(?P<letter>[{upper}]){end}"
-        )
-        # At the start of a region a lower-case letter is marked, if it stands alone or as `b)`.
-        self.start = re.compile(
-            rf"\W*{LEADING}(?:(?P<letter>[{upper}]){end}|(?P<lower>[{lower}])(?=\W*$|[).:]))"
-        )
-        self.bracketed = re.compile(rf"[(\[](?P<letter>[{upper}{lower}])[)\]]")
-        self.line = re.compile(rf"\W*(?i:option\s+)?(?P<letter>[{upper}])\W*")
-        single = rf"[(\[]?[{upper}](?![{WORD}])[)\]]?"
-        self.more = re.compile(
-            rf"[)\]]*\s+[(\[]?[{upper}][)\]]?(?=\W*$|\s+[(\[]?[{upper}])"
-            rf"|\?\s*{single}|[)\]\s]*\b(?i:or|and)\s+(?i:none|neither|another|other|something|else)\b|[)\]\s.*?!\"]*(?:{JOIN}\s*)+"
-            rf"(?:(?i:option|choice|maybe|perhaps|possibly|even)\s+|选项)?[(\[]?[{upper}]"
-            rf"(?=[)\]]*\s*(?:$|[.,;:)\]、。?!/]|(?:{JOIN})|[^\x00-\x7f]"
-            r"|(?:is|are|could|might|as|because)\b))"
-        )
-        self.anywhere = re.compile(
-            rf"\b(?:or|either|maybe|perhaps|possibly)\s+(?:option\s+|choice\s+|even\s+)?[(\[]?"
-            rf"[{upper}](?=[)\]]|\W*$|[.,;]|\s+(?:or|and|is|could|might)\b)"
-        )
-        between = rf"(?:(?!(?:{CLAUSE}|{BUT})\b)[^\W\d_]{{2,20}}\s+){{0,2}}?"
-        self.rejected = re.compile(
-            rf"(?i:{NEGATION})\s*{between}{single}(?:\s*{JOIN}\s*{single})*"
-            rf"|(?<![{WORD}]){single}(?:\s*(?:{JOIN}\s*)+{single})*(?i:{AFTER.pattern})"
-        )
+        self.patterns = OptionPatterns(spec.choices)
 
     def read_reference(self, text: str) -> str:
         all_regions = regions(text)
@@ -127,7 +90,7 @@ class ChoiceJudge:
 
     def _names_option(self, text: str) -> bool:
         sentence = _first_sentence(plain(text))
-        return bool(self.start.match(sentence) or self.option.search(sentence))
+        return bool(self.patterns.start.match(sentence) or self.patterns.option.search(sentence))
 
     def _leading(self, text: str) -> str:
         """The option that a text begins with, else the only one that it names."""
@@ -135,11 +98,11 @@ class ChoiceJudge:
         if corrected := self._corrected(text):
             return self._of_last_sentence(corrected)
         remaining, rejected = self._without_rejected(text)
-        match = self.start.match(remaining)
+        match = self.patterns.start.match(remaining)
         if not match or self._is_article(remaining, match):
             return self._only(remaining, rejected)
         rest = remaining[match.end() :]
-        if self.more.match(rest) or self.anywhere.search(rest):
+        if self.patterns.more.match(rest) or self.patterns.anywhere.search(rest):
             return ""
         letter = (match["letter"] or match["lower"]).upper()
         return "" if letter in rejected else letter
@@ -162,7 +125,7 @@ class ChoiceJudge:
             return letter
         for sentence in reversed(SENTENCE_END.split(text)):
             remaining, rejected = self._without_rejected(sentence)
-            if STATES.match(remaining) and (match := self.start.match(remaining)):
+            if STATES.match(remaining) and (match := self.patterns.start.match(remaining)):
                 return match["letter"] or ""
             if self._options(remaining):
                 return self._only(remaining, rejected)
@@ -170,13 +133,13 @@ class ChoiceJudge:
 
     def _first_line(self, text: str) -> str:
         """The option that alone is the first line, before an explanation; not of a list."""
-        lines = [self.line.fullmatch(line) for line in text.split("\n")]
+        lines = [self.patterns.line.fullmatch(line) for line in text.split("\n")]
         letters = [match["letter"].upper() for match in lines if match]
         return letters[0] if lines[0] and len(letters) == 1 else ""
 
     def _corrected(self, text: str) -> str:
         """What follows the last word such as “wait” before an option; "" without such a word."""
-        matches = (*self.option.finditer(text), *self.bracketed.finditer(text))
+        matches = (*self.patterns.option.finditer(text), *self.patterns.bracketed.finditer(text))
         last = max(
             (match.start() for match in matches if not self._is_article(text, match)), default=0
         )
@@ -184,30 +147,35 @@ class ChoiceJudge:
 
     def _without_rejected(self, text: str) -> tuple[str, set[str]]:
         """The text without the options that it rejects, and their letters."""
-        rejected = [match[0] for match in self.rejected.finditer(text)]
+        rejected = [match[0] for match in self.patterns.rejected.finditer(text)]
         letters = {letter for match in rejected for letter in self._letters_in(match)}
-        return self.rejected.sub(" ", text) if rejected else text, letters
+        return self.patterns.rejected.sub(" ", text) if rejected else text, letters
 
     def _letters_in(self, text: str) -> list[str]:
-        return [match["letter"] for match in self.option.finditer(text)]
+        return [match["letter"] for match in self.patterns.option.finditer(text)]
 
     def _only(self, text: str, rejected: set[str]) -> str:
         """The option of a text that names exactly one."""
         letters = self._options(text)
         if len(letters) != 1 or letters & rejected:
             return ""
-        if any(self.more.match(text[match.end() :]) for match in self.option.finditer(text)):
+        if any(
+            self.patterns.more.match(text[match.end() :])
+            for match in self.patterns.option.finditer(text)
+        ):
             return ""
         # `Vitamin C` alone names no option, but counts beside another.
-        is_named = all(NAMING.search(text[: match.start()]) for match in self.option.finditer(text))
-        bracketed = self.bracketed.search(text)
+        is_named = all(
+            NAMING.search(text[: match.start()]) for match in self.patterns.option.finditer(text)
+        )
+        bracketed = self.patterns.bracketed.search(text)
         return "" if is_named and not bracketed else letters.pop()
 
     def _options(self, text: str) -> set[str]:
-        bracketed = {match["letter"].upper() for match in self.bracketed.finditer(text)}
+        bracketed = {match["letter"].upper() for match in self.patterns.bracketed.finditer(text)}
         return bracketed | {
             match["letter"]
-            for match in self.option.finditer(text)
+            for match in self.patterns.option.finditer(text)
             if not self._is_article(text, match)
         }
 

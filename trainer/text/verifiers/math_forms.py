@@ -294,8 +294,8 @@ def _made(opening: str, closing: str, items: tuple[Form | None, ...], text: str)
         if item is None:
             return None
         # `0, ±2` are three values.
-        is_pair = isinstance(item.value, Listing) and not item.value.opening
-        present += item.value.items if is_pair else (item,)
+        value = item.value
+        present += value.items if isinstance(value, Listing) and not value.opening else (item,)
     return Listing(opening, closing, tuple(present), text)
 
 

@@ -116,8 +116,8 @@ def _interval(text: str, read_end: ReadEnd) -> Any:
     match = INTERVAL.fullmatch(text)
     if not match or len(parts := _split(match["inside"], ",")) != 2:
         return None
-    return _between(*(_end(part, read_end) for part in parts), match["left"] == "(",
-                    match["right"] == ")")  # fmt: skip
+    low, high = (_end(part, read_end) for part in parts)
+    return _between(low, high, match["left"] == "(", match["right"] == ")")
 
 
 def _between(low: Any, high: Any, is_left_open: bool, is_right_open: bool) -> Any:
@@ -148,10 +148,10 @@ def _relation(text: str, read_end: ReadEnd, names: set[str]) -> Any:
     if len(signs) == 1:
         is_upper = (signs[0] in "<≤") == (unknowns[0] == 0)
         is_open = signs[0] in "<>"
-        return _between(-oo, ends[0], True, is_open) if is_upper else _between(
-            ends[0], oo, is_open, True)  # fmt: skip
+        low, high = (-oo, ends[0]) if is_upper else (ends[0], oo)
+        return _between(low, high, is_open, is_open)
     if all(sign in "<≤" for sign in signs):
-        return _between(*ends, signs[0] == "<", signs[1] == "<")
+        return _between(ends[0], ends[1], signs[0] == "<", signs[1] == "<")
     if all(sign in ">≥" for sign in signs):
         return _between(ends[1], ends[0], signs[1] == ">", signs[0] == ">")
     return None

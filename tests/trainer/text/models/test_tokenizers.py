@@ -55,12 +55,12 @@ def test_tokens_around_reasoning_stay_so_that_the_answer_after_them_is_found(
     tokenizer = character_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": ["[THINK]", "[/THINK]", "<tool>"]})
     model = opened(save_folder(tmp_path, tokenizer=tokenizer, vocab_size=64), chat=False)
-    names = model.tokenizer.convert_tokens_to_ids(["[THINK]", "1", "[/THINK]", "<tool>", "2"])
-    text = decode(model, [*names, EOS])
+    ids = model.tokenizer("[THINK]1[/THINK]<tool>2").input_ids
+    text = decode(model, [*ids, EOS])
     assert text == "[THINK]1[/THINK]2"
     judge = NumericJudge(NumericVerifier())
     assert judge.judge(text, "2").correct
-    assert judge.judge(decode(model, names[:2]), "1").correct is False
+    assert judge.judge(decode(model, ids[:2]), "1").correct is False
 
 
 def test_equal_tokenizers_share_their_real_vocabulary_whatever_the_widths(tmp_path: Path) -> None:
