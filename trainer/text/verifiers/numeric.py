@@ -25,6 +25,8 @@ SENTENCE_END = re.compile(
 )
 # What may be rejected beside another number.
 NUMBER = r"(?<![\d.,])[-+]?[$€£¥]?\d[\d.,]{0,30}(?:\s?(?:%|[^\W\d_]{1,20}))?"
+# Characters at the end of a text that may reject its last number.
+NEAR_END = 500
 # At least two cells; `|-7|` is an absolute value.
 TABLE_ROW = re.compile(r"\s*\|(?:[^|\n]*\|)+?(?P<last>[^|\n]*)\|\s*")
 
@@ -100,7 +102,8 @@ def _unmarked_number(text: str, form: NumberFormat) -> Quantity | None:
     lines = text.strip().rsplit("\n", 1)
     if row := TABLE_ROW.fullmatch(lines[-1]):
         return quantities.whole(row["last"], form)
-    return quantities.last(without_rejected(_corrected(text) or text, NUMBER), form)
+    text = _corrected(text) or text
+    return quantities.last(text[:-NEAR_END] + without_rejected(text[-NEAR_END:], NUMBER), form)
 
 
 def _corrected(text: str) -> str:

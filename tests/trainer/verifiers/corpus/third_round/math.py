@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.trainer.verifiers.corpus.groups import Group
-from tests.trainer.verifiers.corpus.second_round.math import boxed
+from tests.trainer.verifiers.corpus.second_round.boxes import boxed
 
 GROUPS = (
     boxed(
