@@ -210,9 +210,10 @@ def _after_phrase(phrase: str, rest: str) -> Region:
 
     What a rejected answer is followed by counts instead: “not 6 but 7”, “not 6. It is 7”.
     """
-    if not (NEGATED.search(phrase) or NEGATED.match(rest) or NEGATED_AT_END.match(rest)):
+    negation = NEGATED.match(rest)
+    if not (negation or NEGATED.search(phrase) or NEGATED_AT_END.match(rest)):
         return Region(PHRASE, rest)
-    if contrast := CONTRAST.match(rest):
+    if contrast := CONTRAST.match(rest, negation.end() if negation else 0):
         return Region(PHRASE, rest[contrast.end() :])
     return Region(PHRASE, "")
 

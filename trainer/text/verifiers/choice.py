@@ -34,7 +34,10 @@ NAMING = re.compile(
     r"(?<![A-Za-z])(?!(?:is|are|be|was|options?|choices?|letters?|answers?|statements?|so|thus|hence|then|"
     r"therefore|choose|pick|select|take|say|with|for|to|and|or|both|either|of|between|than|"
     r"neither|nor|maybe|perhaps|only|but|that|think|believe|guess|it's|clearly|while|since|"
-    r"because|as|in|from|ist|est|es|é|la|le|die|der|das|el|het|lettre|letra|no)\s*$)[A-Za-z]{2,}\s+$",
+    r"because|as|in|from|ist|est|es|é|la|le|die|der|das|el|het|lettre|letra|no|leaves?|leaving|remains|"
+    r"matches|fits|cevap|antwort|réponse|respuesta|resposta|risposta)\s*$)[A-Za-z]{2,}\s+$"
+    # `25 C`
+    r"|\d\s+$",
     re.IGNORECASE,
 )
 # “C is correct, A is not”, “C, because A is wrong”.
@@ -73,7 +76,9 @@ class ChoiceJudge:
         text = text[-SEARCHED:]
         if not (all_regions := regions(text)):
             return ""
-        choosing = list(CHOOSES.finditer(text))
+        choosing = [
+            match for match in CHOOSES.finditer(text) if self._names_option(text[match.end() :])
+        ]
         for region in all_regions:
             if not region.mark:
                 text = region.text

@@ -1,10 +1,8 @@
 r"""Mathematical equality. Formulas are parsed by math-verify, which uses SymPy.
 
 `math_forms` first tells apart what a parser of expressions confuses: units, bases, times, ratios,
-points and intervals. Numbers are compared as exact fractions, or where one of them is a rounded
-decimal with six significant digits or more, to its last digit. Constants are compared with relative
-precision, so that nothing is equal only because it is tiny; formulas that math-verify calls equal
-must also agree at a few points.
+points and intervals. `math_equality` compares the forms. A logarithm without base has two readings;
+where they give different verdicts, the verdict is open.
 
 Only the child process imports this, because math-verify and SymPy can use unbounded time and memory
 on hostile input.
@@ -89,15 +87,15 @@ class MathJudge:
         return Verdict(is_right, read)
 
     def _read_reference(self, text: str) -> tuple[Form | None, str]:
-        found = regions(text)
-        if not found:
+        all_regions = regions(text)
+        if not all_regions:
             return None, ""
         form = (
             self._readable(form_of(text, self.spec))
-            if not found[0].mark and not FORMULA.search(text.strip()[1:-1])
+            if not all_regions[0].mark and not FORMULA.search(text.strip()[1:-1])
             else None
         )
-        return form or self._in_region(found[0]), found[0].mark
+        return form or self._in_region(all_regions[0]), all_regions[0].mark
 
     def _answer(self, text: str) -> Form | None:
         for region in regions(text):

@@ -122,6 +122,8 @@ class Equality:
             "" in brackets and brackets[0] + brackets[1] in BARE
         ):
             return False
+        if "" in brackets and "()" in brackets and any(map(_are_alternatives, (answer, reference))):
+            return False
         if len(answer.items) != len(reference.items):
             return False
         if answer.is_ordered or reference.is_ordered:
@@ -161,6 +163,12 @@ class Equality:
         return self.parser.are_equal(*expressions) and _agree(*expressions)
 
 
+def _are_alternatives(listing: Listing) -> bool:
+    """Whether the values are those of one unknown, as in `x = 3 or x = -1`, and so no point."""
+    names = [item.name for item in listing.items if item.name]
+    return len(set(names)) < len(names) or "\\pm" in listing.text
+
+
 # Pairs of brackets of which one side has none.
 BARE = ("()", "\\{\\}")
 
@@ -189,7 +197,7 @@ def _round_to_each_other(answer: Quantity, reference: Quantity) -> bool:
         return difference <= Fraction(1, 2 * 10**reference.places)
     rounded = answer if answer.places is not None else reference
     last_digit = _last_digit(rounded)
-    return last_digit is not None and difference <= last_digit
+    return last_digit is not None and difference < last_digit
 
 
 def _last_digit(value: Quantity | Formula) -> Fraction | None:
@@ -263,7 +271,7 @@ def _equal_constants(
         digits = EXACT_DIGITS + (min(int(log(size, 10)), LONGEST_EXACT) if size > 1 else 0)
     difference = abs((answer - reference).doit().evalf(digits + 10))
     for last_digit in (answer_digit, reference_digit):
-        if last_digit and difference <= Rational(last_digit.numerator, last_digit.denominator):
+        if last_digit and difference < Rational(last_digit.numerator, last_digit.denominator):
             return True
     if bool(difference <= size * Float(10) ** -digits):
         return bool(size > 0 or simplify(answer - reference) == 0)

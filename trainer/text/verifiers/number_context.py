@@ -54,12 +54,15 @@ MODIFIED_BEFORE = re.compile(
     r"(?:\s+(?:of|and|the|a|-))*[.\s-]+$|\\[A-Za-z]+\s*$",
     re.IGNORECASE,
 )
+# `the 60s` are not 60 seconds.
+DECADE = re.compile(r"\bthe\s+(?:late\s+|early\s+)?\d+s$")
 MODIFIED_AFTER = re.compile(
     r" +(?:times|plus|minus|divided|multiplied|over|squared|cubed|factorial|mod|pi|sqrt|base|"
     r"raised|choose|halves|thirds|quarters|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|"
     r"hundredths|thousandths|remainder)(?![A-Za-z])| *-?and +(?:a|one) +(?:half|third|quarter)"
     r"|%? *[\d⟦]|‰?%|\W*(?:or so\W*)?between +\d"
-    rf"| +(?:of +)?(?:{MONTHS})\b| +(?:less|more|fewer|greater|higher|lower) +than\b| +past\b",
+    rf"| +(?:of +)?(?:{MONTHS})\b| +(?:less|more|fewer|greater|higher|lower) +than\b| +past\b"
+    r"| *[ap]\.?m\b| +off\b",
 )
 
 # What makes a number a part of a longer expression.
@@ -83,6 +86,8 @@ def stands_alone(text: str, begin: int, end: int) -> bool:
     if CONTINUES.match(after) or not _may_begin(before, text[begin]):
         return False
     if is_qualified(before, after):
+        return False
+    if DECADE.search(text[:end]):
         return False
     alternative = HEDGED_AFTER.match(after)
     if alternative or re.match(r",\s+(?:(?:or|and)\s+)?[-+]?[$]?[\d⟦]", after):

@@ -134,6 +134,6 @@ def _plain_characters(text: str) -> str:
 
 def _without_emphasis(text: str) -> str:
     text = re.sub(r"(?<=\d)\*\*(?=-?\d)", "^", text)
-    text = re.sub(r"(?<!\w)\*\*+|\*\*+(?!\w)|`", "", text)
+    text = re.sub(r"(?<!\w)\*\*+|\*\*+(?!\w)|`|(?<![\w\\])__(?=\w)|(?<=[^\W_])__(?!\w)", "", text)
     text = re.sub(r"(^|[^\d\s]\s|\n)[*_](?=[^\s*_])", r"\1", text)
     return re.sub(r"(?<=[^\s*_])[*_](?=[\s.,;:!?)]|$)", "", text)

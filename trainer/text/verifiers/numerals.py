@@ -110,13 +110,13 @@ def _value(match: re.Match[str], form: NumberFormat) -> tuple[Fraction, bool]:
         over, under = match["over"].replace(" ", ""), match["under"]
         return _decimal(over, form) / Fraction(under), True
     if match["mixed"]:
-        part = Fraction(
+        fraction = Fraction(
             int(match["mixed_over"] or match["mixed_over_plain"]),
             int(match["mixed_under"] or match["mixed_under_plain"]),
         )
-        if not 0 < part < 1:
+        if not 0 < fraction < 1:
             raise ValueError("not a mixed number")
-        return int(match["mixed"]) + part, True
+        return int(match["mixed"]) + fraction, True
     if match["ten"]:
         factor = _decimal(match["factor"], form) if match["factor"] else Fraction(1)
         return factor * _power(Fraction(10), int(match["ten"])), False

@@ -25,6 +25,10 @@ SENTENCE_END = re.compile(
 )
 # What may be rejected beside another number.
 NUMBER = r"(?<![\d.,])[-+]?[$€£¥]?\d[\d.,]{0,30}(?:\s?(?:%|[^\W\d_]{1,20}))?"
+# `60 minutes (1 hour).`
+PARENTHESES_AT_END = re.compile(
+    r"(?<=[\d⟧\w])(?<!\d )\s\((?!(?:or|not|maybe|perhaps|and)\b)[^()]*\)(?=\s*[.!]?\s*$)"
+)
 # Characters at the end of a text that may reject its last number.
 NEAR_END = 500
 # At least two cells; `|-7|` is an absolute value.
@@ -102,7 +106,7 @@ def _unmarked_number(text: str, form: NumberFormat) -> Quantity | None:
     lines = text.strip().rsplit("\n", 1)
     if row := TABLE_ROW.fullmatch(lines[-1]):
         return quantities.whole(row["last"], form)
-    text = _corrected(text) or text
+    text = PARENTHESES_AT_END.sub("", _corrected(text) or text)
     return quantities.last(text[:-NEAR_END] + without_rejected(text[-NEAR_END:], NUMBER), form)
 
 

@@ -24,9 +24,14 @@ class OptionPatterns:
 
     def __init__(self, letters: str) -> None:
         upper, lower = letters, letters.lower()
-        end = rf"(?![{WORD}+]|['’-]\w|\.[A-Za-z]\b|\s+(?:minus|plus|flat|sharp)\b)"
+        # Not `B+`, `B.C.`, `C = 5`, `C(5, 2)`, `B minus`.
+        end = (
+            rf"(?![{WORD}+#]|['’-]\w|\.[A-Za-z]\b|\s*[=^]|\(\d"
+            r"|\s+(?:minus|plus|flat|sharp|major|minor)\b)"
+        )
         self.option = re.compile(
-            rf"(?<![{WORD}])(?<![A-Za-z]['’])(?<![{WORD}]-)(?P<letter>[{upper}]){end}"
+            rf"(?<![{WORD}°^])(?<![A-Za-z]['’])(?<![{WORD}]-)(?<![A-Z]\.)"
+            rf"(?P<letter>[{upper}]){end}"
         )
         # At the start of a region a lower-case letter is marked, if it stands alone or as `b)`.
         self.start = re.compile(

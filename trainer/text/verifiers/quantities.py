@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from trainer.spec.verifiers.number_format import NumberFormat
 from trainer.text.verifiers import units
-from trainer.text.verifiers.number_context import is_modified_by, stands_alone
+from trainer.text.verifiers.number_context import is_qualified, stands_alone
 from trainer.text.verifiers.number_words import number_at_start
 from trainer.text.verifiers.numerals import LONGEST_NUMBER, pattern, quantity_of
 from trainer.text.verifiers.quantity import Quantity, equal
@@ -119,6 +119,8 @@ def single(text: str, form: NumberFormat) -> Quantity | None:
     text = text.strip().rstrip(".,;。，；").strip()
     while (shorter := FILLERS.sub("", text, count=1).strip()) != text:
         text = shorter
+    if quoted := re.fullmatch(r"([\"'“‘])([^\"'“‘”’]*)[\"'”’]", text):
+        text = quoted[2].strip()
     if text.startswith("(") and text.endswith(")") and text.count("(") == 1:
         text = text[1:-1].strip()
     match = pattern(form.decimal_comma, form.spaced_thousands).match(text)
@@ -131,7 +133,7 @@ def single(text: str, form: NumberFormat) -> Quantity | None:
         return None
     if not rest.strip():
         return quantity
-    if is_modified_by(rest):
+    if is_qualified("", rest):
         return None
     # A percent sign or a currency has taken the place of the unit.
     unit = units.unit_of(rest) if len(rest) < LONGEST_UNIT else None
@@ -212,8 +214,8 @@ def _unit_after(text: str, start: int) -> tuple[int, Unit | None]:
         end = begin + words[count - 1].end()
         name = text[begin:end].rstrip(".*/")
         for length in (len(name), *([1, 2] if not name[:1].isascii() else [])):
-            part = name[:length]
+            unit_name = name[:length]
             # A unit is spelled out or a symbol of its own: not the `m` of `more`.
-            if part and (unit := units.known_unit(part)):
-                return begin + len(part), unit
+            if unit_name and (unit := units.known_unit(unit_name)):
+                return begin + len(unit_name), unit
     return start, None

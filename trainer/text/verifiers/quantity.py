@@ -49,8 +49,8 @@ def equal(answer: Quantity, reference: Quantity, tolerance: Fraction = Fraction(
     """
     if answer.base != reference.base:
         return False
-    value, expected = _comparable(answer, reference)
-    return any(abs(one - expected) <= tolerance * abs(expected) for one in value)
+    values, expected = _comparable(answer, reference)
+    return any(abs(value - expected) <= tolerance * abs(expected) for value in values)
 
 
 def _comparable(answer: Quantity, reference: Quantity) -> tuple[tuple[Fraction, ...], Fraction]:

@@ -30,7 +30,10 @@ BEFORE = re.compile(
 )
 # After a value: “7 is wrong”, “7 cannot be right”, 7ではない, 7이 아닙니다.
 END = r"(?![^\W\d_])"
-COPULA = r"(?:is|are|was|were|seems|looks|ist|sind|est|es|è|é|是)\s*(?:[^\W\d_]+\s+){0,2}?"
+COPULA = (
+    r"(?:is|are|was|were|would\s+be|could\s+be|seems|looks|ist|sind|est|es|è|é|是)\s*"
+    r"(?:[^\W\d_]+\s+){0,2}?"
+)
 WRONG = (
     r"(?:wrong|incorrect\w*|false|invalid|impossible|excluded|eliminated|ruled\s+out|too|close|"
     r"tempting|plausible|not|never|nicht|falsch|pas|faux|fausse|fals[oa]|errad[oa]|sbagliat[oa])"

@@ -117,7 +117,7 @@ NO_UNIT = frozenset(
     fourths fifths sixths eighths tenths hundredths thousandths more fewer score k e i if
     because since so is are was equals maybe perhaps either x am pm a.m p.m a.m. p.m. january
     february march april may june july august september october november december wrong incorrect
-    false oder ou o
+    off false oder ou o
     und et y bis à 或 和 或者 到 至""".split()  # noqa: SIM905 - a list of this length is not readable
 )
 WORD = re.compile(r"[^\W\d_]+")
@@ -157,6 +157,8 @@ def unit_of(text: str) -> Unit | None:
     True
     """
     text = " ".join(text.split()).strip(" .,")
+    if text.startswith("(") and text.endswith(")") and text.count("(") == 1:
+        text = text[1:-1].strip()
     if not text:
         return COUNTED
     if unit := known_unit(text):

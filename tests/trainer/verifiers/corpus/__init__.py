@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from tests.trainer.verifiers.corpus import (
     choice_groups,
     exact_groups,
+    fifth_round,
     fourth_round,
     later_groups,
     math_groups,
@@ -33,7 +34,7 @@ GROUPS: dict[str, tuple[Group, ...]] = {
     "math": (*math_groups.GROUPS, *later_groups.MATH),
     "exact": exact_groups.GROUPS,
 }
-for _round in (second_round, third_round, fourth_round):
+for _round in (second_round, third_round, fourth_round, fifth_round):
     GROUPS = {kind: (*groups, *_round.GROUPS.get(kind, ())) for kind, groups in GROUPS.items()}
 
 

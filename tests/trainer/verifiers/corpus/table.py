@@ -8,11 +8,11 @@ from tests.trainer.verifiers import corpus
 from tests.trainer.verifiers.corpus import Rates
 
 DOCUMENT = Path(__file__).resolve().parents[4] / "docs" / "verifiers.md"
-# The fourth round as it was first judged, before anything was fixed on it.
+# The fifth round as it was first judged, before anything was fixed on it.
 FRESH = {
-    "numeric": Rates(63, 58, 7, 0, 0),
-    "choice": Rates(45, 28, 3, 1, 0),
-    "math": Rates(79, 102, 4, 2, 0),
+    "numeric": Rates(47, 74, 5, 3, 0),
+    "choice": Rates(66, 63, 9, 4, 0),
+    "math": Rates(55, 83, 2, 1, 0),
 }
 BEGIN, END = "<!-- rates: begin -->\n", "<!-- rates: end -->\n"
 
