@@ -12,7 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainer.spec import ChoiceVerifier, Columns, Data, FileProblems, NumericVerifier
-from trainer.text.problems import Problem, ProblemError, inspect, load, preview, survey
+from trainer.text.problems import (
+    Problem,
+    ProblemError,
+    choice_answers,
+    inspect,
+    load,
+    preview,
+    survey,
+)
 from trainer.text.verifiers.choice import ChoiceJudge
 from trainer.text.verifiers.numeric import NumericJudge
 
@@ -158,6 +166,18 @@ def test_how_the_right_choice_is_named_can_be_set(tmp_path: Path, way: str, lett
     assert (
         load(FileProblems(path=f"file:{path}", columns=columns), Data()).items[0].answer == letter
     )
+
+
+def test_a_preview_names_the_right_choice_as_a_run_does_however_late_a_row_tells(
+    tmp_path: Path,
+) -> None:
+    choices = ["w", "x", "y", "z"]
+    rows = [{"question": "?", "choices": choices, "answer": 1}] * 10_001
+    rows.append({"question": "?", "choices": choices, "answer": 4})
+    columns = Columns(choices="choices")
+    path = write(tmp_path / "a.jsonl", rows)
+    assert choice_answers(path, columns) == "from_1"
+    assert preview(path, columns, 1)[0].answer == "A"
 
 
 def test_places_are_letters_where_the_question_holds_the_choices(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from trainer.spec.mechanisms import Mechanism
 
 THINKING = "think, thinking, thought, reasoning"
 NEXT_QUESTION = (
-    "Question, Q, Problem, Exercise, Human, User, Instruction, 问题, 題目, 题目, 問題, 문제, "
-    "Frage, Pregunta, Pergunta, Domanda, Вопрос"
+    "Question, Q, Problem, Exercise, Example, Human, User, Instruction, Input, 问题, 題目, 题目, "
+    "問題, 例题, 문제, 질문, Frage, Aufgabe, Problème, Pregunta, Problema, Pergunta, Domanda, "
+    "Esercizio, Вопрос, Задача, Pytanie, Soru, Câu hỏi, Pertanyaan, Vraag"
 )
 
 
@@ -32,9 +33,9 @@ class Verifier(Mechanism):
     next_question: str = option(
         NEXT_QUESTION,
         title="Headings of a next question",
-        help="A line that begins with one of these words and a colon, after the answer, starts a "
-        "question that the model invents; it is not read, nor is what follows. Empty: everything "
-        "is read.",
+        help="A line that begins with one of these words and a colon, after the answer, or is such "
+        "a heading, starts a question that the model invents; it is not read, nor is what follows, "
+        "nor what follows the end of a turn, such as `<|im_end|>`. Empty: everything is read.",
         expert=True,
         max_length=1000,
     )

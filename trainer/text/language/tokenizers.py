@@ -8,12 +8,14 @@ directly; AutoTokenizer is used only for older folders without one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from trainer.text.language.model_folders import ModelError
+from trainer.text.verifiers.thinking import is_reasoning_mark
 
 if TYPE_CHECKING:
     from trainer.text.language.models import LanguageModel
@@ -96,15 +98,38 @@ def _token_text(tokens: dict[int, str], id: int) -> str:
 
 
 def decode(language_model: LanguageModel, ids: Sequence[int]) -> str:
-    """Return the text of an answer, without its end token and other special tokens."""
+    """Return the text of an answer, without its end token and other special tokens.
+
+    Tokens around reasoning, such as `[THINK]`, stay, because the answer is after them.
+    """
     # A student may end as its teacher does, with a token that is not special in its own tokenizer.
+    ids = [id for id in ids if id not in language_model.eos_ids]
+    marks = _reasoning_marks(language_model.tokenizer)
+    texts: list[str] = []
+    start = 0
+    for index, id in enumerate(ids):
+        if id in marks:
+            texts += [_plain_text(language_model, ids[start:index]), marks[id]]
+            start = index + 1
+    return "".join([*texts, _plain_text(language_model, ids[start:])])
+
+
+def _plain_text(language_model: LanguageModel, ids: list[int]) -> str:
     return str(
         language_model.tokenizer.decode(
-            [id for id in ids if id not in language_model.eos_ids],
-            skip_special_tokens=True,
-            clean_up_tokenization_spaces=False,
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
     )
+
+
+@lru_cache(maxsize=16)
+def _reasoning_marks(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    """Control tokens around reasoning, by their id; a decoder would drop them."""
+    return {
+        id: token.content
+        for id, token in tokenizer.added_tokens_decoder.items()
+        if token.special and is_reasoning_mark(token.content)
+    }
 
 
 def token_texts(language_model: LanguageModel, ids: Sequence[int]) -> list[str]:

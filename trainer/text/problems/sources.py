@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,6 @@ from trainer.text.problems.selection import Numbered
 
 # A run holds its problems in memory.
 MOST = 1_000_000
-# Rows that a preview reads to decide how the right choice is named; a run reads all.
-PREVIEWED_ROWS = 10_000
 NAMED = 5
 
 Resolve = Callable[[str], Path]
@@ -109,9 +108,20 @@ def preview(
 def choice_answers(
     path: Path, columns: Columns, format: str = "auto", split: str | None = None
 ) -> ChoiceAnswers:
-    """How the first rows of a file name their right choices."""
-    head = islice(files.rows(path, format, split), PREVIEWED_ROWS)
-    return with_choice_answers(columns, head, path.name).choice_answers
+    """How the rows of a file name their right choices, decided from all of them as a run does."""
+    if columns.choices is None or columns.choice_answers != "auto":
+        return columns.choice_answers
+    changed = path.stat().st_mtime_ns if path.exists() else 0
+    return _choice_answers(path, changed, columns.model_dump_json(), format, split)
+
+
+# Each preview of a form asks for the same file again.
+@lru_cache(maxsize=16)
+def _choice_answers(
+    path: Path, changed: int, columns: str, format: str, split: str | None
+) -> ChoiceAnswers:
+    rows = files.rows(path, format, split)
+    return with_choice_answers(Columns.model_validate_json(columns), rows, path.name).choice_answers
 
 
 def with_choice_answers(columns: Columns, rows: Iterable[Row], name: str) -> Columns:

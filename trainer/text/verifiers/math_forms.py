@@ -14,7 +14,9 @@ from fractions import Fraction
 from trainer.spec.verifiers.number_format import NumberFormat
 from trainer.text.verifiers import quantities
 from trainer.text.verifiers.number_text import TEXT_COMMANDS, plain
-from trainer.text.verifiers.quantities import LONGEST_TEXT, Quantity
+from trainer.text.verifiers.number_words import number_at_start
+from trainer.text.verifiers.quantities import LONGEST_TEXT
+from trainer.text.verifiers.quantity import Quantity
 from trainer.text.verifiers.units import COUNTED, Unit, unit_of
 
 BRACKETS = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle"}
@@ -35,9 +37,42 @@ CLOCK = re.compile(
 RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*[:∶]\s*\d+(?:\.\d+)?)+")
 NAME = re.compile(
     r"\s*(?P<name>[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z](?:,\s*[A-Za-z])*\))?|\\[A-Za-z]+|"
-    r"\\?[a-zA-Z]*\s*[A-Z]{2,3})\s*(?:=|\\in(?![A-Za-z])|∈)(?P<rest>.+)",
+    r"\\?[a-zA-Z]*\s*[A-Z]{2,3}|m?\s*\\angle\s*[A-Z]{1,3}|\\(?:text|mathrm)\{[^{}=]*\}|[A-Z]\([^()=]*\)|"
+    r"\|[A-Z]\|)\s*(?:=|\\in(?![A-Za-z])|∈)(?P<rest>.+)",
     re.DOTALL,
 )
+# `5 = x`
+NAME_LAST = re.compile(r"(?P<rest>[^=]*)=\s*(?P<name>[A-Za-z])\s*")
+# Signs as people type them and their LaTeX.
+TYPED = {
+    "√": r"\sqrt ", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
+    "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "×": r"\times ", "·": r"\cdot ", "°": r"^\circ ",
+    "∅": r"\emptyset ", "±": r"\pm ", "−": "-", "²": "^2", "³": "^3", "ℝ": r"\mathbb{R}",
+    "≡": r"\equiv ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ",
+}  # fmt: skip
+TYPED_ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[a-z]))")
+# The parser takes the complex root.
+ODD_ROOT = re.compile(r"\\sqrt\s*\[(\d*[13579])\]\s*\{\s*-([^{}]*)\}")
+CONGRUENCE = re.compile(
+    r"(?:(?P<name>[A-Za-z])\s*\\equiv)?\s*(?P<residue>-?\d+)\s*\(?\s*"
+    r"\\?(?:pmod|bmod|mod|pod)\s*\{?\s*(?P<modulus>\d+)\s*\}?\s*\)?"
+)
+HAS_CONGRUENCE = re.compile(r"\\equiv|\\[pb]?mod(?![A-Za-z])|\\pod(?![A-Za-z])")
+COLUMN = re.compile(r"\\begin\{([pbBv]?)matrix\}(?P<rows>[^&]*?)\\end\{\1matrix\}")
+NUMERAL_IN_BASE = re.compile(
+    r"\(?(?P<digits>\d[0-9A-Za-z]*)\)?(?:_\s*[({]*\s*(?P<base>\w+)\s*[)}]*|\s*\(?\s*base\s+(?P<named>\w+)\)?)"
+)
+ONE_LETTER = re.compile(r"[-+]?[\d.,/⟦⟧]+[A-Za-z]")
+LETTERS = re.compile(
+    r"[-+]?[\d.,/⟦⟧]+(?:(?<=⟧)[A-Za-z].*|\s*[A-Za-z]{1,2}(?:\^\d)?(?:\s+[A-Za-z]{1,2}(?:\^\d)?)+)"
+)
+TEXT_UNIT = re.compile(r"\\(?:text|mathrm|mbox|textrm|rm|operatorname)(?![A-Za-z])")
+EMPTY_SET = re.compile(r"\\(?:emptyset|varnothing)|\\\{\s*\\\}|\\O")
+SAME_WORDS = {
+    "dne": "does not exist", "no solutions": "no solution", "none": "no solution",
+    "no real solutions": "no real solution", "infinitely many solutions": "infinitely many",
+}  # fmt: skip
+HOURS_IN_WORDS = {"noon": 12, "midday": 12, "midnight": 0}
 # Words that formulas are made of.
 FUNCTIONS = {
     "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "sqrt", "pi", "infty", "infinity",
@@ -63,6 +98,19 @@ class Clock:
 @dataclass(frozen=True, slots=True)
 class Ratio:
     parts: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Congruence:
+    """A residue class; `name` is that of its unknown."""
+
+    name: str
+    residue: int
+    modulus: int
+
+    @property
+    def text(self) -> str:
+        return f"{self.residue} mod {self.modulus}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,54 +142,104 @@ class Formula:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A value and the name that it is assigned to, as in `x = 5`."""
+    """A value and the name that it is assigned to, as in `x = 5`; `text` is all of it in LaTeX."""
 
-    value: Quantity | Clock | Ratio | Words | Listing | Formula
+    value: Value
+    text: str
     name: str = ""
+
+
+Value = Quantity | Clock | Ratio | Congruence | Words | Listing | Formula
 
 
 def form_of(text: str, numbers: NumberFormat) -> Form | None:
     """The form of a text that is an answer as a whole; None if it is empty."""
-    text = _bare(text)
+    text = _typeset(_bare(text))
     if not text.strip(" .,;") or len(text) > LONGEST_TEXT:
         return None
-    if _is_equation_of_name(text) and (match := NAME.fullmatch(text)):
-        inner = form_of(re.split(r"(?<![<>\\!])=", match["rest"])[-1], numbers)
-        return Form(inner.value, re.sub(r"[\s{}\\]", "", match["name"])) if inner else None
-    return Form(_value(text, numbers))
+    if HAS_CONGRUENCE.search(text):
+        return _congruence(text)
+    if _is_equation_of_name(text) and (match := NAME.fullmatch(text) or NAME_LAST.fullmatch(text)):
+        rest = re.split(r"(?<![<>\\!])=", match["rest"])[-1]
+        # `x = x` and `x = 2x - 1` say nothing about x.
+        if not re.search(rf"(?<![A-Za-z\\]){re.escape(match['name'])}(?![A-Za-z])", rest):
+            inner = form_of(rest, numbers)
+            name = re.sub(r"[\s{}\\]", "", match["name"])
+            return Form(inner.value, text, name) if inner else None
+    return Form(_value(text, numbers), text)
 
 
-def _value(
-    text: str, numbers: NumberFormat
-) -> Quantity | Clock | Ratio | Words | Listing | Formula:
+def _value(text: str, numbers: NumberFormat) -> Value:
     flat = " ".join(plain(text).split()).rstrip(" .,;")
-    # `5m` is a product; as a unit it would stand apart or in \text.
-    is_product = re.fullmatch(r"[-+]?[\d.,/⟦⟧]+[A-Za-z]", flat) is not None
-    if not is_product and (quantity := quantities.single(flat, numbers)):
+    # `5m`, `⟦1/2⟧mV^2` and `5 m V^2` are products; a unit stands apart by itself or in \text.
+    is_product = ONE_LETTER.fullmatch(flat) or (
+        not TEXT_UNIT.search(text) and LETTERS.fullmatch(flat)
+    )
+    if based := NUMERAL_IN_BASE.fullmatch(flat):
+        return Words(f"{based['digits'].lower()}_{_base(based['base'] or based['named'])}")
+    quantity = None if is_product else quantities.single(flat, numbers)
+    if quantity and not _is_power_of_letters(text, flat, quantity):
         return quantity
     if clock := _clock(flat):
         return clock
     if RATIO.fullmatch(flat):
         return Ratio(tuple(Fraction(part.strip()) for part in re.split("[:∶]", flat)))
-    if re.fullmatch(r"[0-9A-Za-z]+_\(?\w+\)?", flat) and flat[0].isdigit():
-        return Words(re.sub("[()]", "", flat.lower()))
     if match := re.fullmatch(r"\(?([A-DF-Za-df-hj-z])\)?", flat):
         return Words(match[1])
     if re.search(r"[\d⟧]\s*['\"]", flat):
         # Feet, inches and minutes of arc: the parser would drop the sign.
         return Words(flat)
-    if listing := _listing(text, numbers):
+    if EMPTY_SET.fullmatch(text.strip()):
+        return Words("empty set")
+    if listing := _column(text, numbers) or _listing(text, numbers):
         return listing
     if _is_words(text, flat):
         return Words(_letters(flat))
     return _formula(text, numbers)
 
 
+def _is_power_of_letters(text: str, flat: str, quantity: Quantity) -> bool:
+    """Whether a unit is rather a formula, as in `0.5mV^2`; lengths have powers without \\text."""
+    is_length = all(name == "length" for name, _ in quantity.unit.dimension)
+    return "^" in flat and "/" not in flat and not is_length and not TEXT_UNIT.search(text)
+
+
+def _base(name: str) -> str:
+    """The base of a numeral in digits: 2 for `two`."""
+    number = number_at_start(name)
+    return str(number[0]) if number else name.lower()
+
+
+def _congruence(text: str) -> Form | None:
+    match = CONGRUENCE.fullmatch(text.strip())
+    if not match or not int(match["modulus"]):
+        return None
+    modulus = int(match["modulus"])
+    return Form(Congruence(match["name"] or "", int(match["residue"]) % modulus, modulus), text)
+
+
+def _column(text: str, numbers: NumberFormat) -> Listing | None:
+    """A matrix of one column as a vector."""
+    if not (match := COLUMN.fullmatch(text.strip())) or match[1] == "v":
+        return None
+    rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", match["rows"]) if row.strip()]
+    return _made("\\langle", "\\rangle", tuple(form_of(row, numbers) for row in rows), text)
+
+
+def _typeset(text: str) -> str:
+    """The text with LaTeX for signs such as √ and roots that the parser takes for real ones."""
+    text = TYPED_ROOT.sub(r"\\sqrt{\1\2}", text)
+    for sign, latex in TYPED.items():
+        text = text.replace(sign, latex)
+    return ODD_ROOT.sub(r"(-\\sqrt[\1]{\2})", text)
+
+
 def _bare(text: str) -> str:
     """The text without signs around and in formulas that have no meaning."""
-    text = SIZES.sub("", text).strip()
-    text = re.sub(r"^\s*(?:\\\[|\\\(|\$\$?)\s*|\s*(?:\\\]|\\\)|(?<!\\)\$\$?)[\s.,]*$", "", text)
+    text = SIZES.sub("", text).replace("{:}", ":").strip()
+    # A single dollar sign is money.
     text = re.sub(r"(?<!\\)\$", "", text) if text.count("$") - text.count("\\$") > 1 else text
+    text = re.sub(r"^\s*(?:\\\[|\\\()\s*|\s*(?:\\\]|\\\))[\s.,]*$", "", text)
     text = re.sub(r"\*\*|`", "", text)
     text = re.sub(rf"^(?:{SPACE})+|(?:{SPACE})+$", "", text)
     return text.strip().rstrip(".,;。").strip()
@@ -153,6 +251,8 @@ def _is_equation_of_name(text: str) -> bool:
 
 
 def _clock(text: str) -> Clock | None:
+    if text.lower() in HOURS_IN_WORDS:
+        return Clock(HOURS_IN_WORDS[text.lower()], 0, 0, has_half=True)
     match = CLOCK.fullmatch(text.strip())
     if not match or not (match["minute"] or match["half"]):
         return None
@@ -189,8 +289,14 @@ def _listing(text: str, numbers: NumberFormat) -> Listing | None:
 
 
 def _made(opening: str, closing: str, items: tuple[Form | None, ...], text: str) -> Listing | None:
-    present = tuple(item for item in items if item is not None)
-    return Listing(opening, closing, present, text) if len(present) == len(items) else None
+    present: list[Form] = []
+    for item in items:
+        if item is None:
+            return None
+        # `0, ±2` are three values.
+        value = item.value
+        present += value.items if isinstance(value, Listing) and not value.opening else (item,)
+    return Listing(opening, closing, tuple(present), text)
 
 
 def _split(text: str) -> list[str]:
@@ -245,7 +351,8 @@ def _is_words(text: str, flat: str) -> bool:
 def _letters(text: str) -> str:
     words = re.findall(r"\w+", text)
     is_letter = len(words) == 1 and len(words[0]) == 1
-    return words[0] if is_letter else " ".join(words).casefold()
+    joined = " ".join(words).casefold()
+    return words[0] if is_letter else SAME_WORDS.get(joined, joined)
 
 
 def _formula(text: str, numbers: NumberFormat) -> Formula:
@@ -254,10 +361,14 @@ def _formula(text: str, numbers: NumberFormat) -> Formula:
         named = unit_of(match["unit"] + re.sub(r"[{}]", "", match["power"] or ""))
         if named is not None and text[: match.start()].strip():
             text, unit = text[: match.start()], named
+    text = re.sub(r"\\log\s*_\s*(?:e|\{e\})(?![A-Za-z])", r"\\ln ", text)
+    text = re.sub(r"\\lg(?![A-Za-z])", r"\\log_{10}", text)
+    # A constant of integration may be a small or a capital letter.
+    text = re.sub(r"\+\s*c\s*$", "+ C", text)
     if re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
         # The parser would take the degrees for radians.
         text = DEGREES.sub(r"{(\\frac{\1\\pi}{180})}", text)
     if numbers.decimal_comma:
         text = re.sub(r"(?<=\d),(?=\d)", ".", text)
-    text = re.sub(r"\\!", "", text).replace("{,}", "").replace("\\$", "").replace("\\%", "\\%")
+    text = re.sub(r"\\!", "", text).replace("{,}", "").replace("\\$", "")
     return Formula(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text).strip(), unit)

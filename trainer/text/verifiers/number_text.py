@@ -48,16 +48,24 @@ TEXT_COMMANDS = (
 )
 DELIMITED = re.compile(r"(?<!\\)\$(?=[^\s$])((?:\\.|[^$\\\n])*?)(?<=\S)\$(?!\d)")
 # Nothing to do, as in the traces of arithmetic.
-IS_PLAIN = re.compile(r"(?:[A-Za-z0-9+=<>,.;:()/%?!'\"\n-]| (?! ))*")
+IS_PLAIN = re.compile(r"(?:[A-Za-z0-9+=<>,;:()/%?!'\"\n-]|\.(?!\.)| (?! ))*")
 FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{\s*([^{}]*?)\s*\}|(\d))\s*(?:\{\s*([^{}]*?)\s*\}|(\d))")
+
+OVER = re.compile(r"\{\s*([^{}]*?)\s*\\over\s*([^{}]*?)\s*\}")
+# `0.\overline{12}`, `0.1\bar{6}`, `0.1666...`.
+REPEATING = re.compile(
+    r"(?<![\d.,])(?P<whole>\d{1,9})\.(?:(?P<start>\d{0,9})\\(?:overline|bar)\s*\{\s*(?P<block>\d{1,9})\s*\}"
+    r"|(?P<digits>\d{3,30})(?:\.\.\.|…|\s*\\[lcd]?dots))(?!\s*\d)"
+)
 
 
 def plain(text: str) -> str:
     """The text in plain characters, on as many lines as before."""
     if IS_PLAIN.fullmatch(text):
         return text
-    text = _without_delimiters(text)
-    text = re.sub(r"\\!", "", text).replace("{,}", ",").replace("{.}", ".")
+    text = _without_emphasis(_without_delimiters(text))
+    text = re.sub(r"\\(?:text)?color\s*\{[^{}]*\}", "", text).replace("（", " (")
+    text = re.sub(r"\\!", "", text).replace("{,}", ",").replace("{.}", ".").replace("{:}", ":")
     text = THOUSANDS.sub("", text)
     text = re.sub(r"\\(?:[,;: ]|thinspace|quad|qquad)|~(?=\s|[A-Za-z\\])", " ", text)
     text = _plain_characters(text)
@@ -65,15 +73,35 @@ def plain(text: str) -> str:
                   "", text)  # fmt: skip
     for _ in range(2):
         text = re.sub(TEXT_COMMANDS, lambda match: f" {match[1]} ", text)
-    text = FRACTION.sub(
-        lambda match: f"⟦{match[1] or match[2] or ''}/{match[3] or match[4] or ''}⟧", text
-    )
+    text = OVER.sub(r"\\frac{\1}{\2}", text)
+    text = FRACTION.sub(_fraction, REPEATING.sub(_repeating, text))
     text = COMMAND.sub(lambda match: COMMANDS.get(match[1], match[0]), text)
     text = text.replace("\\%", "%").replace("\\$", "$").replace("\\#", "#")
     text = re.sub(r"\^\{?\s*°\s*\}?", "°", text)
     text = re.sub(r"([\^_])\s*\{\s*([-+]?\w+)\s*\}(?=(\w?))", _exponent, text)
     text = re.sub(r"\{([-+]?[\d.,]+)\}", r"\1", text)
-    return re.sub(r"[ \t]*\^[ \t]*", "^", re.sub(r"[ \t]+", " ", _without_emphasis(text)))
+    return re.sub(r"[ \t]*\^[ \t]*", "^", re.sub(r"[ \t]+", " ", text))
+
+
+def _fraction(match: re.Match[str]) -> str:
+    over, under = match[1] or match[2] or "", match[3] or match[4] or ""
+    # `\frac{\text{km}}{\text{h}}` is a unit.
+    is_unit = over.strip().isalpha() and under.strip().isalpha()
+    return f" {over.strip()}/{under.strip()}" if is_unit else f"⟦{over}/{under}⟧"
+
+
+def _repeating(match: re.Match[str]) -> str:
+    """A repeating decimal as a fraction: 0.1\\overline{6} is ⟦15/90⟧."""
+    whole, start = match["whole"], match["start"] or ""
+    block = match["block"]
+    if block is None:
+        # At least two repetitions of the same digits can be seen before the dots.
+        shown = re.fullmatch(r"(?P<start>\d{0,3}?)(?P<block>\d+?)(?P=block)+", match["digits"])
+        if shown is None or len(match["digits"]) < 3:
+            return match[0]
+        start, block = shown["start"], shown["block"]
+    over = int(f"{whole}{start}{block}") - int(f"{whole}{start}")
+    return f"⟦{over}/{(10 ** len(block) - 1) * 10 ** len(start)}⟧"
 
 
 def _exponent(match: re.Match[str]) -> str:
@@ -106,6 +134,6 @@ def _plain_characters(text: str) -> str:
 
 def _without_emphasis(text: str) -> str:
     text = re.sub(r"(?<=\d)\*\*(?=-?\d)", "^", text)
-    text = re.sub(r"(?<!\w)\*\*+|\*\*+(?!\w)|`", "", text)
+    text = re.sub(r"(?<!\w)\*\*+|\*\*+(?!\w)|`|(?<![\w\\])__(?=\w)|(?<=[^\W_])__(?!\w)", "", text)
     text = re.sub(r"(^|[^\d\s]\s|\n)[*_](?=[^\s*_])", r"\1", text)
     return re.sub(r"(?<=[^\s*_])[*_](?=[\s.,;:!?)]|$)", "", text)

@@ -16,18 +16,23 @@ from trainer.spec.verifiers.number_format import NumberFormat
 from trainer.text.verifiers import quantities
 from trainer.text.verifiers.answer_regions import Region, answered_text, regions, without_cue
 from trainer.text.verifiers.number_text import plain
-from trainer.text.verifiers.quantities import Quantity
+from trainer.text.verifiers.quantity import Quantity, equal
 from trainer.text.verifiers.records import Verdict, clean
+from trainer.text.verifiers.rejections import after_retraction, without_rejected
 
 SENTENCE_END = re.compile(
     r"(?<!\b[ap]\.m)(?<!\bapprox)(?<!\bsq)(?<!\bRs)(?<!\bca)[.;?!](?=\s|$)|[。；！？]|\n"
 )
-# “The answer is 5. Wait, it is 7.” has no answer.
-RETRACTED = re.compile(
-    r"\b(?:wait|actually|correction|scratch that|oops|on second thought|"
-    r"made (?:a|an) (?:mistake|error)|let me (?:re|check|verify))",
-    re.IGNORECASE,
+# What may be rejected beside another number.
+NUMBER = r"(?<![\d.,])[-+]?[$€£¥]?\d[\d.,]{0,30}(?:\s?(?:%|[^\W\d_]{1,20}))?"
+# `60 minutes (1 hour).`
+PARENTHESES_AT_END = re.compile(
+    r"(?<=[\d⟧\w])(?<!\d )\s\((?!(?:or|not|maybe|perhaps|and)\b)[^()]*\)(?=\s*[.!]?\s*$)"
 )
+# Characters at the end of a text that may reject its last number.
+NEAR_END = 500
+# At least two cells; `|-7|` is an absolute value.
+TABLE_ROW = re.compile(r"\s*\|(?:[^|\n]*\|)+?(?P<last>[^|\n]*)\|\s*")
 
 
 class NumericJudge:
@@ -53,26 +58,27 @@ class NumericJudge:
         read = clean(answer.shown) if answer else ""
         if expected is None:
             return Verdict(None, read)
-        is_right = answer is not None and quantities.equal(answer, expected, self.tolerance)
+        is_right = answer is not None and equal(answer, expected, self.tolerance)
         return Verdict(is_right, read)
 
 
 def answer_number(text: str, form: NumberFormat) -> Quantity | None:
     """The number that a text without reasoning answers; None if there is none."""
     for region in regions(text):
-        if region.mark and not region.is_whole and not re.search(r"\d|[½-¾]", region.text):
-            # “The answer is in kilometres” marks no number.
-            continue
-        return number_in(region, form)
+        quantity = number_in(region, form)
+        # “The answer is in kilometres” marks no number.
+        is_empty = region.mark and not region.is_whole and not re.search(r"\d|[½-¾]", region.text)
+        if quantity or not is_empty:
+            return quantity
     return None
 
 
 def reference_number(text: str, form: NumberFormat) -> tuple[Quantity | None, str]:
     """The number of a reference and its mark. Without a mark it must be the only one."""
-    found = regions(text)
-    if not found:
+    all_regions = regions(text)
+    if not all_regions:
         return None, ""
-    region = found[0]
+    region = all_regions[0]
     quantity = number_in(region, form)
     if quantity and not region.mark:
         rest = plain(text).replace(quantity.text, "", 1)
@@ -83,15 +89,28 @@ def reference_number(text: str, form: NumberFormat) -> tuple[Quantity | None, st
 
 def number_in(region: Region, form: NumberFormat) -> Quantity | None:
     """The number of a region, or None."""
-    if region.is_whole:
-        text = plain(region.text)
-        return quantities.whole(text, form) or quantities.whole(without_cue(text), form)
     text = plain(region.text)
+    if region.is_whole:
+        return quantities.whole(text, form) or quantities.whole(without_cue(text), form)
     if not region.mark:
-        return quantities.last(text, form)
+        return _unmarked_number(text, form)
     end = SENTENCE_END.search(text)
-    sentence, rest = (text[: end.start()], text[end.end() :]) if end else (text, "")
-    retraction = RETRACTED.search(rest)
-    if retraction and re.search(r"\d", rest[retraction.end() :]):
-        return None
-    return quantities.first(sentence, form)
+    sentence = text[: end.start()] if end else text
+    if corrected := _corrected(text):
+        return quantities.last(corrected, form)
+    return quantities.first(without_rejected(sentence, NUMBER), form)
+
+
+def _unmarked_number(text: str, form: NumberFormat) -> Quantity | None:
+    """The last number of a text, of a table the last cell."""
+    lines = text.strip().rsplit("\n", 1)
+    if row := TABLE_ROW.fullmatch(lines[-1]):
+        return quantities.whole(row["last"], form)
+    text = PARENTHESES_AT_END.sub("", _corrected(text) or text)
+    return quantities.last(text[:-NEAR_END] + without_rejected(text[-NEAR_END:], NUMBER), form)
+
+
+def _corrected(text: str) -> str:
+    """What follows the last word such as “wait” before a number; "" without such a word."""
+    digits = re.search(r"\d\D*$", text)
+    return after_retraction(text, digits.start()) if digits else ""

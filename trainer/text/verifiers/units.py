@@ -104,17 +104,20 @@ SQUARE_METRES = {
     "亩": F(2000, 3),
 }  # fmt: skip
 SCALES = {
-    "hundred": 10**2, "thousand": 10**3, "million": 10**6, "mn": 10**6, "billion": 10**9,
-    "bn": 10**9, "trillion": 10**12, "lakh": 10**5, "crore": 10**7, "百": 100, "千": 1000,
+    "dozen": 12, "dozens": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6,
+    "mn": 10**6, "billion": 10**9, "bn": 10**9,
+    "trillion": 10**12, "lakh": 10**5, "crore": 10**7, "百": 100, "千": 1000,
     "万": 10**4, "萬": 10**4, "億": 10**8, "亿": 10**8, "만": 10**4, "억": 10**8,
 }  # fmt: skip
 # Words after a number that make it another number, or one of several.
 NO_UNIT = frozenset(
     """or and to not no but nor than of out over under plus minus times by divided multiplied less
-    more between from versus vs mod modulo remainder squared cubed root sqrt pi log ln sin cos
+    between from versus vs mod modulo remainder squared cubed root sqrt pi log ln sin cos
     tan exp base power raised choose factorial half halves third thirds quarter quarters fourth
-    fourths fifths sixths eighths tenths hundredths thousandths dozen dozens score k e i if
-    because since so is are was equals maybe perhaps either x am pm a.m p.m a.m. p.m. oder ou o
+    fourths fifths sixths eighths tenths hundredths thousandths more fewer score k e i if
+    because since so is are was equals maybe perhaps either x am pm a.m p.m a.m. p.m. january
+    february march april may june july august september october november december wrong incorrect
+    off false oder ou o
     und et y bis à 或 和 或者 到 至""".split()  # noqa: SIM905 - a list of this length is not readable
 )
 WORD = re.compile(r"[^\W\d_]+")
@@ -154,6 +157,8 @@ def unit_of(text: str) -> Unit | None:
     True
     """
     text = " ".join(text.split()).strip(" .,")
+    if text.startswith("(") and text.endswith(")") and text.count("(") == 1:
+        text = text[1:-1].strip()
     if not text:
         return COUNTED
     if unit := known_unit(text):

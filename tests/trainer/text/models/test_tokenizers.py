@@ -16,10 +16,12 @@ from tests.trainer.text.tiny import (
     language_model,
     save_folder,
 )
+from trainer.spec import NumericVerifier
 from trainer.spec.networks import Network
 from trainer.text.language.chat import check_length, prompt_ids
 from trainer.text.language.models import LanguageModel, ModelError, load
 from trainer.text.language.tokenizers import decode, require_same_vocabulary, token_texts
+from trainer.text.verifiers.numeric import NumericJudge
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}({{ m['content'] }}){% endfor %}{% if "
@@ -45,6 +47,20 @@ def test_the_end_token_is_not_part_of_the_text_but_has_a_piece() -> None:
     ids = [*prompt_ids(model, "1 2"), EOS]
     assert decode(model, ids) == "1 2"
     assert token_texts(model, ids) == ["1", " ", "2", "<eos>"]
+
+
+def test_tokens_around_reasoning_stay_so_that_the_answer_after_them_is_found(
+    tmp_path: Path,
+) -> None:
+    tokenizer = character_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[THINK]", "[/THINK]", "<tool>"]})
+    model = opened(save_folder(tmp_path, tokenizer=tokenizer, vocab_size=64), chat=False)
+    ids = model.tokenizer("[THINK]1[/THINK]<tool>2").input_ids
+    text = decode(model, [*ids, EOS])
+    assert text == "[THINK]1[/THINK]2"
+    judge = NumericJudge(NumericVerifier())
+    assert judge.judge(text, "2").correct
+    assert judge.judge(decode(model, ids[:2]), "1").correct is False
 
 
 def test_equal_tokenizers_share_their_real_vocabulary_whatever_the_widths(tmp_path: Path) -> None:

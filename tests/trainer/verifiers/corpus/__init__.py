@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from pydantic import TypeAdapter
@@ -14,9 +15,13 @@ from pydantic import TypeAdapter
 from tests.trainer.verifiers.corpus import (
     choice_groups,
     exact_groups,
+    fifth_round,
+    fourth_round,
     later_groups,
     math_groups,
     numeric_groups,
+    second_round,
+    third_round,
 )
 from tests.trainer.verifiers.corpus.groups import Group
 from trainer.spec import Verifier as Definition
@@ -29,6 +34,8 @@ GROUPS: dict[str, tuple[Group, ...]] = {
     "math": (*math_groups.GROUPS, *later_groups.MATH),
     "exact": exact_groups.GROUPS,
 }
+for _round in (second_round, third_round, fourth_round, fifth_round):
+    GROUPS = {kind: (*groups, *_round.GROUPS.get(kind, ())) for kind, groups in GROUPS.items()}
 
 
 class Graded(NamedTuple):
@@ -51,10 +58,16 @@ class Rates(NamedTuple):
     open: int
 
 
-def graded(kind: str) -> Iterator[Graded]:
+@cache
+def graded(kind: str) -> tuple[Graded, ...]:
     """Every pair of a verifier, judged in its own process."""
+    return tuple(judged(kind, GROUPS[kind]))
+
+
+def judged(kind: str, groups: tuple[Group, ...]) -> Iterator[Graded]:
+    """The pairs of some groups, judged by a verifier."""
     adapter: TypeAdapter[Definition] = TypeAdapter(AnyVerifier)
-    for group in GROUPS[kind]:
+    for group in groups:
         answers = [(text, True) for text in group.right] + [(text, False) for text in group.wrong]
         yield from _judged(
             adapter.validate_python({"kind": kind, **group.settings}), group, answers
@@ -81,7 +94,7 @@ def close() -> None:
 
 
 def rates(kind: str) -> Rates:
-    pairs = list(graded(kind))
+    pairs = graded(kind)
     return Rates(
         sum(pair.is_right for pair in pairs),
         sum(not pair.is_right for pair in pairs),

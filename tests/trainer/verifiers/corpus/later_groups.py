@@ -124,7 +124,7 @@ NUMERIC = (
     Group("written later", "1.5", ("1.5.",), ("1.5.2",)),
     Group("written later", "20", (), ("15 x 20", "15 by 20", "15 × 20 cm")),
     Group("written later", "10", (), ("10₂",)),
-    Group("written later", "1", (), ("one", "\\frac{1}{0}")),
+    Group("written later", "1", ("one",), ("\\frac{1}{0}",)),
     Group("written later", "1000000", ("\\boxed{1{,}000{,}000}",), ()),
     Group("written later", "1000", ("\\boxed{1\\ 000}",), ()),
     Group("written later", "123", ("１２３",), ()),
