@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -121,10 +120,10 @@ class Reading:
 
     def head(self, count: int) -> list[Problem]:
         """The first problems; an empty question or answer is not refused, but may be left out."""
-        rows = files.rows(self.path, self.source.format, self.source.split)
+        rows = files.head(self.path, HEAD_ROWS, self.source.format, self.source.split)
         absent = _optional_addresses(self.columns)
         problems: list[Problem] = []
-        for row in islice(rows, HEAD_ROWS):
+        for row in rows:
             self.rows += 1
             absent = {named for named in absent if not _has(row, *named)}
             if len(problems) == count:

@@ -110,7 +110,7 @@ def choice_answers(
     path: Path, columns: Columns, format: str = "auto", split: str | None = None
 ) -> ChoiceAnswers:
     """How the first rows of a file name their right choices."""
-    head = islice(files.rows(path, format, split), PREVIEWED_ROWS)
+    head = files.head(path, PREVIEWED_ROWS, format, split)
     return with_choice_answers(columns, head, path.name).choice_answers
 
 
