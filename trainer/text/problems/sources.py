@@ -132,10 +132,12 @@ def _choice_pairs(columns: Columns, rows: Iterable[Row], name: str) -> Iterator[
             continue
 
 
-def survey(source: FileProblems, path: Path) -> Survey:
+def survey(
+    source: FileProblems, path: Path, report: Callable[[int], None] = lambda rows: None
+) -> Survey:
     """Read a file of any size once, with only the ids of its problems in memory.
 
-    Raises ProblemError as `load` does.
+    `report` is told how many rows have been read. Raises ProblemError as `load` does.
     """
 
     def read(columns: Columns) -> Survey:
@@ -144,6 +146,7 @@ def survey(source: FileProblems, path: Path) -> Survey:
         for problem in _unrepeated(reading, reading.problems()):
             digest.update(_line(problem))
             count += 1
+            report(reading.rows)
         _check_any(count, reading)
         return Survey(
             count, digest.hexdigest(), reading.rows, reading.left_out, reading.notes, columns
