@@ -87,6 +87,12 @@ def run(
     sender.close()
     try:
         return _result(receiver, seconds, follow)
+    except EOFError:
+        process.join(1.0)
+        if process.exitcode == 1:
+            raise RuntimeError("the child process did not start; its log says why") from None
+        # A library that gets no memory may end the process instead of raising an error.
+        raise ProblemError(TOO_MUCH_MEMORY) from None
     finally:
         process.kill()
         process.join()
@@ -95,16 +101,11 @@ def run(
 
 
 def _result(receiver: Connection, seconds: float, follow: Follow | None) -> Any:
+    """What the child returns. Raises what it raises, ProblemError, or EOFError if it died."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
-        if not receiver.poll(min(left, PAUSE)):
-            kind, value = "progress", None
-        else:
-            try:
-                kind, value = receiver.recv()
-            except EOFError:
-                # A library that gets no memory may end the process instead of raising an error.
-                raise ProblemError(TOO_MUCH_MEMORY) from None
+        has_news = receiver.poll(min(left, PAUSE))
+        kind, value = receiver.recv() if has_news else ("progress", None)
         if kind == "result":
             return value
         if kind == "error":

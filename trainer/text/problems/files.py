@@ -55,7 +55,7 @@ BLANK = b"\xef\xbb\xbf \t\r\n"
 # An object whose first value is a group or a list: a table by columns, if it is the only line.
 NESTED = re.compile(r'\{\s*"[^"]*"\s*:\s*[\[{]')
 # Characters that the rows of a head may have together.
-LONGEST_HEAD = 16 * 2**20
+LONGEST_HEAD = 4 * 2**20
 SPLITS = json_documents.SPLIT_NAMES
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from trainer.spec.base import encodable
 from trainer.text.problems import files
-from trainer.text.problems.addresses import addresses_in
+from trainer.text.problems.addresses import addresses_in, opened_row
 from trainer.text.problems.records import ProblemError
 from trainer.text.problems.shapes import Shape, recognise
 
@@ -76,7 +76,7 @@ def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection
 def _addresses(head: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     addresses: dict[str, None] = {}
     for row in head:
-        for address in addresses_in(row):
+        for address in addresses_in(opened_row(row)):
             addresses[encodable(address)] = None
             if len(addresses) == MOST_ADDRESSES:
                 return tuple(addresses)

@@ -8,7 +8,7 @@ the names of its columns, nested ones included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -17,7 +17,6 @@ from trainer.text.problems.addresses import (
     MOST_ADDRESSES,
     NoValueError,
     addresses_in,
-    opened,
     opened_row,
     value_at,
 )
@@ -138,25 +137,29 @@ class _Table:
 
     def __init__(self, rows: Sequence[Values]) -> None:
         self.rows = rows
-        # Text that holds a list or group is read once, and not for each address inside it.
+        # Text that holds a list or group is read once, and not for each look at it.
         self.opened_rows = [opened_row(row) for row in rows]
         # Of columns that differ only in case the first one is taken.
         self.columns: dict[str, str] = {}
         for name in dict.fromkeys(name for row in rows for name in row):
             self.columns.setdefault(name.lower(), name)
         self.texts = {
-            name: column for name, column in self.columns.items() if self._all(column, _is_text)
+            name: column
+            for name, column in self.columns.items()
+            if all(map(_is_text, self._values(column)))
+            and not any(map(is_conversation, self._values(column, self.opened_rows)))
         }
         self.conversations = {
             name: column
             for name, column in self.columns.items()
-            if self._all(column, is_conversation) and self._values(column)
+            if (values := self._values(column, self.opened_rows))
+            and all(map(is_conversation, values))
         }
         self.nested: dict[str, str] = {}
         columns = set(self.columns.values())
         for address in self._inner_addresses(columns):
             values = self._values(address, self.opened_rows)
-            if values and all(map(_is_text, values)):
+            if values and all(map(_is_text, values)) and not any(map(is_conversation, values)):
                 self.nested.setdefault(address.rpartition(".")[2].lower(), address)
 
     def text(self, role: str) -> str | None:
@@ -175,11 +178,12 @@ class _Table:
             return None
 
     def has_key(self, column: str, key: str) -> bool:
-        return any(key in message for value in self._values(column) for message in opened(value))
+        values = self._values(column, self.opened_rows)
+        return any(key in message for value in values for message in value)
 
     def has_reply(self, column: str) -> bool:
         """Whether a conversation ends with an answer."""
-        return any(map(ends_with_reply, self._values(column)))
+        return any(map(ends_with_reply, self._values(column, self.opened_rows)))
 
     def _inner_addresses(self, columns: Set[str]) -> Iterable[str]:
         """Addresses inside groups of which a role may have the name, MOST_ADDRESSES at most."""
@@ -196,14 +200,11 @@ class _Table:
         values = (self.value(row, address) for row in rows or self.rows)
         return [value for value in values if value not in (None, "", [])]
 
-    def _all(self, address: str, fits: Callable[[Any], bool]) -> bool:
-        return all(map(fits, self._values(address)))
-
 
 def _is_text(value: Any) -> bool:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    return not isinstance(value, dict | list | bytes) and not is_conversation(value)
+    return not isinstance(value, dict | list | bytes)
 
 
 def _first(names: Sequence[str], address_by_name: Mapping[str, str]) -> str | None:

@@ -7,36 +7,66 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('runs', '0007_data_set_references'),
-        ('teams', '0003_sign_in_tries'),
+        ("runs", "0007_data_set_references"),
+        ("teams", "0003_sign_in_tries"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='DataReading',
+            name="DataReading",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.SlugField(max_length=80)),
-                ('filename', models.CharField(max_length=255)),
-                ('columns', models.JSONField()),
-                ('verifier', models.JSONField()),
-                ('rows', models.BigIntegerField(default=0)),
-                ('references', models.BigIntegerField(default=0)),
-                ('count', models.BigIntegerField(default=0)),
-                ('problem', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('heartbeat_at', models.DateTimeField(null=True)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('artifact', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='runs.artifact')),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL)),
-                ('data_set', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to='runs.dataset')),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='teams.team')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.SlugField(max_length=80)),
+                ("filename", models.CharField(max_length=255)),
+                ("columns", models.JSONField()),
+                ("verifier", models.JSONField()),
+                ("rows", models.BigIntegerField(default=0)),
+                ("references", models.BigIntegerField(default=0)),
+                ("count", models.BigIntegerField(default=0)),
+                ("problem", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("heartbeat_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                (
+                    "artifact",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, to="runs.artifact"
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "data_set",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, to="runs.dataset"
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team"),
+                ),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('ended_at', None)), fields=['created_at'], name='unfinished_readings')],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("ended_at", None)),
+                        fields=["created_at"],
+                        name="unfinished_readings",
+                    )
+                ],
             },
         ),
     ]

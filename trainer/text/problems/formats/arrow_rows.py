@@ -14,7 +14,7 @@ from typing import Any
 from trainer.text.problems.records import ProblemError, Row
 
 # Values out of Python's range, or text that is not UTF-8, raise Python's own errors.
-UNREADABLE = (ValueError, OverflowError, OSError, MemoryError, KeyError, NotImplementedError)
+UNREADABLE = (ValueError, OverflowError, OSError, KeyError, NotImplementedError)
 BATCH = 16
 # Bytes of the decoded rows of a batch, and of what is read of a column at a time.
 LARGEST_BATCH, BUFFER = 128 * 2**20, 2**20
@@ -29,7 +29,7 @@ def read_parquet(path: Path) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
             yield from _rows(file.iter_batches(BATCH, use_threads=False), path.name)
-    except ProblemError:
+    except (ProblemError, MemoryError):
         raise
     except (pa.ArrowException, *UNREADABLE) as error:
         raise ProblemError(f"{path.name} cannot be read as Parquet: {_reason(error)}") from None
@@ -42,7 +42,7 @@ def read_arrow(path: Path) -> Iterator[Row]:
     try:
         with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
             yield from _rows(_slices(stream), path.name)
-    except ProblemError:
+    except (ProblemError, MemoryError):
         raise
     except (pa.ArrowException, *UNREADABLE) as error:
         raise ProblemError(

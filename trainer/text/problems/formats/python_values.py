@@ -36,8 +36,8 @@ class NotPythonError(ValueError):
 
 def parse(text: str) -> Any:
     """The value of a text that starts with `[` or `{`. Raises NotPythonError."""
-    if len(text) > LONGEST:
-        raise NotPythonError("too long")
+    if len(text) > LONGEST or not text.rstrip().endswith(("]", "}")):
+        raise NotPythonError("too long, or goes on")
     tokens = _Tokens(text)
     value = _value(tokens, DEEPEST)
     if tokens.kind != "end":

@@ -94,7 +94,7 @@ def _read(file: TextIO, name: str, number: int, in_lines: bool) -> str:
     try:
         return file.readline(LONGEST_LINE) if in_lines else file.read(BLOCK)
     except UnicodeDecodeError as error:
-        encoding = error.encoding.upper()
+        encoding = error.encoding.upper()[: len("UTF-16")]
         raise ProblemError(
             f"line {number} of {name}, or one soon after it, is not {encoding} text; {REMEDY}"
         ) from None
