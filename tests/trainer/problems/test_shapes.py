@@ -23,6 +23,7 @@ from trainer.text.problems import (
     preview,
     survey,
 )
+from trainer.text.problems.addresses import opened
 
 Values = Mapping[str, Any]
 
@@ -154,6 +155,78 @@ SHAPES: list[tuple[str, Values, tuple[str, str, tuple[Message, ...]]]] = [
     ("", {"data": {"question": "2+3?", "answer": 5}}, ("2+3?", "5", ())),
     ("", {"question": "2+3?", "answer": ["5"]}, ("2+3?", "5", ())),
     ("", {"query": "2+3?", "meta": {"final_answer": "5"}}, ("2+3?", "5", ())),
+    # Preference pairs (TRL, UltraFeedback, Orca).
+    (
+        "preference pairs",
+        {"prompt": "2+3?", "chosen": "5", "rejected": "6"},
+        ("2+3?", "5", ()),
+    ),
+    (
+        "preference pairs",
+        {"system": "Be brief.", "question": "2+3?", "chosen": "5", "rejected": "6"},
+        ("2+3?", "5", (BRIEF,)),
+    ),
+    (
+        "preference pairs",
+        {"prompt": [SYSTEM, USER], "chosen": [REPLY], "rejected": [{**REPLY, "content": "6"}]},
+        ("2+3?", "5", (BRIEF,)),
+    ),
+    (
+        "preference pairs",
+        {"chosen": [USER, REPLY], "rejected": [USER, {**REPLY, "content": "6"}], "score": 1.0},
+        ("2+3?", "5", ()),
+    ),
+    # OpenR1-Math, NuminaMath and DeepMath.
+    (
+        "",
+        {
+            "problem": "2+3?",
+            "solution": "It is $\\boxed{5}$.",
+            "answer": "5",
+            "generations": ["a", "b"],
+            "correctness": [True, False],
+            "messages": [USER, {**REPLY, "content": "<think>2+3</think>5"}],
+        },
+        ("2+3?", "5", ()),
+    ),
+    (
+        "prompt as messages",
+        {"messages": [USER, {**REPLY, "content": "It is 5."}], "answer": "5", "solution": "5."},
+        ("2+3?", "5", ()),
+    ),
+    (
+        "MATH",
+        {
+            "source": "amc",
+            "problem": "2+3?",
+            "solution": "So $\\boxed{5}$.",
+            "messages": [USER, REPLY],
+        },
+        ("2+3?", "5", ()),
+    ),
+    (
+        "",
+        {"question": "2+3?", "final_answer": "5", "difficulty": 5.0, "r1_solution_1": "…"},
+        ("2+3?", "5", ()),
+    ),
+    # A tool is called before the reply.
+    (
+        "messages",
+        {
+            "messages": [
+                USER,
+                {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+                {"role": "tool", "content": "5"},
+                REPLY,
+            ]
+        },
+        ("2+3?", "5", ()),
+    ),
+    (
+        "messages",
+        {"messages": [{"role": "developer", "content": "Be brief."}, USER, REPLY]},
+        ("2+3?", "5", (BRIEF,)),
+    ),
 ]
 
 
@@ -186,6 +259,63 @@ def test_nested_values_in_the_cells_of_a_table_are_found(tmp_path: Path) -> None
     (tmp_path / "a.csv").write_text(f"prompt,reward_model\n{quoted}\n")
     (problem,) = read(tmp_path / "a.csv")
     assert (problem.question, problem.answer, problem.history) == ("2+3?", "5", (BRIEF,))
+
+
+PANDAS = [
+    ("['5']", ["5"]),
+    ("['2' '5']", ["2", "5"]),
+    ("['2'\n 'it\\'s']", ["2", "it's"]),
+    ('["a", \'b"\']', ["a", 'b"']),
+    ("[1 2 3]", ["1", "2", "3"]),
+    ("[1.50 nan]", ["1.50", None]),
+    ("array(['a', 'b'], dtype=object)", "array(['a', 'b'], dtype=object)"),
+    ("{'text': array(['a', 'b'], dtype=object), 'n': 1}", {"text": ["a", "b"], "n": "1"}),
+    ("[{'a': None, 'b': True}\n {'a': (1, 2)}]", [{"a": None, "b": True}, {"a": ["1", "2"]}]),
+    ("[array([1, 2]), array([], dtype=float64)]", [["1", "2"], []]),
+    # Texts.
+    ("[hint] Look", "[hint] Look"),
+    ("[1, 2] and more", "[1, 2] and more"),
+    ("['a' ... 'b']", "['a' ... 'b']"),
+    ("[__import__('os').system('x')]", "[__import__('os').system('x')]"),
+    ("{x}", "{x}"),
+    ("[" * 5_000, "[" * 5_000),
+    ("['a'", "['a'"),
+]
+
+
+@pytest.mark.parametrize(("cell", "value"), PANDAS)
+def test_a_list_in_pythons_notation_is_opened(cell: str, value: object) -> None:
+    assert opened(cell) == value
+
+
+def test_a_table_that_pandas_wrote_is_read_as_the_rows_that_it_wrote(tmp_path: Path) -> None:
+    rows = [
+        ("[{'content': '2+3?', 'role': 'user'}\n {'content': '5', 'role': 'assistant'}]", "x"),
+        ("[{'content': \"1+1?\", 'role': 'user'}\n {'content': '2', 'role': 'assistant'}]", "y"),
+    ]
+    table = "".join(f'"{cell.replace(chr(34), chr(34) * 2)}",{note}\n' for cell, note in rows)
+    (tmp_path / "a.csv").write_text(f"messages,note\n{table}")
+    problems = read(tmp_path / "a.csv")
+    assert [(problem.question, problem.answer) for problem in problems] == [
+        ("2+3?", "5"),
+        ("1+1?", "2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        "['one' 'two']",
+        "['one', 'two']",
+        '["one", "two"]',
+        "{'text': array(['one', 'two'], dtype=object), 'label': array(['A', 'B'], dtype=object)}",
+    ],
+)
+def test_choices_in_the_cells_of_a_table_are_read(tmp_path: Path, choices: str) -> None:
+    cell = choices.replace('"', '""')
+    (tmp_path / "a.csv").write_text(f'question,choices,answerKey\nWhich is even?,"{cell}",B\n')
+    (problem,) = read(tmp_path / "a.csv")
+    assert (problem.question, problem.answer) == ("Which is even?\nA. one\nB. two", "B")
 
 
 def test_math_keeps_its_solution_level_and_subject(tmp_path: Path) -> None:
@@ -345,8 +475,13 @@ def test_parts_of_text_are_one_message(tmp_path: Path) -> None:
         ([{"role": "alien", "content": "x"}, REPLY], "has the role “alien”; known are system"),
         (
             [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, REPLY],
-            "message 1 in row 1 of a.jsonl holds more than text",
+            "message 1 in row 1 of a.jsonl holds more than text (image_url)",
         ),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image"}]}],
+            "holds more than text (image), for example a picture; only text can be used",
+        ),
+        ([{"role": "user", "content": {"audio": "x"}}, REPLY], "holds more than text (no text)"),
     ],
 )
 def test_a_conversation_that_is_no_problem_is_refused(

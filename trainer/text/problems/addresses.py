@@ -54,7 +54,7 @@ def opened_row(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def addresses_in(values: Mapping[str, Any]) -> Iterator[str]:
-    """The addresses of what can be mapped in a row, at most MOST_ADDRESSES of each column."""
+    """The addresses of what can be mapped in an opened row, MOST_ADDRESSES of each column."""
     for name, value in values.items():
         yield from islice(_below(name, value, DEEPEST), MOST_ADDRESSES)
 
@@ -90,14 +90,13 @@ def _in_group(group: Mapping[str, Any], address: str) -> tuple[Any, str]:
 
 
 def _below(address: str, value: Any, depth: int) -> Iterator[str]:
-    value = opened(value)
     if isinstance(value, Mapping):
         if isinstance(value.get("text"), list):
             # Choices with their labels.
             yield address
         for name, item in value.items() if depth else ():
-            yield from _below(f"{address}.{name}", item, depth - 1)
+            yield from _below(f"{address}.{name}", opened(item), depth - 1)
     else:
         yield address
         if isinstance(value, list) and value and depth:
-            yield from _below(f"{address}[0]", value[0], depth - 1)
+            yield from _below(f"{address}[0]", opened(value[0]), depth - 1)

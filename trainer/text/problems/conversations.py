@@ -34,8 +34,12 @@ ROLES = {
 
 
 def is_conversation(value: Any) -> bool:
-    """Whether a value, or the JSON text of one, is a list of messages."""
-    value = opened(value)
+    """Whether a value, or the text of one, is a list of messages."""
+    return is_opened_conversation(opened(value))
+
+
+def is_opened_conversation(value: Any) -> bool:
+    """The same for a value that is no text."""
     return (
         isinstance(value, list) and bool(value) and all(_keys(item) is not None for item in value)
     )

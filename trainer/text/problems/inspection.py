@@ -51,6 +51,7 @@ def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection
     path = Path(path)
     format = files.format_of(files.data_files(path, split)[0])
     head: list[dict[str, Any]] = []
+    opened_head: list[dict[str, Any]] = []
     columns: dict[str, None] = {}
     for row in files.head(path, HEAD_ROWS, split=split):
         columns |= dict.fromkeys(encodable(str(column)) for column in row.values)
@@ -59,24 +60,25 @@ def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection
                 f"{path.name} has {len(columns):,} columns; at most {MOST_COLUMNS:,} are read. "
                 "Is it a table of problems?"
             )
-        head.append(
-            {encodable(str(column)): _shortened(value) for column, value in row.values.items()}
-        )
+        values = {encodable(str(column)): value for column, value in row.values.items()}
+        head.append(_shortened(values))
+        # Text that holds a list or group is read once, and not for each look at it.
+        opened_head.append(_shortened(opened_row(values)))
     if not head:
         raise ProblemError(f"{path.name} has no rows after its header; it needs one per problem")
     return Inspection(
         format,
         tuple(columns),
         tuple({column: _cell(row.get(column)) for column in columns} for row in head[:count]),
-        _addresses(head),
-        recognise(head),
+        _addresses(opened_head),
+        recognise(head, opened_head),
     )
 
 
-def _addresses(head: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+def _addresses(opened_head: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     addresses: dict[str, None] = {}
-    for row in head:
-        for address in addresses_in(opened_row(row)):
+    for row in opened_head:
+        for address in addresses_in(row):
             addresses[encodable(address)] = None
             if len(addresses) == MOST_ADDRESSES:
                 return tuple(addresses)

@@ -17,6 +17,7 @@ from trainer.text.problems.addresses import NoValueError, value_at
 from trainer.text.problems.inspection import HEAD_ROWS
 from trainer.text.problems.mapping import problem_of
 from trainer.text.problems.records import Problem, ProblemError, Row, UnusableRowError
+from trainer.text.problems.row_reader import LONGEST_SHOWN
 from trainer.text.problems.selection import Numbered
 
 # Characters of the name of a group of problems.
@@ -187,7 +188,7 @@ class Reading:
 
     def _check_absent(self, absent: set[tuple[str, str]]) -> None:
         if self.rows and absent:
-            names = ", ".join(f"“{address}”" for _, address in sorted(absent))
+            names = ", ".join(f"“{address[:LONGEST_SHOWN]}”" for _, address in sorted(absent))
             raise ProblemError(
                 f"no row of {self.path.name} has a column {names}; choose another or none"
             )

@@ -17,10 +17,13 @@ from trainer.text.problems.addresses import (
     MOST_ADDRESSES,
     NoValueError,
     addresses_in,
-    opened_row,
     value_at,
 )
-from trainer.text.problems.conversations import ends_with_reply, is_conversation
+from trainer.text.problems.conversations import (
+    ends_with_reply,
+    is_conversation,
+    is_opened_conversation,
+)
 from trainer.text.problems.mapping import gsm8k_parts, last_box
 
 NAMES = {
@@ -66,9 +69,9 @@ class Shape:
     verifier: str = ""
 
 
-def recognise(rows: Sequence[Values]) -> Shape:
-    """The shape of a file from its first rows."""
-    table = _Table(rows)
+def recognise(rows: Sequence[Values], opened_rows: Sequence[Values]) -> Shape:
+    """The shape of a file from its first rows, as they are and with their texts opened."""
+    table = _Table(rows, opened_rows)
     guess = {role: table.text(role) for role in NAMES}
     # By name alone: without its choices a question of a benchmark cannot be answered.
     guess["choices"] = table.column(NAMES["choices"])
@@ -135,10 +138,8 @@ class _Table:
     part of their address. A column that is empty in these rows may be a text.
     """
 
-    def __init__(self, rows: Sequence[Values]) -> None:
-        self.rows = rows
-        # Text that holds a list or group is read once, and not for each look at it.
-        self.opened_rows = [opened_row(row) for row in rows]
+    def __init__(self, rows: Sequence[Values], opened_rows: Sequence[Values]) -> None:
+        self.rows, self.opened_rows = rows, opened_rows
         # Of columns that differ only in case the first one is taken.
         self.columns: dict[str, str] = {}
         for name in dict.fromkeys(name for row in rows for name in row):
@@ -147,13 +148,13 @@ class _Table:
             name: column
             for name, column in self.columns.items()
             if all(map(_is_text, self._values(column)))
-            and not any(map(is_conversation, self._values(column, self.opened_rows)))
+            and not any(map(is_opened_conversation, self._values(column, self.opened_rows)))
         }
         self.conversations = {
             name: column
             for name, column in self.columns.items()
             if (values := self._values(column, self.opened_rows))
-            and all(map(is_conversation, values))
+            and all(map(is_opened_conversation, values))
         }
         self.nested: dict[str, str] = {}
         columns = set(self.columns.values())

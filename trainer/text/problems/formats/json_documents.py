@@ -56,7 +56,7 @@ def _entries(path: Path, split: str | None) -> Iterator[Any]:
         return
     first = text.value(1)
     if not text.peek():
-        yield from _from_columns(first)
+        yield from _rows_of_document(first, split, path.name)
         return
     yield first
     number = 2
@@ -73,15 +73,33 @@ def _wrapped(text: _Text, split: str | None) -> Iterator[Any]:
             text.value(1)
             continue
         lists.append(name)
-        if len(lists) > 1 and split not in SPLIT_NAMES:
-            names = " and ".join(f"“{name}”" for name in lists)
-            raise ProblemError(
-                f"{text.name} has a list of rows for each of {names}; choose one by its split, or "
-                "save each list as a file of its own"
-            )
+        _check_split(lists, split, text.name)
         is_chosen = split not in SPLIT_NAMES or name == split
         yield from (item for item in text.items() if is_chosen)
     text.check_end()
+
+
+def _check_split(lists: list[str], split: str | None, name: str) -> None:
+    if len(lists) > 1 and split not in SPLIT_NAMES:
+        names = " and ".join(f"“{name}”" for name in lists)
+        raise ProblemError(
+            f"{name} has a list of rows for each of {names}; choose one by its split, or save each "
+            "list as a file of its own"
+        )
+
+
+def _rows_of_document(value: Any, split: str | None, name: str) -> Iterable[Any]:
+    """The rows in the only object of a file: the list that it wraps, its columns, or itself."""
+    entries = value.items() if isinstance(value, dict) else ()
+    lists = {name: rows for name, rows in entries if name in LIST_NAMES and _is_rows(rows)}
+    _check_split(list(lists), split, name)
+    if lists:
+        return lists[split] if split in lists else next(iter(lists.values()))
+    return _from_columns(value)
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def _from_columns(value: Any) -> Iterable[Any]:
@@ -163,8 +181,9 @@ class _Text:
             self.index += 1
             self.peek()
             yield name
-            if self.peek() == ",":
-                self.index += 1
+            if self.peek() != ",":
+                break
+            self.index += 1
         if self.peek() != "}":
             raise self._unreadable(1, "a name in quotes or the end of the object is missing")
         self.index += 1
