@@ -46,7 +46,12 @@ def data_sets(request: HttpRequest) -> HttpResponse:
         .select_related("artifact", "created_by")
         .order_by("name", "-created_at")
     )
-    return render(request, "data/list.html", {"data_sets": rows})
+    readings = (
+        permissions.visible(actors.actor_of(request), DataReading)
+        .filter(team=current_team(request), ended_at=None)
+        .order_by("created_at")
+    )
+    return render(request, "data/list.html", {"data_sets": rows, "readings": readings})
 
 
 @require_safe
