@@ -33,6 +33,10 @@ TOO_MUCH_MEMORY = (
     f"reading the file needs more than the {MEMORY // 2**20} MB of memory that one upload may use; "
     "make its rows shorter, or leave out columns"
 )
+ENDED = (
+    "the process that read the file was ended: the file is damaged, or it needs more than the "
+    f"{MEMORY // 2**20} MB of memory that one upload may use"
+)
 TOO_MUCH_TIME = (
     "reading the file takes more than the {seconds:g} s that are allowed; make its rows shorter"
 )
@@ -92,7 +96,7 @@ def run(
         if process.exitcode == 1:
             raise RuntimeError("the child process did not start; its log says why") from None
         # A library that gets no memory may end the process instead of raising an error.
-        raise ProblemError(TOO_MUCH_MEMORY) from None
+        raise ProblemError(ENDED) from None
     finally:
         process.kill()
         process.join()

@@ -52,6 +52,8 @@ def read_arrow(path: Path) -> Iterator[Row]:
 
 def _slices(batches: Any) -> Iterator[Any]:
     for batch in batches:
+        # Unlike Parquet, a stream is used as it is: a damaged one would end the process.
+        batch.validate(full=True)
         for start in range(0, len(batch), BATCH):
             yield batch.slice(start, BATCH)
 
