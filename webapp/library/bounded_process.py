@@ -112,7 +112,7 @@ def _result(receiver: Connection, seconds: float, follow: Follow | None) -> Any:
         kind, value = receiver.recv() if has_news else ("progress", None)
         if kind == "result":
             return value
-        if kind == "error":
+        if isinstance(value, Exception):
             raise value
         if follow:
             follow(value)

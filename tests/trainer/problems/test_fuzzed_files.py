@@ -92,6 +92,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(name=st.sampled_from(NAMES), content=st.binary(max_size=60))
+@example(name="a.jsonl", content=b"\0")
 @example(name="a.csv", content=b"\xff\xfe")
 @example(name="a.csv", content=b"\xff\xfe\x00\x00")
 @example(name="a.json", content=b"{" + b'"a":{' * 2000)

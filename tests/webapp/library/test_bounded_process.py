@@ -53,11 +53,11 @@ def arrow_dictionary(path: Path) -> None:
     stream(path, pa.table({"question": texts, "answer": ["1"] * 1024}))
 
 
-def text(content: str) -> Callable[[Path], None]:
-    return lambda path: path.write_text(content) and None
+def text(content: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(content)
 
 
-HOSTILE: dict[str, tuple[str, Callable[[Path], Any]]] = {
+HOSTILE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "parquet": ("a.parquet", parquet),
     "parquet list": ("a.parquet", parquet_list),
     "arrow": ("a.arrow", arrow),

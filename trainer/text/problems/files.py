@@ -104,7 +104,7 @@ def format_of(path: Path) -> str:
 def _json_format(head: bytes, path: Path) -> str:
     """jsonl, or json where a list or an object goes over several lines, or is the only line."""
     text = head.lstrip(BLANK).decode("utf-8", "replace")
-    line, *further_lines = text.splitlines()
+    line, *further_lines = text.splitlines() or [""]
     if text.startswith("[") or json_documents.WRAPPED.match(text):
         return "json"
     if not further_lines:

@@ -45,7 +45,7 @@ def encoding_of(head: bytes) -> str:
     start = head[:64]
     if start[1:2] == b"\0" and 0 not in start[::2]:
         return "utf-16-le"
-    if start[:1] == b"\0" and 0 not in start[1::2]:
+    if start[:1] == b"\0" and start[1:] and 0 not in start[1::2]:
         return "utf-16-be"
     return "utf-8-sig"
 
