@@ -23,7 +23,7 @@ from typing import Any
 from trainer.text.problems import ProblemError
 
 # Bytes that a child may need on top of what the fork server has loaded.
-MEMORY = 192 * 2**20
+MEMORY = 208 * 2**20
 # Children that read for a page at the same time, and pages that may wait for one or have one. Both
 # are fewer than the threads of the web server, which serve all other pages.
 MOST_CHILDREN, MOST_PAGES, MOST_PAGES_OF_ONE = 3, 8, 4

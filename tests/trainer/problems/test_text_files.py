@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.problems.test_files import ROWS, read, refusal, write, write_csv, write_jsonl
-from trainer.text.problems import inspect
+from trainer.text.problems import ProblemError, inspect
 from trainer.text.problems.files import rows
 
 TABLE = "question,answer\nWas ist 3 × 4?,12\nñandú 問題?,5\n"
@@ -121,6 +121,15 @@ def test_a_table_that_is_none_is_refused_with_its_line(
     tmp_path: Path, text: str, sentence: str
 ) -> None:
     assert sentence in refusal(write(tmp_path / "a.csv", text))
+
+
+def test_names_that_are_no_names_are_refused_before_the_mapping(tmp_path: Path) -> None:
+    text = "It was a long day. " * 100
+    path = write(tmp_path / "a.csv", f'"{text}","{text}!"\na?,1\n')
+    with pytest.raises(ProblemError, match="a column whose name has 1,899 characters; at most 500"):
+        inspect(path)
+    inner = write(tmp_path / "b.jsonl", json.dumps({"question": {"x" * 600: 1, "y": 2}}))
+    assert inspect(inner).addresses == ("question.y",)
 
 
 def test_empty_cells_behind_the_last_column_are_passed_over(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_child_that_takes_too_long_is_ended() -> None:
 
 
 def test_a_child_without_memory_is_a_sentence() -> None:
-    with pytest.raises(ProblemError, match="needs more than the 192 MB of memory"):
+    with pytest.raises(ProblemError, match="needs more than the 208 MB of memory"):
         bounded_process.run(hostile_children.allocate, seconds=SECONDS)
 
 

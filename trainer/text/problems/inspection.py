@@ -21,6 +21,8 @@ from trainer.text.problems.shapes import Shape, recognise
 HEAD_ROWS = 100
 LONGEST_CELL = 2_000
 MOST_COLUMNS = 1_000
+# Characters of the name of a column, and of an address that is offered.
+LONGEST_NAME = 500
 MOST_ADDRESSES = 300
 # Of what is looked at to recognise a format: the characters of a text, the items of a list and of a
 # group, and the depth of both.
@@ -60,6 +62,11 @@ def inspect(path: Path, count: int = 10, split: str | None = None) -> Inspection
                 f"{path.name} has {len(columns):,} columns; at most {MOST_COLUMNS:,} are read. "
                 "Is it a table of problems?"
             )
+        if long := next((name for name in columns if len(name) > LONGEST_NAME), None):
+            raise ProblemError(
+                f"{path.name} has a column whose name has {len(long):,} characters; at most "
+                f"{LONGEST_NAME} are read. Does the file start with the names of its columns?"
+            )
         values = {encodable(str(column)): value for column, value in row.values.items()}
         head.append(_shortened(values))
         # Text that holds a list or group is read once, and not for each look at it.
@@ -79,7 +86,8 @@ def _addresses(opened_head: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     addresses: dict[str, None] = {}
     for row in opened_head:
         for address in addresses_in(row):
-            addresses[encodable(address)] = None
+            if len(address) <= LONGEST_NAME:
+                addresses[encodable(address)] = None
             if len(addresses) == MOST_ADDRESSES:
                 return tuple(addresses)
     return tuple(addresses)
