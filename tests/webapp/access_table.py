@@ -110,6 +110,7 @@ TABLE: dict[tuple[str, str], str] = {
     ("new_data", "GET"): MEMBER,
     ("new_data", "POST"): "door door in   no   in   in",
     ("preview_data", "GET"): VIEWER,
+    ("data_reading", "GET"): VIEWER,
     ("data_set", "GET"): VIEWER,
     ("delete_data", "POST"): EDITOR,
     ("delete_model", "POST"): EDITOR,

@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.http import HttpResponseBase
 from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 
 from tests.webapp import recorded
 from tests.webapp.access_table import CAST, READING_POSTS, SOCKET, TABLE
@@ -28,7 +29,7 @@ from webapp.access import api_tokens, one_time_links
 from webapp.access.models import ApiToken, Invitation, Membership, Role, Scope, Team, User
 from webapp.jobs import lifecycle as jobs
 from webapp.library import artifacts
-from webapp.library.models import DataSet, StoredModel
+from webapp.library.models import DataReading, DataSet, StoredModel
 from webapp.nodes.models import Node
 from webapp.runs.models import Run
 from webapp.sharing import links as sharing
@@ -61,6 +62,15 @@ class World:
             format="csv",
             problem_count=1,
         )
+        reading = DataReading.objects.create(
+            team=still,
+            name="sums",
+            artifact=artifact,
+            filename="sums.csv",
+            columns={},
+            verifier={},
+            heartbeat_at=timezone.now(),
+        )
         job = jobs.create_job(still, alice, JobSpec(), 400, 1)
         node = Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1)
         self.invitation = one_time_links.invite(still, Role.VIEWER, alice)
@@ -82,6 +92,7 @@ class World:
                 "offset": rollout.offset,
             },
             "checkpoint": {"run_id": self.run.public_id, "step": 30},
+            "data_reading": {"reading_id": reading.pk},
             "data_set": {"data_id": data.pk},
             "delete_data": {"data_id": data.pk},
             "delete_model": {

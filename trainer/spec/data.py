@@ -126,7 +126,7 @@ class Columns(Section):
         LONGEST_ROW,
         title="Longest row",
         help="A question with its system prompt and history, or an answer, with more characters "
-        "makes a row unusable.",
+        "makes a row unusable. Characters, not tokens, which depend on the tokenizer of a run.",
         unit="characters",
         ge=1,
         le=LONGEST_ROW,

@@ -64,10 +64,7 @@ def store_answers(job: Job) -> DataSet:
     source = FileProblems(path=f"file:{path}", format="jsonl", columns=ANSWER_COLUMNS)
     mapping = data_sets.Mapping(source, spec.verifier, ())
     name = f"{job.name} answers {job.public_id}"[-80:]
-    data_set, _ = data_sets.create(
-        job.team, job.owner, name, artifact, f"{job.public_id}.jsonl", mapping
-    )
-    return data_set
+    return data_sets.create(job.team, job.owner, name, artifact, f"{job.public_id}.jsonl", mapping)
 
 
 def _answer(row: dict[str, Any]) -> dict[str, Any]:

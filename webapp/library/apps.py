@@ -11,7 +11,7 @@ class LibraryConfig(AppConfig):
     def ready(self) -> None:
         from webapp.access import registry
         from webapp.library import artifacts, uploads
-        from webapp.library.models import Artifact, DataSet, StoredModel
+        from webapp.library.models import Artifact, DataReading, DataSet, StoredModel
 
-        registry.register(Artifact, DataSet, StoredModel, team="team")
+        registry.register(Artifact, DataReading, DataSet, StoredModel, team="team")
         artifacts.register_references(uploads.referenced_artifacts)

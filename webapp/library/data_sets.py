@@ -1,11 +1,14 @@
 """Data sets that a team uploads: the unchanged file and a mapping of its columns.
 
 An upload is first a file in the artifact store. It becomes a data set when somebody has mapped its
-columns and every row has been read once. Files of any size are streamed.
+columns and every row has been read once (`data_readings`). Files of any size are streamed, and read
+in a child process.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,25 +17,20 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.text import slugify
 
-from trainer.spec import Columns, Data, FileProblems, SpecIssue, issues_in
+from trainer.spec import Data, FileProblems, SpecIssue, issues_in
 from trainer.spec.verifiers.number_format import NumberFormat
-from trainer.text import problems
-from trainer.text.problems import Inspection, Message, ProblemError, Survey
-from trainer.text.verifiers import ReferenceCheck, Verifier, VerifierError, check_references
-from trainer.text.verifiers.number_formats import guess_number_format
+from trainer.text.problems import Inspection, Message, ProblemError
+from trainer.text.verifiers import ReferenceCheck, Verifier
 from webapp.access.models import Team, User
 from webapp.base.number_text import bytes_size
-from webapp.library import artifacts, uploads
+from webapp.library import artifacts, bounded_process, data_files, uploads
+from webapp.library.data_files import WholeFile
 from webapp.library.models import Artifact, DataSet
 
-PREVIEW_ROWS = 10
-VERIFIER_SECONDS = 5.0
+# Of a page, or of an upload, for reading a file.
+PAGE_SECONDS = 10.0
 # Of all rows of a preview, with the start of the verifier's process.
 PREVIEW_SECONDS = 15.0
-# Saving reads every reference; a page cannot wait longer, and then says how many were read.
-REFERENCES_SECONDS = 60.0
-# References from which the signs of numbers are guessed.
-GUESSED_FROM = 1_000
 MEDIA_TYPES = {
     "jsonl": "application/jsonl",
     "json": "application/json",
@@ -76,16 +74,20 @@ def keep(team: Team, file: UploadedFile) -> Artifact:
             f"The file has {bytes_size(file.size or 0)}; "
             f"this server takes at most {bytes_size(settings.MAX_UPLOAD_BYTES)}."
         )
-    inspection = inspect(path, uploads.shown_name(file.name or ""))
+    inspection, _ = look(team, path, uploads.shown_name(file.name or ""))
     return artifacts.put(path, team, MEDIA_TYPES.get(inspection.format, "application/octet-stream"))
 
 
-def inspect(path: Path, filename: str) -> Inspection:
-    """Return format, columns and first rows. Raises ProblemError with the uploaded name."""
-    try:
-        return problems.inspect(path)
-    except ProblemError as error:
-        raise ProblemError(with_uploaded_name(error, path, filename)) from None
+def look(team: Team, path: Path, filename: str) -> tuple[Inspection, NumberFormat]:
+    """Return format, columns, first rows and first mapping, and how its references write numbers.
+
+    Raises ProblemError with the uploaded name.
+    """
+    with _naming(path, filename):
+        look: tuple[Inspection, NumberFormat] = bounded_process.for_page(
+            team.pk, data_files.look, path, seconds=PAGE_SECONDS
+        )
+    return look
 
 
 def mapping_of(definition: dict[str, Any]) -> Mapping:
@@ -98,77 +100,74 @@ def mapping_of(definition: dict[str, Any]) -> Mapping:
     return Mapping(data.train if isinstance(data.train, FileProblems) else None, data.verifier, ())
 
 
-def read(path: Path, filename: str, mapping: Mapping) -> list[ProblemPreview]:
-    """Return the first problems with the answers that the verifier reads. Raises ProblemError."""
-    source = mapping.source
-    if source is None:
-        return []
-    try:
-        rows = problems.preview(path, source.columns, PREVIEW_ROWS, source.format)
-    except ProblemError as error:
-        raise ProblemError(with_uploaded_name(error, path, filename)) from None
-    with Verifier(mapping.verifier, VERIFIER_SECONDS, PREVIEW_SECONDS) as verifier:
+def read(
+    team: Team, path: Path, filename: str, mapping: Mapping
+) -> tuple[list[ProblemPreview], str]:
+    """Return the first problems with the answers that the verifier reads.
+
+    Beside them how the file names right choices, as far as a preview reads; "" without choices.
+    Raises ProblemError.
+    """
+    if mapping.source is None:
+        return [], ""
+    with _naming(path, filename):
+        rows, choice_answers = bounded_process.for_page(
+            team.pk, data_files.first_problems, path, mapping.source, seconds=PAGE_SECONDS
+        )
+    with Verifier(mapping.verifier, data_files.VERIFIER_SECONDS, PREVIEW_SECONDS) as verifier:
         readings = verifier.reference_readings([row.answer for row in rows])
     return [
         ProblemPreview(row.question, row.answer, reading.answer, reading.mark, row.history)
         for row, reading in zip(rows, readings, strict=True)
-    ]
+    ], choice_answers
 
 
-def guessed_format(path: Path, inspection: Inspection) -> NumberFormat:
-    """Return how the references of the guessed answer column write numbers."""
-    guess = {role: column for role, column in inspection.guess.items() if column}
-    if not {"question", "answer"} <= set(guess):
-        return NumberFormat()
-    try:
-        rows = problems.preview(path, Columns.model_validate(guess), GUESSED_FROM)
-    except ProblemError:
-        # The columns are a guess too; the preview says what is wrong with them.
-        return NumberFormat()
-    return guess_number_format(row.answer for row in rows)
-
-
-def choice_answers(path: Path, mapping: Mapping) -> str:
-    """Return how the file names right choices, as far as a preview reads; "" without choices."""
-    if mapping.source is None or mapping.source.columns.choices is None:
-        return ""
-    try:
-        return str(problems.choice_answers(path, mapping.source.columns, mapping.source.format))
-    except ProblemError:
-        return ""
+def name_of(text: str) -> str:
+    """Return the name of a data set from what was typed. Raises ProblemError if nothing is left."""
+    if slug := slugify(text)[:80]:
+        return slug
+    raise ProblemError("Give the data set a name with at least one letter or digit.")
 
 
 def create(
     team: Team, user: User | None, name: str, artifact: Artifact, filename: str, mapping: Mapping
-) -> tuple[DataSet, Survey]:
+) -> DataSet:
     """Read every row once and store the data set; an existing one gets the new mapping.
 
     Raises ProblemError if a row cannot be used.
     """
-    slug = slugify(name)[:80]
-    if not slug:
-        raise ProblemError("Give the data set a name with at least one letter or digit.")
-    if mapping.source is None:
-        raise ProblemError("Choose the columns first.")
+    assert mapping.source is not None
+    slug = name_of(name)
     # The file in the store is read again, not the upload, which was deleted after its request.
     path = artifacts.path(team, artifact.sha256)
-    try:
-        survey = problems.survey(mapping.source, path)
-    except ProblemError as error:
-        raise ProblemError(with_uploaded_name(error, path, filename)) from None
-    check = _check_references(path, mapping)
+    with _naming(path, filename):
+        whole = data_files.read_whole(path, mapping.source, mapping.verifier, lambda _: None)
+    return store(team, user, slug, artifact, filename, mapping.verifier.model_dump(), whole)
+
+
+def store(
+    team: Team,
+    user: User | None,
+    slug: str,
+    artifact: Artifact,
+    filename: str,
+    verifier: dict[str, Any],
+    whole: WholeFile,
+) -> DataSet:
+    """Store the data set of a file that was read; repeating it changes nothing."""
+    survey, name = whole.survey, artifacts.local_path(artifact.sha256).name
     fields = {
         "artifact": artifact,
         "filename": filename,
-        "format": inspect(path, filename).format,
+        "format": whole.format,
         "columns": survey.columns.model_dump(),
-        "verifier": mapping.verifier.model_dump(),
-        "references": asdict(check) if check else {},
+        "verifier": verifier,
+        "references": asdict(whole.references) if whole.references else {},
         "problem_count": survey.count,
         "survey": {
             "rows": survey.rows,
             "left_out": [asdict(rows) for rows in survey.left_out],
-            "notes": [note.replace(path.name, filename) for note in survey.notes],
+            "notes": [note.replace(name, filename) for note in survey.notes],
         },
     }
     row, _ = DataSet.objects.update_or_create(
@@ -178,7 +177,7 @@ def create(
         defaults=fields,
         create_defaults={**fields, "created_by": user},
     )
-    return row, survey
+    return row
 
 
 def unreadable_references(data: DataSet) -> str:
@@ -189,16 +188,13 @@ def unreadable_references(data: DataSet) -> str:
     return check.sentence(data.verifier.get("kind", ""), "")
 
 
-def _check_references(path: Path, mapping: Mapping) -> ReferenceCheck | None:
-    """Read every reference; None if the verifier's process does not start."""
-    assert mapping.source is not None
+@contextmanager
+def _naming(path: Path, filename: str) -> Iterator[None]:
+    """Let a ProblemError have the uploaded file name."""
     try:
-        with Verifier(mapping.verifier, VERIFIER_SECONDS) as verifier:
-            return check_references(
-                verifier, problems.references(mapping.source, path), REFERENCES_SECONDS
-            )
-    except VerifierError:
-        return None
+        yield
+    except ProblemError as error:
+        raise ProblemError(with_uploaded_name(error, path, filename)) from None
 
 
 def with_uploaded_name(error: ProblemError, path: Path, filename: str) -> str:

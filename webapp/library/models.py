@@ -63,6 +63,39 @@ class DataSet(models.Model):
         ]
 
 
+class DataReading(models.Model):
+    """A mapped file whose rows are read; it ends with a data set or with a problem.
+
+    `count` is the number of problems, 0 as long as it is not known. The process that reads it
+    renews `heartbeat_at`.
+    """
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    name = models.SlugField(max_length=80)
+    # It goes with its file: `artifacts.collect` keeps the files of unfinished readings only.
+    artifact = models.ForeignKey(Artifact, on_delete=models.CASCADE)
+    filename = models.CharField(max_length=255)
+    columns = models.JSONField()
+    verifier = models.JSONField()
+    rows = models.BigIntegerField(default=0)
+    references = models.BigIntegerField(default=0)
+    count = models.BigIntegerField(default=0)
+    problem = models.TextField(blank=True)
+    data_set = models.ForeignKey(DataSet, null=True, on_delete=models.SET_NULL)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(default=timezone.now)
+    heartbeat_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        app_label = "runs"
+        indexes = [
+            models.Index(
+                fields=["created_at"], name="unfinished_readings", condition=models.Q(ended_at=None)
+            )
+        ]
+
+
 class StoredModel(models.Model):
     """An uploaded model folder: the manifest maps file names to artifact hashes."""
 

@@ -8,7 +8,7 @@ from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from webapp.library.models import DataSet, StoredModel
+from webapp.library.models import DataReading, DataSet, StoredModel
 
 
 def path_of(file: UploadedFile) -> Path:
@@ -39,9 +39,11 @@ def created(request: HttpRequest, address: str) -> HttpResponse:
 
 
 def referenced_artifacts(team_id: int) -> set[str]:
-    """Return the SHA-256 of every file of the team's data sets and models."""
+    """Return the SHA-256 of every file of the team's data sets, models and unfinished readings."""
     data_sets = DataSet.objects.filter(team=team_id)
+    readings = DataReading.objects.filter(team=team_id, ended_at=None)
     hashes = set(data_sets.values_list("artifact__sha256", flat=True))
+    hashes |= set(readings.values_list("artifact__sha256", flat=True))
     for manifest in StoredModel.objects.filter(team=team_id).values_list("manifest", flat=True):
         hashes |= set(manifest.values())
     return hashes

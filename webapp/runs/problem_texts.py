@@ -11,7 +11,8 @@ import pyarrow.parquet as parquet
 from webapp.library import artifacts
 from webapp.runs.models import Run
 
-COLUMNS = ["id", "question", "answer", "domain", "difficulty"]
+# `history` has the messages before the question: {role, text}.
+COLUMNS = ["id", "question", "answer", "domain", "difficulty", "history"]
 
 
 def problem_sets(run: Run) -> list[dict[str, Any]]:
@@ -46,4 +47,11 @@ def _rows(run: Run, sha256: str, ids: set[str]) -> dict[str, dict[str, Any]]:
         table = parquet.read_table(path, columns=columns, filters=[("id", "in", sorted(ids))])
     except (pa.ArrowException, OSError, TypeError, ValueError):
         return {}
-    return {str(row["id"]): row for row in table.to_pylist()}
+    return {str(row["id"]): {**row, "history": _messages(row)} for row in table.to_pylist()}
+
+
+def _messages(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages of a row; none if its log is older or another program wrote it."""
+    history = row.get("history")
+    is_list = isinstance(history, list) and all(isinstance(item, dict) for item in history)
+    return history if is_list and history else []

@@ -5,6 +5,9 @@
 
 import { bytes } from "../format.js";
 
+/** Characters of a plain answer, for example of a proxy, that are shown. */
+const LONGEST_REASON = 300;
+
 for (const form of /** @type {NodeListOf<HTMLFormElement>} */ (
   document.querySelectorAll("form[data-upload]")
 )) {
@@ -21,7 +24,6 @@ function send(form) {
   const button = /** @type {HTMLButtonElement} */ (form.querySelector("button"));
   const request = new XMLHttpRequest();
   request.open("POST", form.action);
-  request.responseType = "document";
   request.setRequestHeader("X-Upload", "1");
   bar.hidden = false;
   button.disabled = true;
@@ -36,7 +38,9 @@ function send(form) {
   request.addEventListener("error", () => {
     bar.hidden = true;
     button.disabled = false;
-    status.textContent = "The connection was lost during the upload. Try again.";
+    // A server that refuses a body by its length closes the connection before it has read it.
+    status.textContent =
+      "The connection was lost during the upload. Try again; the file may be larger than the server takes.";
   });
   request.send(new FormData(form));
 }
@@ -52,16 +56,30 @@ function showResponse(request, form) {
     location.assign(address);
     return;
   }
-  const page = /** @type {Document | null} */ (request.response);
-  // The form's page says it beside the field, below a help text; other pages in their first line.
-  const sentence =
-    page?.querySelector(".error:not(:empty)") ??
-    page?.querySelector("main:not(:has(form[data-upload])) p");
-  const reason = sentence?.textContent?.trim();
+  const reason = reasonIn(request);
   const problem = /** @type {HTMLElement} */ (form.querySelector('.error[id$="-problem"]'));
   problem.textContent = reason || "The server refused the upload. Reload the page and try again.";
   form.querySelector('input[type="file"]')?.setAttribute("aria-invalid", "true");
   /** @type {HTMLElement} */ (form.querySelector("progress")).hidden = true;
   /** @type {HTMLElement} */ (form.querySelector("[data-upload-status]")).textContent = "";
   /** @type {HTMLButtonElement} */ (form.querySelector("button")).disabled = false;
+}
+
+/**
+ * Why the server refused: a sentence of its page, or its plain text.
+ * @param {XMLHttpRequest} request
+ * @returns {string}
+ */
+function reasonIn(request) {
+  const text = request.responseText;
+  if (!request.getResponseHeader("Content-Type")?.startsWith("text/html")) {
+    return text.trim().slice(0, LONGEST_REASON);
+  }
+  const page = new DOMParser().parseFromString(text, "text/html");
+  // The form's page says it beside the field, below a help text; other pages in their first line.
+  const sentence =
+    page.querySelector(".error:not(:empty)") ??
+    page.querySelector("main:not(:has(form[data-upload])) p") ??
+    page.querySelector("body:not(:has(main)) p");
+  return sentence?.textContent?.trim() ?? "";
 }

@@ -231,7 +231,16 @@ def test_empty_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> No
             b'{"question": "caf\xe9", "answer": "1"}\n',
             "line 1 of a.jsonl is not UTF-8 text (byte 0xe9 at position 18)",
         ),
-        ("a.csv", "question,answer\né?,1\n".encode("utf-16"), "is not UTF-8 text"),
+        (
+            "a.csv",
+            "question,answer\né?,1\n".encode("cp1252"),
+            "perhaps Windows-1252 or Latin-1; save the file as UTF-8 (in Excel: “CSV UTF-8”)",
+        ),
+        (
+            "a.csv",
+            "question,answer\n1?,1\n".encode("utf-16") + b"\x00\xd8x\x00",
+            "is not UTF-16 text",
+        ),
         ("a.csv", b"question,answer\nwhy?,\x00\n", "line 2 of a.csv contains a NUL character"),
         (
             "a.jsonl",

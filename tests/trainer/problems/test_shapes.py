@@ -154,6 +154,78 @@ SHAPES: list[tuple[str, Values, tuple[str, str, tuple[Message, ...]]]] = [
     ("", {"data": {"question": "2+3?", "answer": 5}}, ("2+3?", "5", ())),
     ("", {"question": "2+3?", "answer": ["5"]}, ("2+3?", "5", ())),
     ("", {"query": "2+3?", "meta": {"final_answer": "5"}}, ("2+3?", "5", ())),
+    # Preference pairs (TRL, UltraFeedback, Orca).
+    (
+        "preference pairs",
+        {"prompt": "2+3?", "chosen": "5", "rejected": "6"},
+        ("2+3?", "5", ()),
+    ),
+    (
+        "preference pairs",
+        {"system": "Be brief.", "question": "2+3?", "chosen": "5", "rejected": "6"},
+        ("2+3?", "5", (BRIEF,)),
+    ),
+    (
+        "preference pairs",
+        {"prompt": [SYSTEM, USER], "chosen": [REPLY], "rejected": [{**REPLY, "content": "6"}]},
+        ("2+3?", "5", (BRIEF,)),
+    ),
+    (
+        "preference pairs",
+        {"chosen": [USER, REPLY], "rejected": [USER, {**REPLY, "content": "6"}], "score": 1.0},
+        ("2+3?", "5", ()),
+    ),
+    # OpenR1-Math, NuminaMath and DeepMath.
+    (
+        "",
+        {
+            "problem": "2+3?",
+            "solution": "It is $\\boxed{5}$.",
+            "answer": "5",
+            "generations": ["a", "b"],
+            "correctness": [True, False],
+            "messages": [USER, {**REPLY, "content": "<think>2+3</think>5"}],
+        },
+        ("2+3?", "5", ()),
+    ),
+    (
+        "prompt as messages",
+        {"messages": [USER, {**REPLY, "content": "It is 5."}], "answer": "5", "solution": "5."},
+        ("2+3?", "5", ()),
+    ),
+    (
+        "MATH",
+        {
+            "source": "amc",
+            "problem": "2+3?",
+            "solution": "So $\\boxed{5}$.",
+            "messages": [USER, REPLY],
+        },
+        ("2+3?", "5", ()),
+    ),
+    (
+        "",
+        {"question": "2+3?", "final_answer": "5", "difficulty": 5.0, "r1_solution_1": "…"},
+        ("2+3?", "5", ()),
+    ),
+    # A tool is called before the reply.
+    (
+        "messages",
+        {
+            "messages": [
+                USER,
+                {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+                {"role": "tool", "content": "5"},
+                REPLY,
+            ]
+        },
+        ("2+3?", "5", ()),
+    ),
+    (
+        "messages",
+        {"messages": [{"role": "developer", "content": "Be brief."}, USER, REPLY]},
+        ("2+3?", "5", (BRIEF,)),
+    ),
 ]
 
 
@@ -345,8 +417,13 @@ def test_parts_of_text_are_one_message(tmp_path: Path) -> None:
         ([{"role": "alien", "content": "x"}, REPLY], "has the role “alien”; known are system"),
         (
             [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}, REPLY],
-            "message 1 in row 1 of a.jsonl holds more than text",
+            "message 1 in row 1 of a.jsonl holds more than text (image_url)",
         ),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image"}]}],
+            "holds more than text (image), for example a picture; only text can be used",
+        ),
+        ([{"role": "user", "content": {"audio": "x"}}, REPLY], "holds more than text (no text)"),
     ],
 )
 def test_a_conversation_that_is_no_problem_is_refused(

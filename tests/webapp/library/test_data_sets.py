@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils.html import escape
 
 from tests.webapp.conftest import SPEC
+from tests.webapp.library.saving import save
 from tests.webapp.pages.test_new_run import as_
 from trainer.spec import NumericVerifier
 from webapp.access.models import Team, User
@@ -55,7 +56,7 @@ def keep(client: Client, content: bytes, name: str = "sums", **changes: str) -> 
         **COLUMNS,
         **{key.replace("__", "."): value for key, value in changes.items()},
     }
-    answer = client.post("/data/new/", form)
+    answer = save(client, form)
     assert answer.status_code == 302, answer.context["problem"]
     return DataSet.objects.latest("created_at")
 
@@ -145,7 +146,7 @@ def test_saving_reads_every_reference_and_names_those_that_cannot_be_read(alice:
     rows = [f'{{"q": "{n}?", "a": "{"x^2" if n in (20, 30) else n}"}}\n' for n in range(50)]
     upload(client, "".join(rows).encode())
     form = {"file": Artifact.objects.get().sha256, "filename": "sums.jsonl", "name": "sums"}
-    page = client.post("/data/new/", form | COLUMNS, follow=True).content.decode()
+    page = client.get(str(save(client, form | COLUMNS)["Location"])).content.decode()
     sentence = "The verifier numeric cannot read 2 of 50 reference answers, such as “x^2”."
     # Once as a message, once on the data set's page for good.
     assert page.count(sentence) == 2
@@ -186,7 +187,7 @@ def test_places_of_choices_are_decided_from_all_rows_and_can_be_changed(alice: U
     form = {"file": data.artifact.sha256, "filename": "x.jsonl", "name": "other", **COLUMNS}
     form |= {key.replace("__", "."): value for key, value in settings.items()}
     assert "which is none of its 4 choices; give its place, from 0" in str(
-        client.post("/data/new/", form).context["problem"]
+        save(client, form).context["problem"]
     )
 
 
@@ -242,15 +243,8 @@ def test_problems_without_an_answer_are_named_by_their_lines(alice: User) -> Non
     upload(
         client, b'{"q": "1?", "a": "1"}\n{"q": "2?", "a": ""}\n{"q": "3?"}\n{"q": "4?", "a": "4"}\n'
     )
-    answer = client.post(
-        "/data/new/",
-        {
-            "file": Artifact.objects.get().sha256,
-            "filename": "gaps.jsonl",
-            "name": "gaps",
-            **COLUMNS,
-        },
-    )
+    form = {"file": Artifact.objects.get().sha256, "filename": "gaps.jsonl", "name": "gaps"}
+    answer = save(client, form | COLUMNS)
     assert answer.status_code == 422
     assert "of gaps.jsonl" in answer.context["problem"]
     assert not DataSet.objects.exists()
@@ -266,7 +260,7 @@ def test_a_wrong_column_is_refused_when_the_data_set_is_kept(alice: User) -> Non
         **COLUMNS,
         "data.train.columns.question": "no such",
     }
-    page = client.post("/data/new/", form)
+    page = save(client, form)
     assert page.status_code == 422
     assert escape("has no column “no such”") in page.content.decode()
     form["data.train.columns.question"] = ""

@@ -143,6 +143,9 @@ def test_a_large_file_is_streamed(server: tuple[int, int], alice: User) -> None:
         Content_Type="application/x-www-form-urlencoded",
     )
     assert response.status == 302, response.read()[-2000:]
+    address = str(response.getheader("Location"))
+    while request(port, "GET", address, client).status == 200:
+        time.sleep(0.2)
     assert DataSet.objects.get().problem_count == ROWS
     assert peak_memory(pid) - before < MOST_MEMORY
     assert not any(Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir())

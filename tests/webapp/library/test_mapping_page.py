@@ -10,6 +10,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from tests.webapp.library import saving
 from tests.webapp.pages.test_new_run import as_
 from trainer.spec import Data, FileProblems
 from trainer.text.problems import load
@@ -55,7 +56,7 @@ def fields_of(page: Any) -> dict[str, str]:
 
 def save(client: Client, page: Any, **changes: str) -> Any:
     columns = {f"data.train.columns.{name}": value for name, value in changes.items()}
-    return client.post("/data/new/", fields_of(page) | columns)
+    return saving.save(client, fields_of(page) | columns)
 
 
 def saved(client: Client, page: Any, **changes: str) -> DataSet:

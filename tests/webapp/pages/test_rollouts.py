@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.webapp.recorded import SPEC, Recorder, answer, recorded
+from trainer.text.problems import Message, Problem, problem_set
 from trainer.text.recording import side_files
 from webapp.access.models import Team, User
 from webapp.library import artifacts
 from webapp.runs import lifecycle
 from webapp.runs.models import Attempt, RolloutRow, Run
 from webapp.runs.rollout_tokens import SHADE_EDGES, shade_of
+from webapp.sharing import links
 
 
 @pytest.fixture
@@ -128,6 +131,56 @@ def edited(still: Team, alice: User, tmp_path: Path) -> Run:
         ]
     )
     return recorder.run
+
+
+HISTORY = (
+    Message("system", "Be <b>brief</b>."),
+    Message("user", "What is 5 + 5?"),
+    Message("assistant", "It is 10."),
+)
+
+
+@pytest.fixture
+def asked_later(still: Team, alice: User, tmp_path: Path) -> Run:
+    """A run with one rollout, of a problem with a system prompt and two turns before it."""
+    recorder = Recorder(lifecycle.create_run(still, alice, SPEC), tmp_path)
+    problems = problem_set([Problem("p01", "And doubled?", "20", history=HISTORY)])
+    row = answer(1, 5, "student")
+    tables = [side_files.problem_table(problems), pa.Table.from_pylist([row])]
+    files = [side_files.write(recorder.folder / "side", table) for table in tables]
+    index = [{"problem": "p01", "source": "student", "length": 4, "excerpt": row["text"]}]
+    sets = {"fingerprint": problems.fingerprint, "count": 1, "set_aside": 0, "file": files[0]}
+    kept = {"step": 5, "file": files[1], "kept": 1, "of": 1, "index": index}
+    recorder.send(
+        [
+            {"type": "problem_set", "role": "train", **sets},
+            {"type": "rollouts", "role": "train", **kept},
+        ]
+    )
+    return recorder.run
+
+
+def test_a_question_is_shown_with_its_conversation(
+    client: Client, asked_later: Run, bob: User
+) -> None:
+    client.force_login(bob)
+    assert "after 3 messages" in list_text(client, asked_later)
+    row = asked_later.rollouts.get()
+    address = f"rollouts/{row.attempt}/{row.seq}/{row.offset}/"
+    text = client.get(f"/runs/{asked_later.public_id}/{address}").content.decode()
+    shown = ["Be &lt;b&gt;brief&lt;/b&gt;.", "What is 5 + 5?", "It is 10.", "<dt>Problem</dt>"]
+    positions = [text.index(part) for part in shown]
+    assert positions == sorted(positions)
+    assert "<dt>System</dt>" in text
+    assert "<dt>Assistant</dt>" in text
+
+
+def test_a_guest_sees_the_conversation_too(client: Client, asked_later: Run, alice: User) -> None:
+    guest = Client()
+    guest.get(f"/s/{links.share(asked_later, alice, timedelta(days=1))}/")
+    row = asked_later.rollouts.get()
+    address = f"/runs/{asked_later.public_id}/rollouts/{row.attempt}/{row.seq}/{row.offset}/"
+    assert "What is 5 + 5?" in guest.get(address).content.decode()
 
 
 def test_tokens_not_trained_on_are_marked(client: Client, edited: Run, bob: User) -> None:

@@ -26,7 +26,8 @@ def mark_spelled(
     """The messages (role, text) with the mark, and the mark; empty where nothing is spelled out."""
     texts = "".join(text for _, text in messages)
     special, markup = _patterns(tokenizer)
-    if not (special.search(texts) or markup.search(texts)):
+    in_normalised = _normalised_ids(tokenizer)
+    if not (special.search(texts) or markup.search(texts) or in_normalised):
         return list(messages), ""
     mark = next(chr(code) for code in range(FIRST_MARK, 0xF900) if chr(code) not in texts)
     marked = [
@@ -34,6 +35,8 @@ def mark_spelled(
         (role, (special if role == "assistant" else markup).sub(rf"\g<0>{mark}", text))
         for role, text in messages
     ]
+    if in_normalised:
+        marked = [(role, _divide(tokenizer, text, in_normalised, mark)) for role, text in marked]
     return marked, mark if marked != list(messages) else ""
 
 
@@ -52,6 +55,36 @@ def encode_parts(tokenizer: PreTrainedTokenizerBase, parts: Sequence[str]) -> li
             part_ids = part_ids[1:]
         ids += part_ids
     return ids
+
+
+def _divide(tokenizer: PreTrainedTokenizerBase, text: str, ids: frozenset[int], mark: str) -> str:
+    """The text with the mark inside each control token that only normalising spells out.
+
+    The tokenizer itself says where: `＜tool＞` may be its `<tool>`, or `<TOOL>` in lower case.
+    """
+    parts = []
+    for part in text.split(mark):
+        encoding = tokenizer(part, add_special_tokens=False, return_offsets_mapping=True)
+        spans = zip(encoding.input_ids, encoding.offset_mapping, strict=True)
+        # A token of one character cannot be divided.
+        starts = [start for id, (start, end) in spans if id in ids and end - start > 1]
+        for start in reversed(starts):
+            part = f"{part[: start + 1]}{mark}{part[start + 1 :]}"
+        parts.append(part)
+    return mark.join(parts)
+
+
+@lru_cache(maxsize=8)
+def _normalised_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Ids of the control tokens that the tokenizer looks for in normalised text."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.normalizer is None:
+        return frozenset()
+    return frozenset(
+        id
+        for id, token in tokenizer.added_tokens_decoder.items()
+        if token.normalized and (token.special or MARKUP.fullmatch(token.content))
+    )
 
 
 @lru_cache(maxsize=8)

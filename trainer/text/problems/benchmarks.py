@@ -3,7 +3,7 @@
 A row has a question, choices and the right one: in MMLU its index from 0, in MMLU-Pro its letter,
 in ARC a separate label, elsewhere its place from 1 or its text. How a file names it is decided once
 from all of its rows, because a single row cannot tell: 1 is the second choice of MMLU. The
-choices are a list, a JSON list in a cell of a CSV file, or
+choices are a list, a list in JSON or in Python's notation in a cell of a CSV file, or
 `{"text": […], "label": […]}`. The resulting question:
 
     Which is even?
@@ -16,13 +16,13 @@ GSM8K's answers.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from trainer.spec.data import ChoiceAnswers
+from trainer.text.problems.addresses import opened
 from trainer.text.problems.records import ProblemError
 
 Choices = tuple[list[str], list[str]]
@@ -115,11 +115,7 @@ def _letter(
 
 def _choices(value: Any, where: str) -> Choices:
     """Texts and labels; the labels are empty if the row has none."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (json.JSONDecodeError, RecursionError):
-            value = None
+    value = opened(value)
     grouped: dict[str, Any] = value if isinstance(value, dict) else {"text": value}
     texts, labels = grouped.get("text", []), grouped.get("label", [])
     if not _is_plain(texts) or not _is_plain(labels):

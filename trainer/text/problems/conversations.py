@@ -34,8 +34,12 @@ ROLES = {
 
 
 def is_conversation(value: Any) -> bool:
-    """Whether a value, or the JSON text of one, is a list of messages."""
-    value = opened(value)
+    """Whether a value, or the text of one, is a list of messages."""
+    return is_opened_conversation(opened(value))
+
+
+def is_opened_conversation(value: Any) -> bool:
+    """The same for a value that is no text."""
     return (
         isinstance(value, list) and bool(value) and all(_keys(item) is not None for item in value)
     )
@@ -115,13 +119,13 @@ def _content(value: Any, number: int, where: str) -> str:
     """The text of a message, which may be a list of parts of which all are text."""
     if value is None:
         return ""
-    if isinstance(value, list) and all(isinstance(part, dict) for part in value):
-        texts = [part.get("text") for part in value]
-        if all(isinstance(text, str) for text in texts):
-            return "\n".join(str(text) for text in texts)
-    if isinstance(value, dict | list | bytes):
-        raise UnusableRowError(
-            f"message {number} in {where} holds more than text, for example a picture; only text "
-            "can be used"
-        )
-    return str(value)
+    parts = value if isinstance(value, list) else [value]
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    for part, text in zip(parts, texts, strict=True):
+        if isinstance(text, list | dict | bytes) or text is None:
+            kind = str(part.get("type") or "no text") if isinstance(part, dict) else "a list"
+            raise UnusableRowError(
+                f"message {number} in {where} holds more than text ({kind[:40]}), for example a "
+                "picture; only text can be used"
+            )
+    return "\n".join(map(str, texts))

@@ -10,9 +10,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from trainer.text.problems.formats import arrow_rows, csv_rows, json_documents, json_lines
+from trainer.text.problems.formats import (
+    arrow_rows,
+    csv_rows,
+    json_documents,
+    json_lines,
+    text_lines,
+)
 from trainer.text.problems.records import ProblemError, Row
 
 READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
@@ -37,14 +45,18 @@ COMPRESSED = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
     b"\x1f\x8b": "compressed with gzip",
     b"\xfd7zXZ": "compressed with xz",
+    b"BZh": "compressed with bzip2",
+    b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"SQLite format 3": "an SQLite database",
 }
+HEAD, MOST_BLANK = 4096, 2**20
 BLANK = b"\xef\xbb\xbf \t\r\n"
-# An object around the list of rows, which may have a version or the like before it.
-WRAPPED = re.compile(
-    r'\{\s*(?:"[^"]*"\s*:\s*(?:"[^"]*"|[\w.+-]+)\s*,\s*)*'
-    rf'"(?:{"|".join(json_documents.LIST_NAMES)})"\s*:\s*\[\s*\{{'
-)
-SPLITS = ("train", "test", "validation", "valid", "dev", "eval")
+# An object whose first value is a group or a list: a table by columns, if it is the only line.
+NESTED = re.compile(r'\{\s*"[^"]*"\s*:\s*[\[{]')
+# Characters that the rows of a head may have together.
+LONGEST_HEAD = 4 * 2**20
+SPLITS = json_documents.SPLIT_NAMES
 
 
 def rows(path: Path, format: str = "auto", split: str | None = None) -> Iterator[Row]:
@@ -53,7 +65,20 @@ def rows(path: Path, format: str = "auto", split: str | None = None) -> Iterator
     Raises ProblemError for a file that cannot be read.
     """
     for file in data_files(path, split):
-        yield from READERS[format_of(file) if format == "auto" else format](file)
+        name = format_of(file) if format == "auto" else format
+        # A folder has its splits as files.
+        is_split = name == "json" and file == path
+        yield from json_documents.read(file, split) if is_split else READERS[name](file)
+
+
+def head(path: Path, count: int, format: str = "auto", split: str | None = None) -> Iterator[Row]:
+    """The first rows, at most `count`; fewer if they are longer than LONGEST_HEAD together."""
+    length = 0
+    for row in islice(rows(path, format, split), count):
+        yield row
+        length += _length(row.values)
+        if length > LONGEST_HEAD:
+            return
 
 
 def format_of(path: Path) -> str:
@@ -71,22 +96,22 @@ def format_of(path: Path) -> str:
         (format for magic, format in MAGIC.items() if head.startswith(magic)),
         SUFFIXES.get(path.suffix.lower()),
     ):
-        return _json_format(head) if format_name == "jsonl" else format_name
+        return _json_format(head, path) if format_name == "jsonl" else format_name
     starts_as_json = head.lstrip(BLANK).startswith((b"{", b"["))
-    return _json_format(head) if starts_as_json else "csv"
+    return _json_format(head, path) if starts_as_json else "csv"
 
 
-def _json_format(head: bytes) -> str:
-    """jsonl, or json where a list or an object goes over several lines."""
+def _json_format(head: bytes, path: Path) -> str:
+    """jsonl, or json where a list or an object goes over several lines, or is the only line."""
     text = head.lstrip(BLANK).decode("utf-8", "replace")
-    line, *further_lines = text.splitlines()
-    if text.startswith("[") or WRAPPED.match(text):
+    line, *further_lines = text.splitlines() or [""]
+    if text.startswith("[") or json_documents.WRAPPED.match(text):
         return "json"
     if not further_lines:
-        return "jsonl"
+        return "json" if NESTED.match(text) and _is_one_line(path) else "jsonl"
     # An object may start here and go on in the next line.
     try:
-        json.loads(line)
+        json_lines.DECODER.decode(line)
     except json.JSONDecodeError as error:
         return "json" if error.pos >= len(line.rstrip()) else "jsonl"
     except RecursionError:
@@ -124,16 +149,43 @@ def data_files(path: Path, split: str | None = None) -> list[Path]:
 
 
 def _head(path: Path) -> bytes:
+    """The start of the file behind blank lines; of text in UTF-8."""
     try:
         with path.open("rb") as file:
-            head = file.read(4096)
+            head = file.read(HEAD)
+            encoding = text_lines.encoding_of(head)
+            blank = 0
+            while head and not head.strip(BLANK) and blank < MOST_BLANK:
+                blank += len(head)
+                head = file.read(HEAD)
     except OSError as error:
         raise ProblemError(
             f"{path.name} cannot be opened: {(error.strerror or 'unknown reason').lower()}"
         ) from None
     if not head.strip(BLANK):
         raise ProblemError(f"{path.name} is empty; it needs one row per problem")
-    return head
+    return head if encoding == "utf-8-sig" else head.decode(encoding, "ignore").encode()
+
+
+def _is_one_line(path: Path) -> bool:
+    return (
+        sum(1 for _ in islice((line for line in text_lines.lines(path) if line.text.strip()), 2))
+        == 1
+    )
+
+
+def _length(value: Any) -> int:
+    """Characters of the texts in a value, with one for each other value."""
+    length, values = 0, [value]
+    # A loop and no recursion, because JSON may be nested a thousand deep.
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+        length += len(value) if isinstance(value, str | bytes | dict) else 1
+    return length
 
 
 def _holds_data(path: Path) -> bool:

@@ -20,10 +20,8 @@ from trainer.text.problems.row_reader import TOO_LONG, RowReader
 
 # Characters of an answer that a teacher has written, and of the id of a problem.
 LONGEST_ANSWER, LONGEST_ID = 8_000_000, 64
-GSM8K = re.compile(
-    r"(?P<solution>.*)^\s*####[ \t]*(?P<answer>[^\n]*?)\s*\Z", re.DOTALL | re.MULTILINE
-)
 BOX = re.compile(r"\\f?boxed\s*(?=\{)")
+BRACE = re.compile(r"[{}]")
 
 
 def problem_of(row: Row, columns: Columns, name: str) -> Problem:
@@ -88,16 +86,29 @@ def content_id(question: str, answer: str, history: Sequence[Message] = ()) -> s
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
+def gsm8k_parts(text: str) -> tuple[str, str] | None:
+    """The solution and the answer of a text whose last line is `#### answer`; else None."""
+    solution, _, last_line = text.rstrip().rpartition("\n")
+    mark, answer = last_line.lstrip()[:4], last_line.lstrip()[4:]
+    return (solution, answer.strip()) if mark == "####" else None
+
+
 def last_box(text: str) -> str | None:
     """What the last complete `\\boxed{…}` of a text contains; None if there is none."""
-    for match in reversed(list(BOX.finditer(text))):
-        depth = 0
-        for index in range(match.end(), len(text)):
-            escaped = text[index - 1] == "\\" and text[index - 2] != "\\"
-            depth += 0 if escaped else (text[index] == "{") - (text[index] == "}")
-            if not depth:
-                return text[match.end() + 1 : index].strip()
-    return None
+    openings = {match.end() for match in BOX.finditer(text)}
+    open_braces: list[int] = []
+    box: tuple[int, int] | None = None
+    for match in BRACE.finditer(text) if openings else ():
+        index = match.start()
+        before = text[max(0, index - 2) : index]
+        if before.endswith("\\") and before != "\\\\":
+            # `\{` is a brace to be shown.
+            continue
+        if match[0] == "{":
+            open_braces.append(index)
+        elif open_braces and (start := open_braces.pop()) in openings:
+            box = max(box or (start, index), (start, index))
+    return text[box[0] + 1 : box[1]].strip() if box else None
 
 
 def _history(reader: RowReader, columns: Columns, turns: Sequence[Message]) -> tuple[Message, ...]:
@@ -115,11 +126,11 @@ def _answer_and_solution(answer: str, solution: str, columns: Columns) -> tuple[
     if columns.answer_from == "last_box":
         # Without a box the answer is empty, and the row counts as one without an answer.
         return last_box(answer) or "", solution.strip() or answer.strip()
-    if not (match := GSM8K.match(answer)):
+    if not (parts := gsm8k_parts(answer)):
         return answer.strip(), solution.strip()
     # Commas between thousands only: `1,234` becomes `1234`.
-    short = re.sub(r"(?<=\d),(?=\d{3})", "", match["answer"].strip())
-    return short, solution.strip() or match["solution"].strip()
+    short = re.sub(r"(?<=\d),(?=\d{3})", "", parts[1])
+    return short, solution.strip() or parts[0].strip()
 
 
 def _check_length(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from trainer.text.problems.addresses import NoValueError, value_at
 from trainer.text.problems.inspection import HEAD_ROWS
 from trainer.text.problems.mapping import problem_of
 from trainer.text.problems.records import Problem, ProblemError, Row, UnusableRowError
+from trainer.text.problems.row_reader import LONGEST_SHOWN
 from trainer.text.problems.selection import Numbered
 
 # Characters of the name of a group of problems.
@@ -121,10 +121,10 @@ class Reading:
 
     def head(self, count: int) -> list[Problem]:
         """The first problems; an empty question or answer is not refused, but may be left out."""
-        rows = files.rows(self.path, self.source.format, self.source.split)
+        rows = files.head(self.path, HEAD_ROWS, self.source.format, self.source.split)
         absent = _optional_addresses(self.columns)
         problems: list[Problem] = []
-        for row in islice(rows, HEAD_ROWS):
+        for row in rows:
             self.rows += 1
             absent = {named for named in absent if not _has(row, *named)}
             if len(problems) == count:
@@ -188,7 +188,7 @@ class Reading:
 
     def _check_absent(self, absent: set[tuple[str, str]]) -> None:
         if self.rows and absent:
-            names = ", ".join(f"“{address}”" for _, address in sorted(absent))
+            names = ", ".join(f"“{address[:LONGEST_SHOWN]}”" for _, address in sorted(absent))
             raise ProblemError(
                 f"no row of {self.path.name} has a column {names}; choose another or none"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import Any
 
 from trainer.spec.data import LONGEST_ROW, ChoiceAnswers
@@ -19,6 +20,8 @@ from trainer.text.problems.conversations import (
 from trainer.text.problems.records import Message, ProblemError, Row, UnusableRowError
 
 TOO_LONG = "too long"
+# Characters of an address that an error names.
+LONGEST_SHOWN = 200
 
 
 class RowReader:
@@ -32,10 +35,11 @@ class RowReader:
         try:
             return value_at(self.values, address)
         except NoValueError:
-            column_names = ", ".join(f"“{key}”" for key in list(self.values)[:20])
+            column_names = ", ".join(f"“{key[:LONGEST_SHOWN]}”" for key in islice(self.values, 20))
+            shown = address[:LONGEST_SHOWN]
             raise UnusableRowError(
-                f"{self.where} has no column “{address}”; it has {column_names or 'none'}",
-                f"no column “{address}”",
+                f"{self.where} has no column “{shown}”; it has {column_names or 'none'}",
+                f"no column “{shown}”",
             ) from None
 
     def text(self, address: str) -> str:

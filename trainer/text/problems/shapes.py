@@ -2,19 +2,29 @@
 
 Known shapes: GSM8K, MATH, Alpaca (`instruction`, `input`, `output`), ShareGPT (`conversations`),
 `messages`, verl (`prompt` as messages, `reward_model.ground_truth`), prompt and completion as
-messages, and multiple choice. Any other file is mapped by the names of its columns, nested ones
-included.
+messages, preference pairs (`chosen`, `rejected`), and multiple choice. Any other file is mapped by
+the names of its columns, nested ones included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from trainer.text.problems.addresses import NoValueError, addresses_in, opened, value_at
-from trainer.text.problems.conversations import ends_with_reply, is_conversation
-from trainer.text.problems.mapping import GSM8K, last_box
+from trainer.text.problems.addresses import (
+    MOST_ADDRESSES,
+    NoValueError,
+    addresses_in,
+    value_at,
+)
+from trainer.text.problems.conversations import (
+    ends_with_reply,
+    is_conversation,
+    is_opened_conversation,
+)
+from trainer.text.problems.mapping import gsm8k_parts, last_box
 
 NAMES = {
     "question": ("question", "problem", "prompt", "query", "instruction", "input"),
@@ -39,8 +49,10 @@ NAMES = {
     "domain": ("domain", "subject", "category", "topic", "type", "family", "data_source"),
     "difficulty": ("difficulty", "level", "grade"),
 }
+ALL_NAMES = frozenset(name for names in NAMES.values() for name in names)
 CONVERSATION_NAMES = ("prompt", "messages", "conversations", "conversation")
 ALPACA = ("instruction", "input")
+PAIR = ("chosen", "rejected")
 
 Values = Mapping[str, Any]
 
@@ -57,15 +69,16 @@ class Shape:
     verifier: str = ""
 
 
-def recognise(rows: Sequence[Values]) -> Shape:
-    """The shape of a file from its first rows."""
-    table = _Table(rows)
+def recognise(rows: Sequence[Values], opened_rows: Sequence[Values]) -> Shape:
+    """The shape of a file from its first rows, as they are and with their texts opened."""
+    table = _Table(rows, opened_rows)
     guess = {role: table.text(role) for role in NAMES}
     # By name alone: without its choices a question of a benchmark cannot be answered.
     guess["choices"] = table.column(NAMES["choices"])
     guess["history"] = table.column(NAMES["history"])
     guess["answer_from"] = None
     name = _put_conversation(guess, table) or _put_instruction(guess, table)
+    name = _put_preference(guess, table) or name
     # “solution” is also a guess for the answer; one column cannot be both.
     if guess["solution"] == guess["answer"]:
         guess["solution"] = None
@@ -73,7 +86,7 @@ def recognise(rows: Sequence[Values]) -> Shape:
         return Shape("multiple choice", guess, "choice")
     if guess["answer"] and not name:
         answers = [str(table.value(row, guess["answer"]) or "") for row in rows]
-        if _most(GSM8K.match(answer) for answer in answers):
+        if _most(gsm8k_parts(answer) is not None for answer in answers):
             name = "GSM8K"
         elif _most(last_box(answer) is not None for answer in answers):
             name, guess["answer_from"] = "MATH", "last_box"
@@ -109,6 +122,15 @@ def _put_instruction(guess: dict[str, str | None], table: _Table) -> str:
     return "Alpaca" if ALPACA[0] in table.texts and guess["answer"] else ""
 
 
+def _put_preference(guess: dict[str, str | None], table: _Table) -> str:
+    """Map the preferred reply as the answer; the shape."""
+    if not all(name in table.columns for name in PAIR):
+        return ""
+    chosen = table.columns[PAIR[0]]
+    guess["answer"] = guess["answer"] or chosen
+    return "preference pairs" if guess["answer"] == chosen else ""
+
+
 class _Table:
     """The first rows of a file: lower-case name → address of columns and of nested values.
 
@@ -116,24 +138,29 @@ class _Table:
     part of their address. A column that is empty in these rows may be a text.
     """
 
-    def __init__(self, rows: Sequence[Values]) -> None:
-        self.rows = rows
+    def __init__(self, rows: Sequence[Values], opened_rows: Sequence[Values]) -> None:
+        self.rows, self.opened_rows = rows, opened_rows
         # Of columns that differ only in case the first one is taken.
         self.columns: dict[str, str] = {}
         for name in dict.fromkeys(name for row in rows for name in row):
             self.columns.setdefault(name.lower(), name)
         self.texts = {
-            name: column for name, column in self.columns.items() if self._all(column, _is_text)
+            name: column
+            for name, column in self.columns.items()
+            if all(map(_is_text, self._values(column)))
+            and not any(map(is_opened_conversation, self._values(column, self.opened_rows)))
         }
         self.conversations = {
             name: column
             for name, column in self.columns.items()
-            if self._all(column, is_conversation) and self._values(column)
+            if (values := self._values(column, self.opened_rows))
+            and all(map(is_opened_conversation, values))
         }
         self.nested: dict[str, str] = {}
-        for address in dict.fromkeys(address for row in rows for address in addresses_in(row)):
-            is_inside = "." in address and "[" not in address and address not in self.texts.values()
-            if is_inside and self._values(address) and self._all(address, _is_text):
+        columns = set(self.columns.values())
+        for address in self._inner_addresses(columns):
+            values = self._values(address, self.opened_rows)
+            if values and all(map(_is_text, values)) and not any(map(is_conversation, values)):
                 self.nested.setdefault(address.rpartition(".")[2].lower(), address)
 
     def text(self, role: str) -> str | None:
@@ -152,24 +179,33 @@ class _Table:
             return None
 
     def has_key(self, column: str, key: str) -> bool:
-        return any(key in message for value in self._values(column) for message in opened(value))
+        values = self._values(column, self.opened_rows)
+        return any(key in message for value in values for message in value)
 
     def has_reply(self, column: str) -> bool:
         """Whether a conversation ends with an answer."""
-        return any(map(ends_with_reply, self._values(column)))
+        return any(map(ends_with_reply, self._values(column, self.opened_rows)))
 
-    def _values(self, address: str) -> list[Any]:
-        values = (self.value(row, address) for row in self.rows)
+    def _inner_addresses(self, columns: Set[str]) -> Iterable[str]:
+        """Addresses inside groups of which a role may have the name, MOST_ADDRESSES at most."""
+        addresses = dict.fromkeys(
+            address
+            for row in self.opened_rows
+            for address in addresses_in(row)
+            if "." in address and "[" not in address and address not in columns
+            if address.rpartition(".")[2].lower() in ALL_NAMES
+        )
+        return islice(addresses, MOST_ADDRESSES)
+
+    def _values(self, address: str, rows: Sequence[Values] | None = None) -> list[Any]:
+        values = (self.value(row, address) for row in rows or self.rows)
         return [value for value in values if value not in (None, "", [])]
-
-    def _all(self, address: str, fits: Callable[[Any], bool]) -> bool:
-        return all(map(fits, self._values(address)))
 
 
 def _is_text(value: Any) -> bool:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    return not isinstance(value, dict | list | bytes) and not is_conversation(value)
+    return not isinstance(value, dict | list | bytes)
 
 
 def _first(names: Sequence[str], address_by_name: Mapping[str, str]) -> str | None:

@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, replace
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,8 @@ from trainer.text.problems.selection import Numbered
 
 # A run holds its problems in memory.
 MOST = 1_000_000
+# Rows that a preview reads to decide how the right choice is named; a run reads all.
+PREVIEWED_ROWS = 10_000
 NAMED = 5
 
 Resolve = Callable[[str], Path]
@@ -108,20 +109,9 @@ def preview(
 def choice_answers(
     path: Path, columns: Columns, format: str = "auto", split: str | None = None
 ) -> ChoiceAnswers:
-    """How the rows of a file name their right choices, decided from all of them as a run does."""
-    if columns.choices is None or columns.choice_answers != "auto":
-        return columns.choice_answers
-    changed = path.stat().st_mtime_ns if path.exists() else 0
-    return _choice_answers(path, changed, columns.model_dump_json(), format, split)
-
-
-# Each preview of a form asks for the same file again.
-@lru_cache(maxsize=16)
-def _choice_answers(
-    path: Path, changed: int, columns: str, format: str, split: str | None
-) -> ChoiceAnswers:
-    rows = files.rows(path, format, split)
-    return with_choice_answers(Columns.model_validate_json(columns), rows, path.name).choice_answers
+    """How the first rows of a file name their right choices."""
+    head = files.head(path, PREVIEWED_ROWS, format, split)
+    return with_choice_answers(columns, head, path.name).choice_answers
 
 
 def with_choice_answers(columns: Columns, rows: Iterable[Row], name: str) -> Columns:
@@ -142,10 +132,12 @@ def _choice_pairs(columns: Columns, rows: Iterable[Row], name: str) -> Iterator[
             continue
 
 
-def survey(source: FileProblems, path: Path) -> Survey:
+def survey(
+    source: FileProblems, path: Path, report: Callable[[int], None] = lambda rows: None
+) -> Survey:
     """Read a file of any size once, with only the ids of its problems in memory.
 
-    Raises ProblemError as `load` does.
+    `report` is told how many rows have been read. Raises ProblemError as `load` does.
     """
 
     def read(columns: Columns) -> Survey:
@@ -154,6 +146,7 @@ def survey(source: FileProblems, path: Path) -> Survey:
         for problem in _unrepeated(reading, reading.problems()):
             digest.update(_line(problem))
             count += 1
+            report(reading.rows)
         _check_any(count, reading)
         return Survey(
             count, digest.hexdigest(), reading.rows, reading.left_out, reading.notes, columns

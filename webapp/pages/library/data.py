@@ -1,6 +1,7 @@
 """The team's data sets: upload a file, map its columns, preview ten problems, save.
 
-The preview shows the problems as the verifier reads them.
+The preview shows the problems as the verifier reads them. Saving reads the whole file beside the
+requests; its page shows the progress and then leads to the data set.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from trainer.spec import Columns, SpecIssue
-from trainer.text.problems import ProblemError
+from trainer.text.problems import LeftOut, ProblemError
 from trainer.text.verifiers import VerifierError
 from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
@@ -26,9 +27,9 @@ from webapp.base.view_marks import slow, takes_uploads
 from webapp.definition import mapping_form
 from webapp.definition import run_form as forms
 from webapp.definition.form_field import shortened
-from webapp.library import artifacts, locations, uploads
+from webapp.library import artifacts, data_readings, locations, uploads
 from webapp.library import data_sets as datasets
-from webapp.library.models import Artifact, DataSet
+from webapp.library.models import Artifact, DataReading, DataSet
 from webapp.pages.library import delete_uploads
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -46,30 +47,37 @@ def data_sets(request: HttpRequest) -> HttpResponse:
         .select_related("artifact", "created_by")
         .order_by("name", "-created_at")
     )
-    return render(request, "data/list.html", {"data_sets": rows})
+    readings = (
+        permissions.visible(actors.actor_of(request), DataReading)
+        .filter(team=current_team(request), ended_at=None)
+        .order_by("created_at")
+    )
+    return render(request, "data/list.html", {"data_sets": rows, "readings": readings})
 
 
 @require_safe
 def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
     data = permissions.find(actors.actor_of(request), "view", DataSet, pk=data_id)
-    # The preview reads its mapping from the names of the run form's fields, as the mapping page
-    # sends them.
-    form = forms.form_from(
-        {"data": {"train": {"kind": "file", "columns": data.columns}, "verifier": data.verifier}}
-    )
-    query = {"file": data.artifact.sha256, "filename": data.filename} | {
-        name: forms.last_value(form, name)
-        for name in form
-        if name.startswith(mapping_form.PREFIXES)
-    }
     context = {
         "data": data,
         "uri": locations.uri_of_data(data),
         "unreadable": datasets.unreadable_references(data),
-        "preview_query": urlencode(query),
+        "preview_query": _mapping_query(data).urlencode(),
         "columns": _columns_shown(data),
     }
     return render(request, "data/data_set.html", context)
+
+
+def _mapping_query(mapped: DataSet | DataReading) -> QueryDict:
+    """Return the mapping by the names of the run form's fields, as the mapping page sends them."""
+    train = {"kind": "file", "columns": mapped.columns}
+    form = forms.form_from({"data": {"train": train, "verifier": mapped.verifier}})
+    query = QueryDict(mutable=True)
+    query.update({"file": mapped.artifact.sha256, "filename": mapped.filename})
+    for name in form:
+        if name.startswith(mapping_form.PREFIXES):
+            query[name] = forms.last_value(form, name)
+    return query
 
 
 def _columns_shown(data: DataSet) -> dict[str, Any]:
@@ -120,8 +128,9 @@ def preview(request: HttpRequest) -> HttpResponse:
         "readings": [],
     }
     try:
-        context["readings"] = readings = datasets.read(_path(artifact), filename, mapping)
-        context["choice_answers"] = datasets.choice_answers(_path(artifact), mapping)
+        context["readings"], context["choice_answers"] = readings, _ = datasets.read(
+            artifact.team, _path(artifact), filename, mapping
+        )
         context["format_hint"] = mapping_form.format_hint(
             mapping.verifier, [reading.answer for reading in readings]
         )
@@ -150,7 +159,7 @@ def _create(request: HttpRequest) -> HttpResponse:
     if mapping.issues:
         return _mapping_page(request, request.POST, mapping.issues)
     try:
-        data, survey = datasets.create(
+        reading = data_readings.begin(
             current_team(request),
             actors.actor_of(request).user,
             request.POST.get("name", ""),
@@ -160,14 +169,40 @@ def _create(request: HttpRequest) -> HttpResponse:
         )
     except ProblemError as error:
         return _mapping_page(request, request.POST, problem=str(error))
-    left_out = "".join(f" {rows.sentence}." for rows in survey.left_out)
+    return redirect("data_reading", reading.pk)
+
+
+@require_safe
+def data_reading(request: HttpRequest, reading_id: int) -> HttpResponse:
+    """Show how far a file has been read, then its data set, or the mapping and what is wrong."""
+    reading = permissions.find(actors.actor_of(request), "view", DataReading, pk=reading_id)
+    if reading.ended_at is None:
+        data_readings.start_if_waiting(reading)
+        return render(request, "data/reading.html", {"reading": reading})
+    address = request.path
+    if data := reading.data_set:
+        address = reverse("data_set", args=[data.pk])
+        _tell_saved(request, data)
+    # A script that follows a redirect would put the other page into this one.
+    if "HX-Request" in request.headers:
+        return HttpResponse(headers={"HX-Redirect": address})
+    if data:
+        return redirect(address)
+    fields = _mapping_query(reading)
+    fields["name"] = reading.name
+    return _mapping_page(request, fields, problem=reading.problem)
+
+
+def _tell_saved(request: HttpRequest, data: DataSet) -> None:
+    rows = [LeftOut(**left_out) for left_out in data.survey.get("left_out", ())]
+    left_out = "".join(f" {row.sentence}." for row in rows)
     messages.success(
         request,
-        f"{data.name} is saved: {survey.count:,} problem{pluralize(survey.count)}.{left_out}",
+        f"{data.name} is saved: {data.problem_count:,} "
+        f"problem{pluralize(data.problem_count)}.{left_out}",
     )
     if unreadable := datasets.unreadable_references(data):
         messages.warning(request, f"{unreadable} {UNREADABLE_ANSWERS}")
-    return redirect("data_set", data.pk)
 
 
 def _upload_page(request: HttpRequest, problem: str = "") -> HttpResponse:
@@ -184,10 +219,9 @@ def _mapping_page(
 ) -> HttpResponse:
     artifact, filename = _file(request, fields)
     try:
-        inspection = datasets.inspect(_path(artifact), filename)
+        inspection, number_format = datasets.look(artifact.team, _path(artifact), filename)
     except ProblemError as error:
         return _upload_page(request, str(error))
-    number_format = datasets.guessed_format(_path(artifact), inspection)
     form = mapping_form.form_for(inspection, fields, number_format)
     context = {
         "artifact": artifact,

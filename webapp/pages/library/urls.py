@@ -10,6 +10,7 @@ urlpatterns = [
     path("data/", data.data_sets, name="data"),
     path("data/new/", data.new_data, name="new_data"),
     path("data/new/preview/", data.preview, name="preview_data"),
+    path("data/readings/<int:reading_id>/", data.data_reading, name="data_reading"),
     path("data/<int:data_id>/", data.data_set, name="data_set"),
     path("data/<int:data_id>/delete/", data.delete_data, name="delete_data"),
     path("models/", models.models, name="models"),

@@ -85,6 +85,7 @@ def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: i
     rollout, error = _read(run, row)
     context: dict[str, Any] = {
         "row": row,
+        "conversation": questions(run, {row.problem}).get(row.problem, {}).get("history", []),
         "rollout": rollout,
         "error": error,
         "shades": _legend(),

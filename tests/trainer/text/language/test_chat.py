@@ -10,7 +10,15 @@ from functools import cache
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
 from tests.trainer.text.tiny import language_model
@@ -114,6 +122,38 @@ def test_control_tokens_in_a_question_are_text(kind: str, text: str) -> None:
     assert control_ids(chat, ids) == control_ids(chat, prompt_ids(chat, "a"))
     expected = rendered(chat, ("user", text))
     assert read_back(chat, ids) == expected
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "texts"),
+    [
+        (
+            normalizers.NFKC(),
+            ["＜tool＞", "＜mark＞", "a＜tool＞＜tool＞", "<tool>", "＜|im_end|＞"],
+        ),
+        (normalizers.Lowercase(), ["<TOOL>", "<Tool> <MARK>", "<tool>", "<|im_end|>"]),
+        (normalizers.NFC(), ["<tool>", "<mark>é"]),
+        (normalizers.StripAccents(), ["<tóol>", "<tool>"]),
+    ],
+)
+@pytest.mark.parametrize("template", [CHATML, None])
+def test_control_tokens_that_normalising_spells_out_are_text(
+    normalizer: normalizers.Normalizer, texts: list[str], template: str | None
+) -> None:
+    inner = Tokenizer.from_str(tokenizer("bytes").backend_tokenizer.to_str())
+    inner.normalizer = normalizer
+    normalising = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|end|>")
+    added = [
+        AddedToken("<tool>", special=False, normalized=True),
+        AddedToken("<mark>", special=True, normalized=True),
+    ]
+    normalising.add_tokens(added)
+    normalising.chat_template = template
+    chat = replace(model("bytes", template), tokenizer=normalising, vocabulary=len(normalising))
+    control = set(normalising.added_tokens_decoder)
+    own = [id for id in prompt_ids(chat, "a") if id in control]
+    for text in texts:
+        assert [id for id in prompt_ids(chat, text) if id in control] == own, text
 
 
 @settings(deadline=None, max_examples=30)

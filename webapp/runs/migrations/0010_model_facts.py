@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0007_data_set_references"),
+        ("runs", "0009_data_reading"),
     ]
 
     operations = [
