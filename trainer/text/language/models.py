@@ -1,10 +1,4 @@
-"""Language models as the rest of the trainer uses them: network, tokenizer and facts about both.
-
-`vocabulary` is the tokenizer's size, not the embedding's width: checkpoints pad the embedding to a
-round number, and the rows beyond the tokenizer have no meaning. Some tokenizers have a few tokens
-more than the embedding (Gemma 3 1B, Code Llama); these are no part of the vocabulary, and a text
-with one of them is refused. Every softmax in this project is over ids 0 … vocabulary − 1.
-"""
+"""Language models as the rest of the trainer uses them: network, tokenizer and facts about both."""
 
 from __future__ import annotations
 
@@ -17,16 +11,10 @@ from typing import Any, cast
 import torch
 import transformers
 from torch.utils.checkpoint import checkpoint
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    GenerationConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from trainer.spec.networks import Network, Thinking
+from trainer.spec.networks import Network
 from trainer.text.language.heads import check_head
 from trainer.text.language.model_folders import (
     ModelError,
@@ -35,32 +23,21 @@ from trainer.text.language.model_folders import (
     is_quantised,
     local_folder,
 )
+from trainer.text.language.text_models import TextModel, stored_config, text_facts
 from trainer.text.language.text_towers import TEXT_TOWER_NAMES, text_config
-from trainer.text.language.tokenizers import load_tokenizer, vocabulary_size
+from trainer.text.language.tokenizer_files import load_tokenizer
 
 __all__ = ["LanguageModel", "ModelError", "layers_of", "load", "recompute_activations"]
 
 NUMBER_FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
-@dataclass(frozen=True)
-class LanguageModel:
-    """A causal language model with its tokenizer.
-
-    `vocabulary` is the number of ids that have a token and are embedded. `eos_ids` are the ids that
-    end an answer, the tokenizer's own first. `chat_template` and `thinking` say how its prompts are
-    formatted.
-    """
+@dataclass(frozen=True, kw_only=True)
+class LanguageModel(TextModel):
+    """A causal language model with its tokenizer."""
 
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    name: str
     hash: str
-    vocabulary: int
-    max_length: int
-    eos_ids: tuple[int, ...]
-    chat_template: bool
-    thinking: Thinking = "as_the_template"
 
     @property
     def device(self) -> torch.device:
@@ -87,13 +64,13 @@ def load(
     folder = resolve(network.model)
     settings = check_folder(folder, weights=not network.random_init, frozen=frozen)
     tokenizer = load_tokenizer(folder)
-    stored_config = _config(folder)
-    config = text_config(stored_config)
+    folder_config = stored_config(folder)
+    config = text_config(folder_config)
     model = (
         _random(folder, config, network, seed)
         if network.random_init
         else _stored(
-            folder, config, network, torch.device(device), is_tower=config is not stored_config
+            folder, config, network, torch.device(device), is_tower=config is not folder_config
         )
     )
     model = model.eval()
@@ -104,25 +81,14 @@ def load(
         _require_numbers(model, folder)
     check_head(model, str(folder))
     embeddings = cast(torch.Tensor, model.get_input_embeddings().weight)
-    vocabulary = min(vocabulary_size(tokenizer), embeddings.shape[0])
     return LanguageModel(
         model=model,
-        tokenizer=tokenizer,
-        name=network.model,
         hash=content_hash(
             folder,
             weights=not network.random_init,
             extra=f"random:{seed}" if network.random_init else "",
         ),
-        vocabulary=vocabulary,
-        max_length=int(
-            getattr(config, "max_position_embeddings", None)
-            # Some architectures have no limit of positions.
-            or 2**31
-        ),
-        eos_ids=_eos_ids(tokenizer, model, folder, vocabulary),
-        chat_template=network.chat_template and bool(tokenizer.chat_template),
-        thinking=network.thinking,
+        **text_facts(network, folder, tokenizer, config, embeddings.shape[0]),
     )
 
 
@@ -143,18 +109,6 @@ def recompute_activations(model: PreTrainedModel) -> None:
         # The reentrant kind gives no gradients where a layer's input requires none, as with frozen
         # embeddings under an adapter.
         layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
-
-
-def _config(folder: Path) -> Any:
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        cause = str(error).strip().splitlines()[0]
-        version = transformers.__version__
-        raise ModelError(
-            f"{folder}: transformers {version} cannot open this model without running its "
-            f"own code ({cause})."
-        ) from error
 
 
 def _random(folder: Path, config: Any, network: Network, seed: int) -> PreTrainedModel:
@@ -230,25 +184,3 @@ def _require_numbers(model: PreTrainedModel, folder: Path) -> None:
                 "file is damaged or the training that wrote it diverged; save or download the "
                 "model again, or take an earlier checkpoint."
             )
-
-
-def _eos_ids(
-    tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Path, vocabulary: int
-) -> tuple[int, ...]:
-    # Chat models list further end tokens there, such as the end of a turn.
-    generation = getattr(model.generation_config, "eos_token_id", None)
-    listed = generation if isinstance(generation, list) else [generation]
-    eos_ids = tuple(
-        # A token that is not embedded is never written.
-        dict.fromkeys(
-            end
-            for end in (tokenizer.eos_token_id, *listed)
-            if end is not None and 0 <= end < vocabulary
-        )
-    )
-    if not eos_ids:
-        raise ModelError(
-            f"{folder}: neither tokenizer nor generation_config.json names an end-of-text "
-            "token that the model embeds, so no answer could end."
-        )
-    return eos_ids

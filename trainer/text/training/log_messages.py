@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from trainer.spec import RunSpec
-from trainer.text.rollouts.answers import Answer, truncated_share
+from trainer.text.rollouts.answers import truncated_share
+from trainer.text.rollouts.questions import Answer
 from trainer.text.training.problem_pool import ProblemPool
 
 
