@@ -103,7 +103,7 @@ class PromptFormatter:
         shortened_text = cut_to_fit(
             privileged, lambda text: self.fits(question, text, note), _mark(self.language_model)
         )
-        ids = self._ids(question, shortened_text, note)
+        ids = self.encoded(question, shortened_text, note)
         check_length(self.language_model, ids, self.longest)
         return ids
 
@@ -118,11 +118,12 @@ class PromptFormatter:
         ):
             return False
         return (
-            len(self._ids(question, privileged, note)) + self.longest
+            len(self.encoded(question, privileged, note)) + self.longest
             <= self.language_model.max_length
         )
 
-    def _ids(self, question: Question, privileged: str, note: str) -> tuple[int, ...]:
+    def encoded(self, question: Question, privileged: str, note: str = "") -> tuple[int, ...]:
+        """Token ids of the prompt with the text as it is, of any length."""
         return prompt_ids(
             self.language_model,
             prompt_text(self.context, question.text, privileged, note),
