@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.text.calibration.codec import Codec, Statement
+from trainer.text.language.characters import unwritable
 from trainer.text.language.model_folders import ModelError
 from trainer.text.language.text_models import TextModel
 from trainer.text.language.tokenizers import decode
@@ -145,7 +146,12 @@ def _cut_to_fit(
 
 
 def _encode(language_model: TextModel, text: str) -> list[int]:
-    return list(language_model.tokenizer(text, add_special_tokens=False).input_ids)
+    try:
+        return list(language_model.tokenizer(text, add_special_tokens=False).input_ids)
+    # tokenizers raises a plain Exception where a vocabulary without an unknown token lacks a
+    # character.
+    except Exception as error:
+        raise unwritable(language_model, text) from error
 
 
 def _token_range(
