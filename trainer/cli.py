@@ -75,8 +75,11 @@ def preflight(options: argparse.Namespace) -> int:
         options.sample, options.seconds, max(1, int(options.memory * 2**30))
     )
     report = supervision.preflight(options.spec, limits)
-    if options.json or not sys.stdout.isatty():
-        print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+    answer = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
+    if options.out:
+        options.out.write_text(f"{answer}\n", encoding="utf-8")
+    elif options.json or not sys.stdout.isatty():
+        print(answer)
     else:
         print(report.to_text(spec.name), end="")
     if report.refused:
@@ -289,6 +292,7 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--memory", type=float, default=defaults.memory / 2**30, help="GiB that it may use"
     )
     command.add_argument("--json", action="store_true", help="print JSON on a terminal too")
+    command.add_argument("--out", type=Path, help="write the JSON to this file instead")
     command.set_defaults(command=preflight)
     command = commands.add_parser("explain", help="describe what a definition does")
     command.add_argument("spec", type=Path)

@@ -17,6 +17,8 @@ STILLROOM_MAX_RESTARTS = ENVIRONMENT.max_restarts
 STILLROOM_LEASE_SECONDS = ENVIRONMENT.lease_seconds
 STILLROOM_ENDPOINTS = ENVIRONMENT.endpoints
 STILLROOM_LOG_RATE = ENVIRONMENT.log_rate
+STILLROOM_PREFLIGHT_SECONDS = ENVIRONMENT.preflight_seconds
+STILLROOM_PREFLIGHT_WAIT = ENVIRONMENT.preflight_wait
 STILLROOM_TRUSTED_PROXIES = ENVIRONMENT.trusted_proxies
 STILLROOM_PROXY_HOPS = ENVIRONMENT.proxy_hops
 STILLROOM_METRICS_TOKEN = ENVIRONMENT.metrics_token
@@ -33,6 +35,7 @@ INSTALLED_APPS = [
     "webapp.runs",
     "webapp.nodes",
     "webapp.jobs",
+    "webapp.preflights",
     "webapp.series",
     "webapp.ingest",
     "webapp.live",

@@ -53,6 +53,8 @@ class Environment:
     max_restarts: int
     lease_seconds: int
     log_rate: int
+    preflight_seconds: int
+    preflight_wait: int
     logs: str
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     proxy_hops: int
@@ -86,6 +88,8 @@ def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Env
         max_restarts=_number(values, "STILLROOM_MAX_RESTARTS", 3),
         lease_seconds=_number(values, "STILLROOM_LEASE_SECONDS", 30),
         log_rate=_number(values, "STILLROOM_LOG_RATE", 200_000),
+        preflight_seconds=max(1, _number(values, "STILLROOM_PREFLIGHT_SECONDS", 60)),
+        preflight_wait=_number(values, "STILLROOM_PREFLIGHT_WAIT", 20),
         logs=_one_of(values, "STILLROOM_LOGS", ("text", "json")),
         trusted_proxies=_networks(values, "STILLROOM_TRUSTED_PROXIES"),
         proxy_hops=max(1, _number(values, "STILLROOM_PROXY_HOPS", 1)),

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 from webapp.access.actors import actor_of
 from webapp.access.models import User
 from webapp.access.permissions import Action
+from webapp.definition import launch_check
 from webapp.pages.runs.run_page import requested_run
 from webapp.runs import lifecycle, transitions
 from webapp.runs.models import Run
@@ -43,10 +44,14 @@ def resume(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
 
 @require_POST
 def clone(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
-    """Start the same definition again as a new run."""
-    return _redirect_after(
-        request, run_id, "start", lambda run, user: lifecycle.clone(run, run.team, user)
-    )
+    """Start the same definition again as a new run, if its preflight does not refuse it."""
+
+    def checked_clone(run: Run, user: User | None) -> Run:
+        if refusal := launch_check.refusal_of_definition(run.spec, run.team):
+            raise transitions.TransitionRefused(refusal)
+        return lifecycle.clone(run, run.team, user)
+
+    return _redirect_after(request, run_id, "start", checked_clone)
 
 
 @require_POST
