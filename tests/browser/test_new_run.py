@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -10,8 +12,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, _session_of, has_sideways_scroll
 from tests.webapp.pages.test_new_run import definition_of
-from webapp.access.models import User
+from webapp.access.models import Team, User
+from webapp.nodes.models import Node
 from webapp.runs.models import Run
+from workers.preflights import run_waiting
 
 ALPHA = "#field-pool-weighting-alpha-paced"
 BETA = "#field-pool-weighting-beta-paced"
@@ -266,3 +270,27 @@ def test_the_page_is_accessible(
     page.check("[data-mode-choice][value=expert]")
     fill(page, ALPHA, "-1")
     assert axe_violations(page) == []
+
+
+def test_a_worker_checks_tokenizers_and_verifier_while_the_form_is_open(
+    form: Page, still: Team, tmp_path: Path, settings: Any
+) -> None:
+    settings.STILLROOM_STATE = tmp_path
+    verdict, summary = form.locator("[data-verdict]"), form.locator("#problem-summary")
+    expect(verdict).to_have_text("Ready to start")
+    form.get_by_label("Expert: every setting").check()
+    Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1)
+    with form.expect_response("**/runs/new/preflight/"):
+        fill(form, "#field-data-prompt", "How much is ’{question}’?")
+    expect(verdict).to_have_text("Checking tokenizers and verifier…")
+    run_waiting()
+    expect(verdict).to_have_text("2 problems found")
+    expect(summary).to_contain_text("The student's tokenizer has no token for ’ (U+2019)")
+    problem = form.locator('[data-problem-of="field-networks-student-model"]')
+    expect(problem).to_contain_text("Choose a model whose tokenizer has it")
+    with form.expect_response("**/runs/new/preflight/"):
+        fill(form, "#field-data-prompt", "{question}")
+    run_waiting()
+    expect(verdict).to_have_text("Ready to start")
+    expect(problem).to_be_empty()
+    expect(summary).to_contain_text("tokens with the student")

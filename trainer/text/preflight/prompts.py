@@ -127,8 +127,7 @@ def attempt_each(
             )
             break
         except Exception as error:
-            with reporter.check("prompt", path):
-                raise error
+            reporter.error("prompt", path, error)
             break
     for failed in errors.values():
         _report(path, problems, failed, text_of, reporter)

@@ -32,15 +32,20 @@ class Reporter:
 
     @contextmanager
     def check(self, kind: str, path: str) -> Iterator[None]:
-        """Make a refusal of the block a finding, and any other error a warning.
-
-        The error of a check that was not foreseen must not end the other checks.
-        """
+        """Make an error of the block a finding."""
         try:
             yield
-        except REFUSALS as error:
-            self.refuse(kind, path, sentence_of(error))
         except Exception as error:
+            self.error(kind, path, error)
+
+    def error(self, kind: str, path: str, error: Exception) -> None:
+        """Report a refusal of the run's own checks, or any other error as a warning.
+
+        An error that was not foreseen must not end the other checks.
+        """
+        if isinstance(error, REFUSALS):
+            self.refuse(kind, path, sentence_of(error))
+        else:
             self.warn(
                 "not_checked",
                 path,

@@ -65,16 +65,13 @@ def read_problems(spec: RunSpec, sample: int, reporter: Reporter) -> list[RolePr
             "downloads and checks them before its first step.",
         )
         return []
-    problem_sets = None
     try:
         problem_sets = load_all(spec.data)
     except ProblemError as error:
-        with reporter.check("data", _role_path(spec, str(error))):
-            raise
-    except Exception:
-        with reporter.check("data", "data.train"):
-            raise
-    if problem_sets is None:
+        reporter.error("data", _role_path(spec, str(error)), error)
+        return []
+    except Exception as error:
+        reporter.error("data", "data.train", error)
         return []
     roles = []
     for role in ADJECTIVES:

@@ -243,8 +243,8 @@ def test_a_specialist_with_another_vocabulary_is_named(tmp_path: Path) -> None:
 
 
 def test_different_end_tokens_are_said_or_refused(tmp_path: Path) -> None:
-    spec = definition(tmp_path / "a") if (tmp_path / "a").mkdir() is None else {}
-    spec["networks"] = pair(tmp_path / "a" / "pair", 2, [1, 2])
+    spec = definition(tmp_path)
+    spec["networks"] = pair(tmp_path / "a", 2, [1, 2])
     warnings = of(findings(spec), "warning")
     assert any("answers end at <eos> too" in sentence for _, _, sentence in warnings)
     spec["networks"] = pair(tmp_path / "b", 2, [1])
