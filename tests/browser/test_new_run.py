@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, _session_of, has_sideways_scroll
 from tests.webapp.pages.test_new_run import definition_of
-from webapp.access.models import Team, User
+from webapp.access.models import User
 from webapp.nodes.models import Node
 from webapp.runs.models import Run
 from workers.preflights import run_waiting
@@ -273,18 +275,21 @@ def test_the_page_is_accessible(
 
 
 def test_a_worker_checks_tokenizers_and_verifier_while_the_form_is_open(
-    form: Page, still: Team, tmp_path: Path, settings: Any
+    form: Page, tmp_path: Path, settings: Any
 ) -> None:
     settings.STILLROOM_STATE = tmp_path
     verdict, summary = form.locator("[data-verdict]"), form.locator("#problem-summary")
     expect(verdict).to_have_text("Ready to start")
-    form.get_by_label("Expert: every setting").check()
-    Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1)
+    form.check("[data-mode-choice][value=expert]")
+    # Alive for as long as the test takes, on a machine of any speed.
+    later = timezone.now() + timedelta(hours=1)
+    Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1, heartbeat_at=later)
     with form.expect_response("**/runs/new/preflight/"):
         fill(form, "#field-data-prompt", "How much is ’{question}’?")
     expect(verdict).to_have_text("Checking tokenizers and verifier…")
     run_waiting()
-    expect(verdict).to_have_text("2 problems found")
+    # Of training, held-out and retained problems for the student, and of its teacher.
+    expect(verdict).to_have_text("4 problems found")
     expect(summary).to_contain_text("The student's tokenizer has no token for ’ (U+2019)")
     problem = form.locator('[data-problem-of="field-networks-student-model"]')
     expect(problem).to_contain_text("Choose a model whose tokenizer has it")

@@ -35,7 +35,8 @@ FACT = Finding("fact", "length", "data.train", "The prompts have 7 to 21 tokens.
 @pytest.fixture
 def _worker(settings: Any) -> None:
     """A machine that is alive but answers nothing by itself."""
-    Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1)
+    later = timezone.now() + timedelta(hours=1)
+    Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1, heartbeat_at=later)
     settings.STILLROOM_PREFLIGHT_WAIT = 1
 
 
