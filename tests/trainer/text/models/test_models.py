@@ -12,6 +12,7 @@ import torch
 from tests.trainer.text.tiny import EOS, VOCABULARY, save_folder
 from trainer.spec.networks import Network
 from trainer.text.language.models import LanguageModel, ModelError, load
+from trainer.text.language.text_models import open_text_model
 
 
 def opened(folder: Path, **options: Any) -> LanguageModel:
