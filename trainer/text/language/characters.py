@@ -78,7 +78,26 @@ def fate_of(
     text = str(language_model.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
     if _compared(text) == _compared(character):
         return "written"
-    return "changed" if text.strip() else "dropped"
+    if text.strip():
+        return "changed"
+    # Marks of direction, zero-width spaces and the like say nothing.
+    return "written" if unicodedata.category(character) in ("Cc", "Cf") else "dropped"
+
+
+def drops_line_breaks(language_model: TextModel, text: str) -> bool:
+    """Return whether a text with line breaks inside has none once it is decoded again.
+
+    Tokenizers that split at white space drop it, and with it the lines of code and of tables.
+    """
+    if "\n" not in text.strip():
+        return False
+    try:
+        ids = language_model.tokenizer(text.strip(), add_special_tokens=False).input_ids
+    except Exception:
+        # A character that it lacks is reported for itself.
+        return False
+    decoded = language_model.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    return "\n" not in decoded
 
 
 def _compared(text: str) -> str:

@@ -8,7 +8,12 @@ from statistics import median
 
 from trainer.engine.outcome import sentence_of
 from trainer.spec import RunSpec
-from trainer.text.language.characters import UnwritableText, fate_of, named_pieces
+from trainer.text.language.characters import (
+    UnwritableText,
+    drops_line_breaks,
+    fate_of,
+    named_pieces,
+)
 from trainer.text.language.chat import PromptTooLong, TemplateFailed, check_length, text_ids
 from trainer.text.language.model_folders import ModelError
 from trainer.text.language.text_models import TextModel
@@ -92,6 +97,18 @@ def check_characters(
                 f"{_holders(problems, fates[fate], noun, text_of)}. "
                 "Replace the characters in the data, or choose a model whose tokenizer has them.",
             )
+    breaks = next(
+        (index for index in problems.sampled if "\n" in text_of(problems.items[index]).strip()),
+        None,
+    )
+    if breaks is not None and drops_line_breaks(language_model, text_of(problems.items[breaks])):
+        reporter.warn(
+            "characters",
+            path,
+            f"The {noun_of(path.removesuffix('.model'))}'s tokenizer drops line breaks, which "
+            f"{noun or 'prompts'} have, such as that of {problems.named(breaks)} of the "
+            f"{problems.all_noun}. Choose a model whose tokenizer has them.",
+        )
     joined = [first_index[character] for character in fates["unknown"][:MOST_JOINED]]
     return replace(problems, sampled=tuple(sorted({*problems.sampled, *joined})))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from trainer.engine.outcome import sentence_of
 from trainer.spec import EndpointTeacher, ModelTeacher, RunSpec, SelfTeacher, TextTeacher
 from trainer.spec.networks import Context
+from trainer.text.language.chat import PromptTooLong
 from trainer.text.preflight.networks import TEACHER, OpenedNetworks, noun_of
 from trainer.text.preflight.prompts import asked_text, attempt_each
 from trainer.text.preflight.reporter import Reporter
@@ -115,8 +117,32 @@ def _check_prompts(
     questions = attempt_each(teacher, f"{path}.model", train, indices, encode, text_of, reporter)
     if len(questions) == len(indices):
         with reporter.check("teaching", f"{path}.model"):
-            for note in check_taught(formatter, noun_of(path), list(questions.values())):
+            try:
+                notes = check_taught(formatter, noun_of(path), list(questions.values()))
+            except PromptTooLong as error:
+                _report_too_long(formatter, path, train, questions, error, reporter)
+                return
+            for note in notes:
                 reporter.warn("length", f"{path}.context", note)
+
+
+def _report_too_long(
+    formatter: PromptFormatter,
+    path: str,
+    train: RoleProblems,
+    questions: Mapping[int, Question],
+    error: PromptTooLong,
+    reporter: Reporter,
+) -> None:
+    room = formatter.language_model.max_length - formatter.longest
+    too_long = [index for index, question in questions.items() if len(question.prompt) > room]
+    longest = max(too_long, key=lambda index: len(questions[index].prompt))
+    reporter.refuse(
+        "length",
+        f"{path}.model",
+        f"{sentence_of(error)} This holds for {len(too_long):,} of the {train.sample_noun}; the "
+        f"longest is {train.named(longest)}.",
+    )
 
 
 def _check_texts(spec: RunSpec, problems: Sequence[Problem], reporter: Reporter) -> None:

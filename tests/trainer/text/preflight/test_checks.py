@@ -457,3 +457,61 @@ def test_a_confidence_must_fit_the_answers(tmp_path: Path) -> None:
     confidence["wording"] = "Confidence: {value}"
     refused = of(findings(definition(tmp_path, confidence=confidence)), "refused")
     assert any(path == "data.confidence" for _, path, _ in refused)
+
+
+def test_the_prompts_of_a_teacher_must_fit_it_too(tmp_path: Path) -> None:
+    teacher = save_folder(tmp_path / "short", max_position_embeddings=30)
+    spec = definition(
+        tmp_path,
+        with_row(question="7" * 20),
+        teacher={"kind": "model", "model": f"file:{teacher}"},
+    )
+    refused = of(findings(spec), "refused")
+    assert [each[:2] for each in refused] == [("length", "networks.teacher.model")]
+    assert "which reads 30 tokens" in refused[0][2]
+    assert "1 of the 41 training problems; the longest is problem 21" in refused[0][2]
+
+
+def test_a_tokenizer_that_drops_line_breaks_is_a_warning(tmp_path: Path) -> None:
+    tokenizer = dropping_tokenizer()
+    spec = definition(
+        tmp_path, with_row(question="7\n+7="), student=with_tokenizer(tmp_path, tokenizer)
+    )
+    warnings = of(findings(spec), "warning")
+    assert any("drops line breaks" in text and "problem 21" in text for _, _, text in warnings)
+
+
+def test_marks_that_say_nothing_may_be_dropped(tmp_path: Path) -> None:
+    student = with_tokenizer(tmp_path, dropping_tokenizer())
+    found = findings(definition(tmp_path, with_row(question="7\u200b+7="), student=student))
+    assert of(found, "warning") == of(found, "refused") == []
+
+
+def test_words_that_a_list_of_words_lacks_are_named(tmp_path: Path) -> None:
+    words = ["0", "1", "2", "plus", "is", "sum", "the"]
+    inner = Tokenizer(
+        models.WordLevel(
+            {"<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3}
+            | {word: 4 + index for index, word in enumerate(words)},
+            unk_token="<unk>",
+        )
+    )
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        eos_token="<eos>",
+        pad_token="<pad>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+    )
+    rows = [
+        {"question": f"the sum {first} plus {second}", "answer": "1"}
+        for first in range(3)
+        for second in range(3)
+    ]
+    rows[4]["question"] = "the difference 1 plus 1"
+    held_out = [{"question": "the sum is", "answer": "1"}]
+    student = with_tokenizer(tmp_path, tokenizer)
+    refused = of(findings(definition(tmp_path, rows, held_out, student)), "refused")
+    assert "has no token for “difference”, which 1 of the 9 training problems" in refused[0][2]
+    assert "the first is problem 5" in refused[0][2]
