@@ -16,6 +16,7 @@ from tests.browser.conftest import PHONE, WIDE, _session_of, has_sideways_scroll
 from tests.webapp.pages.test_new_run import definition_of
 from webapp.access.models import User
 from webapp.nodes.models import Node
+from webapp.preflights.models import Preflight
 from webapp.runs.models import Run
 from workers.preflights import run_waiting
 
@@ -299,3 +300,15 @@ def test_a_worker_checks_tokenizers_and_verifier_while_the_form_is_open(
     expect(verdict).to_have_text("Ready to start")
     expect(problem).to_be_empty()
     expect(summary).to_contain_text("tokens with the student")
+    warning = {
+        "severity": "warning",
+        "kind": "references",
+        "path": "data.verifier",
+        "sentence": "The verifier accepts too little.",
+    }
+    Preflight.objects.update(report={"findings": [warning], "complete": True, "seconds": 1})
+    fill(form, "#field-name", "the same problems")
+    expect(verdict).to_have_text("Ready to start, 1 warning")
+    beside = form.locator('[data-warning-of="field-data-verifier-kind"]')
+    expect(beside).to_have_text("The verifier accepts too little.")
+    expect(form.locator("#field-data-verifier-kind")).not_to_have_attribute("aria-invalid", "true")

@@ -19,7 +19,7 @@ from webapp.preflights import preflights as requests
 from webapp.preflights.models import Preflight
 from workers import preflights, tasks
 
-SPEC = {
+SPEC: dict[str, Any] = {
     "stages": [{"name": "one", "until": {"steps": 1}}],
     "data": {"train": {"kind": "arithmetic", "count": 40, "levels": [1]}},
 }

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from tests.webapp.conftest import SPEC
+from tests.webapp import conftest
 from tests.webapp.pages.test_new_run import as_, posted
 from trainer.spec import load
 from trainer.text.preflight.findings import Finding, Report
@@ -23,6 +23,7 @@ from webapp.runs.models import Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+SPEC: dict[str, Any] = dict(conftest.SPEC)
 MODEL, VERIFIER = "networks.student.model", "data.verifier"
 CHECKING = "Checking tokenizers and verifier…"
 REFUSAL = Finding(
