@@ -1,5 +1,7 @@
 """The trainer's command line. Only `run`, `resume` and `shard` import torch, which takes seconds.
 
+`preflight` needs tokenizers, which it opens without torch in a child process.
+
 Exit codes: 0 completed, 64 unusable definition, data or model, 65 the loss is not a number, 70 any
 other failure, 74 disk full, 75 stopped on request after a checkpoint. With several machines: 69 the
 others do not answer, 71 a process died here or the machines could not meet.
@@ -24,6 +26,7 @@ from trainer.explain import explain
 from trainer.spec import RunSpec, SpecError, load, to_yaml
 from trainer.spec.fields.field_table import markdown
 from trainer.spec.jobs import load_job
+from trainer.text.preflight import supervision
 from trainer.text.problems import ProblemError, load_all
 
 
@@ -61,6 +64,27 @@ def explain_spec(options: argparse.Namespace) -> int:
     spec = load(_text_of(options.spec))
     print(explain(spec, load_all(spec.data)), end="")
     return ExitCode.COMPLETED
+
+
+def preflight(options: argparse.Namespace) -> int:
+    """Check tokenizers, data and verifier; print the findings as JSON, or as text on a terminal."""
+    if options.sample < 1 or options.seconds <= 0 or options.memory <= 0:
+        raise Unusable("--sample, --seconds and --memory must be above 0.")
+    spec = load(_text_of(options.spec))
+    limits = supervision.Limits(
+        options.sample, options.seconds, max(1, int(options.memory * 2**30))
+    )
+    report = supervision.preflight(options.spec, limits)
+    answer = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
+    if options.out:
+        options.out.write_text(f"{answer}\n", encoding="utf-8")
+    elif options.json or not sys.stdout.isatty():
+        print(answer)
+    else:
+        print(report.to_text(spec.name), end="")
+    if report.refused:
+        return ExitCode.REFUSED
+    return ExitCode.COMPLETED if report.is_complete else ExitCode.FAILED
 
 
 def run(options: argparse.Namespace) -> int:
@@ -252,6 +276,24 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("spec", type=Path)
     command.add_argument("--data", action="store_true", help="also read and check its problems")
     command.set_defaults(command=validate)
+    command = commands.add_parser(
+        "preflight",
+        help="check a definition's tokenizers, problems and verifier with each other, in seconds",
+    )
+    command.add_argument("spec", type=Path)
+    defaults = supervision.Limits()
+    command.add_argument(
+        "--sample", type=int, default=defaults.sample, help="problems of each role to look at"
+    )
+    command.add_argument(
+        "--seconds", type=float, default=defaults.seconds, help="time after which it ends"
+    )
+    command.add_argument(
+        "--memory", type=float, default=defaults.memory / 2**30, help="GiB that it may use"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON on a terminal too")
+    command.add_argument("--out", type=Path, help="write the JSON to this file instead")
+    command.set_defaults(command=preflight)
     command = commands.add_parser("explain", help="describe what a definition does")
     command.add_argument("spec", type=Path)
     command.set_defaults(command=explain_spec)

@@ -19,6 +19,8 @@ STILLROOM_ENDPOINTS = ENVIRONMENT.endpoints
 STILLROOM_SECRET_TEAMS = ENVIRONMENT.secret_teams
 STILLROOM_LOG_RATE = ENVIRONMENT.log_rate
 STILLROOM_CONNECTIONS = ENVIRONMENT.connections
+STILLROOM_PREFLIGHT_SECONDS = ENVIRONMENT.preflight_seconds
+STILLROOM_PREFLIGHT_WAIT = ENVIRONMENT.preflight_wait
 STILLROOM_TRUSTED_PROXIES = ENVIRONMENT.trusted_proxies
 STILLROOM_PROXY_HOPS = ENVIRONMENT.proxy_hops
 STILLROOM_METRICS_TOKEN = ENVIRONMENT.metrics_token
@@ -35,6 +37,7 @@ INSTALLED_APPS = [
     "webapp.runs",
     "webapp.nodes",
     "webapp.jobs",
+    "webapp.preflights",
     "webapp.series",
     "webapp.ingest",
     "webapp.live",

@@ -22,10 +22,11 @@ from webapp.library import artifacts
 from webapp.nodes import queue
 from webapp.nodes.allocation_keys import attempt_from_key
 from webapp.nodes.models import Device
+from webapp.preflights.preflights import prune as prune_preflights
 from webapp.runs import leases
 from webapp.runs.models import ACTIVE, Attempt, Run
 from webapp.series import series_store
-from workers import heartbeat
+from workers import heartbeat, preflights
 from workers.attempt.outage_guard import OutageGuard
 from workers.attempt.supervisor_start import start_supervisor
 from workers.attempt.trainer_process import TrainerProcess
@@ -70,6 +71,7 @@ def run_forever() -> None:
                 "removed %d receipts of client logs that are too old to be sent again",
                 retry_on_outage(receipts.prune),
             )
+            logger.info("removed %d old preflights", retry_on_outage(prune_preflights))
         time.sleep(PERIOD_SECONDS)
 
 
@@ -83,6 +85,7 @@ def sweep() -> None:
     place_queued()
     # After the runs, which come before jobs.
     placement.sweep(may_declare_lost=outage_guard.is_calm_for(host.LEASE_SECONDS))
+    preflights.start_runners()
 
 
 def adopt_orphans() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from workers import run_placement
+from workers import preflights, run_placement
 from workers.shards import placement
 
 
@@ -25,3 +25,9 @@ def start_shards() -> None:
     """Fill this host's free devices: with runs first, then with parts of jobs."""
     run_placement.place_queued()
     placement.place_waiting()
+
+
+@shared_task(name="workers.start_preflights")
+def start_preflights() -> None:
+    """Start to check the definitions that wait for it."""
+    preflights.start_runners()

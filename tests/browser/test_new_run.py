@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, _session_of, has_sideways_scroll
 from tests.webapp.pages.test_new_run import definition_of
 from webapp.access.models import User
+from webapp.nodes.models import Node
+from webapp.preflights.models import Preflight
 from webapp.runs.models import Run
+from workers.preflights import run_waiting
 
 ALPHA = "#field-pool-weighting-alpha-paced"
 BETA = "#field-pool-weighting-beta-paced"
@@ -266,3 +273,42 @@ def test_the_page_is_accessible(
     page.check("[data-mode-choice][value=expert]")
     fill(page, ALPHA, "-1")
     assert axe_violations(page) == []
+
+
+def test_a_worker_checks_tokenizers_and_verifier_while_the_form_is_open(
+    form: Page, tmp_path: Path, settings: Any
+) -> None:
+    settings.STILLROOM_STATE = tmp_path
+    verdict, summary = form.locator("[data-verdict]"), form.locator("#problem-summary")
+    expect(verdict).to_have_text("Ready to start")
+    form.check("[data-mode-choice][value=expert]")
+    # Alive for as long as the test takes, on a machine of any speed.
+    later = timezone.now() + timedelta(hours=1)
+    Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1, heartbeat_at=later)
+    with form.expect_response("**/runs/new/preflight/"):
+        fill(form, "#field-data-prompt", "How much is ’{question}’?")
+    expect(verdict).to_have_text("Checking tokenizers and verifier…")
+    run_waiting()
+    # Of training, held-out and retained problems for the student, and of its teacher.
+    expect(verdict).to_have_text("4 problems found")
+    expect(summary).to_contain_text("The student's tokenizer has no token for ’ (U+2019)")
+    problem = form.locator('[data-problem-of="field-networks-student-model"]')
+    expect(problem).to_contain_text("Choose a model whose tokenizer has it")
+    with form.expect_response("**/runs/new/preflight/"):
+        fill(form, "#field-data-prompt", "{question}")
+    run_waiting()
+    expect(verdict).to_have_text("Ready to start")
+    expect(problem).to_be_empty()
+    expect(summary).to_contain_text("tokens with the student")
+    warning = {
+        "severity": "warning",
+        "kind": "references",
+        "path": "data.verifier",
+        "sentence": "The verifier accepts too little.",
+    }
+    Preflight.objects.update(report={"findings": [warning], "complete": True, "seconds": 1})
+    fill(form, "#field-name", "the same problems")
+    expect(verdict).to_have_text("Ready to start, 1 warning")
+    beside = form.locator('[data-warning-of="field-data-verifier-kind"]')
+    expect(beside).to_have_text("The verifier accepts too little.")
+    expect(form.locator("#field-data-verifier-kind")).not_to_have_attribute("aria-invalid", "true")

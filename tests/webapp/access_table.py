@@ -102,6 +102,7 @@ TABLE: dict[tuple[str, str], str] = {
     ("new_run", "GET"): MEMBER,
     ("new_run", "POST"): "door door in   no   in   in",
     ("check_run", "POST"): MEMBER,
+    ("preflight_run", "POST"): "door door in   no   in   in",
     ("import_run", "GET"): MEMBER,
     ("import_run", "POST"): "door door in   no   in   in",
     ("bring_runs", "GET"): MEMBER,

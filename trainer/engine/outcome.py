@@ -99,3 +99,9 @@ class NothingToTrain(Exception):
     def __init__(self, reason: str, remedy: str = "") -> None:
         super().__init__(reason)
         self.reason, self.remedy = reason, remedy
+
+
+def sentence_of(error: Exception) -> str:
+    """Return the message of an error as one sentence."""
+    text = str(error).strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."

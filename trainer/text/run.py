@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.engine import run
-from trainer.engine.outcome import Failure, RunRefused
+from trainer.engine.outcome import Failure, RunRefused, sentence_of
 from trainer.engine.run import Modality
 from trainer.text.language.models import ModelError
 from trainer.text.mechanisms import CodeError
@@ -19,18 +19,18 @@ def explain_error(error: Exception) -> Failure | None:
     """The reason and remedy of an error of models, problems, verifiers or mechanisms, else None."""
     if isinstance(error, ModelError | ProblemError):
         return RunRefused(
-            _sentence(error), "Correct the data or the networks of the run and start again."
+            sentence_of(error), "Correct the data or the networks of the run and start again."
         )
     if isinstance(error, InfiniteDivergence):
         return RunRefused(
-            _sentence(error),
+            sentence_of(error),
             "Choose networks that can write the same tokens, or an objective that stays finite: "
             "jsd with β between 0 and 1, or skewed_kl with α above 0.",
         )
     if isinstance(error, CodeError):
-        return RunRefused(_sentence(error), "Correct the code of the mechanism and start again.")
+        return RunRefused(sentence_of(error), "Correct the code of the mechanism and start again.")
     if isinstance(error, VerifierError):
-        return Failure(_sentence(error), "Resume the run once the verifier's process can start.")
+        return Failure(sentence_of(error), "Resume the run once the verifier's process can start.")
     return None
 
 
@@ -50,8 +50,3 @@ def resume(
 ) -> int:
     """As `trainer.engine.run.resume`."""
     return run.resume(TEXT, run_dir, attempt, checkpoint, from_scratch)
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error).strip().rstrip(".")
-    return f"{text[:1].upper()}{text[1:]}."

@@ -46,6 +46,11 @@ def wake_jobs() -> None:
     _send("workers.start_shards", "runs")
 
 
+def wake_preflights() -> None:
+    """Ask a worker to look for definitions to check."""
+    _send("workers.start_preflights", "runs")
+
+
 def _send(task: str, queue: str) -> None:
     try:
         _client().send_task(task, queue=queue, retry=False, expires=EXPIRY_SECONDS)

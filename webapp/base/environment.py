@@ -60,6 +60,8 @@ class Environment:
     lease_seconds: int
     hung_seconds: int
     log_rate: int
+    preflight_seconds: int
+    preflight_wait: int
     logs: str
     connections: int
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
@@ -96,6 +98,8 @@ def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Env
         lease_seconds=_number(values, "STILLROOM_LEASE_SECONDS", 30),
         hung_seconds=max(1, _number(values, "STILLROOM_HUNG_SECONDS", 90)),
         log_rate=_number(values, "STILLROOM_LOG_RATE", 200_000),
+        preflight_seconds=max(1, _number(values, "STILLROOM_PREFLIGHT_SECONDS", 60)),
+        preflight_wait=_number(values, "STILLROOM_PREFLIGHT_WAIT", 20),
         logs=_one_of(values, "STILLROOM_LOGS", ("text", "json")),
         connections=max(1, _number(values, "STILLROOM_CONNECTIONS", 256)),
         trusted_proxies=_networks(values, "STILLROOM_TRUSTED_PROXIES"),

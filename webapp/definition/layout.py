@@ -132,6 +132,11 @@ class RunLayout:
     lists: dict[str, SectionList]
     issues: tuple[PlacedIssue, ...]
     has_curve: bool
+    fields: tuple[FormField, ...]
+
+    def placed(self, issues: Sequence[SpecIssue]) -> tuple[PlacedIssue, ...]:
+        """Return further issues with the elements beside which they are shown."""
+        return place_issues(issues, self.fields)
 
     @property
     def stages(self) -> SectionList:
@@ -196,6 +201,7 @@ def build_layout(
         },
         issues=placed,
         has_curve=forms.conditions_hold(weighted_choices(), form),
+        fields=tuple(fields),
     )
 
 

@@ -196,11 +196,14 @@ def _panics_are_refusals() -> Iterator[None]:
 def vocabulary_difference(student: Folder, teacher: Folder) -> str:
     """Return how two vocabularies differ; empty if they do not or one has no tokenizer.json.
 
-    Such as "id 5 is “a” for the student and “b” for the teacher (7 ids differ)". Raises
-    UnusableModel if a tokenizer.json cannot be read.
+    Such as "id 5 is “a” for the student and “b” for the teacher (7 ids differ)". Tokens that
+    neither model embeds are not compared, as in the trainer. Raises UnusableModel if a
+    tokenizer.json or config.json cannot be read.
     """
-    student_tokens = {id: token for token, id in vocabulary(student).items()}
-    teacher_tokens = {id: token for token, id in vocabulary(teacher).items()}
+    student_tokens, teacher_tokens = _by_id(student), _by_id(teacher)
+    embedded = max(_embedded(student, student_tokens), _embedded(teacher, teacher_tokens))
+    student_tokens = {id: token for id, token in student_tokens.items() if id < embedded}
+    teacher_tokens = {id: token for id, token in teacher_tokens.items() if id < embedded}
     if not student_tokens or not teacher_tokens:
         return ""
     all_ids = student_tokens.keys() | teacher_tokens.keys()
@@ -212,6 +215,16 @@ def vocabulary_difference(student: Folder, teacher: Folder) -> str:
         f"id {first} is {_quoted(student_tokens, first)} for the student and "
         f"{_quoted(teacher_tokens, first)} for the teacher ({len(different):,} ids differ)"
     )
+
+
+def _by_id(folder: Folder) -> dict[int, str]:
+    return {id: token for token, id in vocabulary(folder).items()}
+
+
+def _embedded(folder: Folder, tokens: Mapping[int, str]) -> int:
+    """Return how many of the tokens the model embeds."""
+    count = max(tokens, default=-1) + 1
+    return min(count, _whole(read_config(folder).get("vocab_size")) or count)
 
 
 def _quoted(tokens: Mapping[int, str], id: int) -> str:

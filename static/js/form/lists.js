@@ -14,6 +14,7 @@ const NUMBERED = [
   "data-when",
   "data-field",
   "data-problem-of",
+  "data-warning-of",
 ];
 
 /** @param {HTMLElement} form @param {() => void} onChange called after a list has changed */

@@ -23,26 +23,36 @@ export function followChecks(form) {
 
 /** @param {HTMLElement} form @param {HTMLElement} verdict */
 function markProblems(form, verdict) {
-  /** @type {Map<string, string[]>} */
-  const messagesByTarget = new Map();
-  for (const item of /** @type {NodeListOf<HTMLElement>} */ (
-    form.querySelectorAll("#check [data-target]")
-  )) {
-    const target = item.dataset.target ?? "";
-    messagesByTarget.set(target, [
-      ...(messagesByTarget.get(target) ?? []),
-      item.dataset.message ?? "",
-    ]);
-  }
-  for (const element of /** @type {NodeListOf<HTMLElement>} */ (
-    form.querySelectorAll("[data-problem-of]")
-  )) {
-    const message = messagesByTarget.get(element.dataset.problemOf ?? "")?.join(" ") ?? "";
-    if (element.textContent !== message) element.textContent = message;
-  }
+  const messagesByTarget = showBeside(form, "data-target", "data-problem-of");
+  showBeside(form, "data-warning-target", "data-warning-of");
   verdict.textContent = form.querySelector("#problems-title")?.textContent ?? "";
   for (const control of form.querySelectorAll("[data-control]")) {
     control.toggleAttribute("aria-invalid", false);
     if (messagesByTarget.has(control.id)) control.setAttribute("aria-invalid", "true");
   }
+}
+
+/**
+ * Shows the messages of the list's items with `source`, an id, in the elements whose `place` is
+ * that id; returns the messages by id.
+ *
+ * @param {HTMLElement} form @param {string} source @param {string} place
+ */
+function showBeside(form, source, place) {
+  /** @type {Map<string, string[]>} */
+  const messagesByTarget = new Map();
+  for (const item of /** @type {NodeListOf<HTMLElement>} */ (
+    form.querySelectorAll(`#check [${source}]`)
+  )) {
+    const target = item.getAttribute(source) ?? "";
+    messagesByTarget.set(target, [
+      ...(messagesByTarget.get(target) ?? []),
+      item.dataset.message ?? "",
+    ]);
+  }
+  for (const element of form.querySelectorAll(`[${place}]`)) {
+    const message = messagesByTarget.get(element.getAttribute(place) ?? "")?.join(" ") ?? "";
+    if (element.textContent !== message) element.textContent = message;
+  }
+  return messagesByTarget;
 }

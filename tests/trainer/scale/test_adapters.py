@@ -248,7 +248,16 @@ def network(config_class: Any, changes: dict[str, Any]) -> LanguageModel:
     # Experts are computed in float32 at most.
     dtype = torch.float32 if changes else torch.float64
     model = AutoModelForCausalLM.from_config(config_class(**settings), dtype=dtype).eval()
-    return LanguageModel(model, cast(Any, None), "x", "", VOCABULARY, 64, (1,), False)
+    return LanguageModel(
+        model=model,
+        tokenizer=cast(Any, None),
+        name="x",
+        hash="",
+        vocabulary=VOCABULARY,
+        max_length=64,
+        eos_ids=(1,),
+        chat_template=False,
+    )
 
 
 @pytest.mark.parametrize(

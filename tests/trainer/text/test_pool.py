@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from trainer.spec import HardFilterWeights, PacedWeights, UniformWeights, Weighting
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import Answer, tally, truncated_share
+from trainer.text.rollouts.answers import tally, truncated_share
+from trainer.text.rollouts.questions import Answer
 from trainer.text.training.problem_pool import ProblemPool, draw, pass_order
 
 

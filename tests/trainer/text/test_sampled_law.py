@@ -20,11 +20,12 @@ from trainer.spec import PlainContext
 from trainer.spec.operation import Checkpoints
 from trainer.text.language.models import LanguageModel
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import RATIO, TrainRow
-from trainer.text.teachers import Teachers, TeacherView
+from trainer.text.teachers.loading import Teachers
 from trainer.text.teachers.snapshots import UnchangedWeights
+from trainer.text.teachers.teacher_view import TeacherView
 from trainer.text.training.micro_batch_loss import MicroBatchLoss
 from trainer.text.training.score_phase import score_and_select
 from trainer.text.training.teacher_states import compute_teacher_states

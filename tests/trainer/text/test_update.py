@@ -22,10 +22,11 @@ from trainer.spec.operation import Checkpoints
 from trainer.text.language.models import LanguageModel
 from trainer.text.lm_head.linear_divergence import TokenStatistics
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import Answer
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import DIVERGENCE, TrainRow
-from trainer.text.teachers import Teachers, TeacherView
+from trainer.text.teachers.loading import Teachers
 from trainer.text.teachers.snapshots import UnchangedWeights
+from trainer.text.teachers.teacher_view import TeacherView
 from trainer.text.training.micro_batch_loss import MicroBatch, MicroBatchLoss, empty_statistics
 from trainer.text.training.teacher_states import compute_teacher_states
 from trainer.text.training.update import GROUP, TrainRound, compute_gradients

@@ -13,17 +13,15 @@ import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.text.calibration.codec import Codec, Statement
+from trainer.text.language.characters import unwritable
 from trainer.text.language.model_folders import ModelError
+from trainer.text.language.text_models import TextModel
 from trainer.text.language.tokenizers import decode
-
-if TYPE_CHECKING:
-    from trainer.text.language.models import LanguageModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class StatedAnswer:
     stop: int
 
 
-def require_writable(codec: Codec, language_model: LanguageModel, longest: int) -> None:
+def require_writable(codec: Codec, language_model: TextModel, longest: int) -> None:
     """Raise ModelError if the model's tokenizer cannot write the statement within `longest` tokens.
 
     The statement must also read back as the same value.
@@ -59,13 +57,24 @@ def require_writable(codec: Codec, language_model: LanguageModel, longest: int) 
             )
 
 
-def statement_ids(codec: Codec, language_model: LanguageModel, value: float) -> list[int]:
+def require_space(codec: Codec, student: TextModel, longest: int, stage: str) -> None:
+    """Raise ModelError if the longest answer cannot hold a stated confidence and one more token."""
+    needed = len(with_confidence(codec, student, (), 1.0).ids) + 1
+    if longest < needed:
+        raise ModelError(
+            f"Answers of stage {stage} have at most {longest} tokens, but a stated confidence "
+            f"alone takes {needed}; "
+            "raise rollouts.generate.sampling.max_new_tokens."
+        )
+
+
+def statement_ids(codec: Codec, language_model: TextModel, value: float) -> list[int]:
     """Return the ids of the statement of a value; they do not depend on the text before it."""
     return _encode(language_model, codec.render(value))
 
 
 def confidence_tokens(
-    codec: Codec, language_model: LanguageModel, ids: Sequence[int]
+    codec: Codec, language_model: TextModel, ids: Sequence[int]
 ) -> NDArray[np.bool_]:
     """Return which tokens hold a part of a statement, bool [T]."""
     mask = np.zeros(len(ids), bool)
@@ -76,7 +85,7 @@ def confidence_tokens(
 
 
 def without_confidence(
-    codec: Codec, language_model: LanguageModel, ids: Sequence[int]
+    codec: Codec, language_model: TextModel, ids: Sequence[int]
 ) -> tuple[int, ...]:
     """Return the ids of the reasoning, without statements and end token."""
     reasoning = list(ids)
@@ -94,7 +103,7 @@ def without_confidence(
 
 def with_confidence(
     codec: Codec,
-    language_model: LanguageModel,
+    language_model: TextModel,
     ids: Sequence[int],
     value: float,
     longest: int = sys.maxsize,
@@ -123,7 +132,7 @@ def with_confidence(
 
 
 def _cut_to_fit(
-    codec: Codec, language_model: LanguageModel, reasoning: tuple[int, ...], room: int
+    codec: Codec, language_model: TextModel, reasoning: tuple[int, ...], room: int
 ) -> tuple[int, ...]:
     """Return at most `room` ids: the reasoning and the line break that the statement needs.
 
@@ -136,12 +145,17 @@ def _cut_to_fit(
     return _cut_to_fit(codec, language_model, reasoning[: max(0, room - len(between))], room)
 
 
-def _encode(language_model: LanguageModel, text: str) -> list[int]:
-    return list(language_model.tokenizer(text, add_special_tokens=False).input_ids)
+def _encode(language_model: TextModel, text: str) -> list[int]:
+    try:
+        return list(language_model.tokenizer(text, add_special_tokens=False).input_ids)
+    # tokenizers raises a plain Exception where a vocabulary without an unknown token lacks a
+    # character.
+    except Exception as error:
+        raise unwritable(language_model, text) from error
 
 
 def _token_range(
-    language_model: LanguageModel, ids: Sequence[int], text: str, statement: Statement
+    language_model: TextModel, ids: Sequence[int], text: str, statement: Statement
 ) -> tuple[int, int]:
     """Return first and last + 1 of the tokens that the statement's characters come from.
 

@@ -9,7 +9,7 @@ from trainer.engine.loop import Runtime
 from trainer.text.calibration.readouts import answer_confidence, expected_confidence
 from trainer.text.calibration.summary import Readout, metrics, summarise
 from trainer.text.calibration.tokens import confidence_tokens
-from trainer.text.rollouts.answers import Answer
+from trainer.text.rollouts.questions import Answer
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_scored
 

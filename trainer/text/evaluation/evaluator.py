@@ -18,8 +18,9 @@ from trainer.text.evaluation import confidence, pass_rate_summary, privileged_ga
 from trainer.text.evaluation.pass_rate_summary import ProblemCounts, count_by_problem
 from trainer.text.recording.rollout_files import evenly_spaced, record_answers
 from trainer.text.recording.teacher_signals import compute_token_signals
-from trainer.text.rollouts.answers import Answer, Question, tally
+from trainer.text.rollouts.answers import tally
 from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.questions import Answer, Question
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled
 from trainer.text.training.log_messages import describe_evaluation

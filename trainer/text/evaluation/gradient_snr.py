@@ -28,9 +28,9 @@ from torch import Tensor
 
 from trainer.engine.loop import Runtime
 from trainer.spec import RunSpec
-from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.filters.verifier import plain_row
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import DIVERGENCE, Group, Prompt
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled, count_trained

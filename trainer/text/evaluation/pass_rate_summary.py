@@ -20,7 +20,8 @@ import numpy as np
 from trainer.text.evaluation import intervals
 from trainer.text.evaluation.intervals import Counts
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import Answer, tally, truncated_share
+from trainer.text.rollouts.answers import tally, truncated_share
+from trainer.text.rollouts.questions import Answer
 
 MASTERED_OR_FRONTIER = "mastered or frontier"
 

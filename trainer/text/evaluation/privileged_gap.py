@@ -15,9 +15,11 @@ from trainer.engine.loop import Runtime
 from trainer.spec.sampling import Sampling
 from trainer.text.evaluation import intervals
 from trainer.text.evaluation.intervals import Counts
-from trainer.text.rollouts.answers import Answer, Question, tally
+from trainer.text.rollouts.answers import tally
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.teachers import TeacherView, privileged_text
+from trainer.text.rollouts.questions import Answer, Question
+from trainer.text.teachers.contexts import privileged_text
+from trainer.text.teachers.teacher_view import TeacherView
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled
 

@@ -10,8 +10,9 @@ from trainer.spec import Context, EndpointTeacher, Sampling
 from trainer.text.calibration.codec import Codec
 from trainer.text.language.models import LanguageModel
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import SamplerAndJudge, question_text
+from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.questions import question_text
 from trainer.text.teachers.contexts import (
     PromptFormatter,
     privileged_text,

@@ -24,16 +24,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from trainer.text.language import chat_templates
+from trainer.text.language.characters import unknown_id, unwritable
 from trainer.text.language.control_tokens import ChatMessage, encode_parts, mark_spelled
-from trainer.text.language.models import LanguageModel, ModelError
+from trainer.text.language.model_folders import ModelError
+from trainer.text.language.text_models import TextModel
 
 # An answer that no template changes, to find what the template writes behind it.
 SAMPLE_ANSWER = "answer 4711"
 PLAIN_NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
 
 
+class TemplateFailed(ModelError):
+    """A chat template cannot format a message."""
+
+
+class PromptTooLong(ModelError):
+    """A prompt and the longest answer do not fit the model."""
+
+
 def prompt_ids(
-    language_model: LanguageModel, text: str, history: Sequence[ChatMessage] = ()
+    language_model: TextModel, text: str, history: Sequence[ChatMessage] = ()
 ) -> tuple[int, ...]:
     """Encode a question with the chat template if the run uses it, else with the tokenizer's BOS.
 
@@ -44,13 +54,18 @@ def prompt_ids(
     if language_model.thinking != "as_the_template":
         _check_thinking(language_model)
     messages = [*history, ("user", text)]
-    ids = (
-        _from_template(language_model, messages)
-        if language_model.chat_template
-        else _plain(language_model, plain_text(messages))
-    )
-    if _unknown(language_model) in ids:
-        raise _unreadable(language_model, text)
+    try:
+        ids = (
+            _from_template(language_model, messages)
+            if language_model.chat_template
+            else _plain(language_model, plain_text(messages))
+        )
+    except TemplateFailed as error:
+        # A tokenizer without an unknown token fails inside the template.
+        unwritable_text = unwritable(language_model, text)
+        raise unwritable_text if unwritable_text.pieces else error from error
+    if unknown_id(language_model) in ids:
+        raise unwritable(language_model, text)
     _require_embedded(language_model, ids, text)
     if not ids:
         raise ModelError(
@@ -69,7 +84,7 @@ def plain_text(messages: Sequence[ChatMessage]) -> str:
     return "\n\n".join([*systems, *named, f"{PLAIN_NAMES['assistant']}:"])
 
 
-def text_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
+def text_ids(language_model: TextModel, text: str) -> tuple[int, ...]:
     """Encode a text without template, BOS or end token; special tokens in it are plain text.
 
     Raises ModelError if the tokenizer lacks a character of the text.
@@ -81,20 +96,20 @@ def text_ids(language_model: LanguageModel, text: str) -> tuple[int, ...]:
     # tokenizers raises a plain Exception where a vocabulary without an unknown token lacks a
     # character.
     except Exception as error:
-        raise _unreadable(language_model, text) from error
-    if _unknown(language_model) in ids:
-        raise _unreadable(language_model, text)
+        raise unwritable(language_model, text) from error
+    if unknown_id(language_model) in ids:
+        raise unwritable(language_model, text)
     _require_embedded(language_model, ids, text)
     return tuple(ids)
 
 
-def turn_end(language_model: LanguageModel) -> str:
+def turn_end(language_model: TextModel) -> str:
     """Return the control token that the chat template writes behind an answer, empty for none."""
     if not language_model.chat_template:
         return ""
     messages = [("user", "question"), ("assistant", SAMPLE_ANSWER)]
     try:
-        rendered = str(_apply(language_model, messages, tokenize=False))
+        rendered = _render(language_model, messages)
     # Some templates format single questions only.
     except ModelError:
         return ""
@@ -103,7 +118,7 @@ def turn_end(language_model: LanguageModel) -> str:
     return min((token for token in tokens if token in behind), key=behind.index, default="")
 
 
-def check_length(language_model: LanguageModel, prompt: Sequence[int], max_new_tokens: int) -> None:
+def check_length(language_model: TextModel, prompt: Sequence[int], max_new_tokens: int) -> None:
     """Raise ModelError if the prompt and the longest answer do not fit the model."""
     if len(prompt) + max_new_tokens > language_model.max_length:
         room = language_model.max_length - len(prompt)
@@ -112,14 +127,14 @@ def check_length(language_model: LanguageModel, prompt: Sequence[int], max_new_t
             if room > 0
             else "Shorten the prompt."
         )
-        raise ModelError(
+        raise PromptTooLong(
             f"A prompt of {len(prompt)} tokens and an answer of up to {max_new_tokens} do "
             f"not fit {language_model.name}, "
             f"which reads {language_model.max_length} tokens. {remedy}"
         )
 
 
-def _from_template(language_model: LanguageModel, messages: Sequence[ChatMessage]) -> list[int]:
+def _from_template(language_model: TextModel, messages: Sequence[ChatMessage]) -> list[int]:
     marked, mark = mark_spelled(language_model.tokenizer, messages)
     if len(marked) > 1:
         marked = _accepted(language_model, marked)
@@ -129,7 +144,7 @@ def _from_template(language_model: LanguageModel, messages: Sequence[ChatMessage
     return encode_parts(language_model.tokenizer, rendered.split(mark))
 
 
-def _accepted(language_model: LanguageModel, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+def _accepted(language_model: TextModel, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """The messages as the template takes them. Raises ModelError if it leaves turns out."""
     accepted = list(messages)
     if messages[0][0] == "system" and not _shows_system(language_model, messages):
@@ -146,7 +161,7 @@ def _accepted(language_model: LanguageModel, messages: Sequence[ChatMessage]) ->
     return accepted
 
 
-def _shows_system(language_model: LanguageModel, messages: Sequence[ChatMessage]) -> bool:
+def _shows_system(language_model: TextModel, messages: Sequence[ChatMessage]) -> bool:
     try:
         return messages[0][1].strip() in _render(language_model, messages)
     # Some templates refuse a system message.
@@ -161,7 +176,7 @@ def _with_system_in_first_turn(messages: Sequence[ChatMessage]) -> list[ChatMess
     return turns
 
 
-def _render(language_model: LanguageModel, messages: Sequence[ChatMessage]) -> str:
+def _render(language_model: TextModel, messages: Sequence[ChatMessage]) -> str:
     """Format messages with the chat template. Raises ModelError if it cannot do that."""
     tokenizer = language_model.tokenizer
     thinking: dict[str, Any] = (
@@ -178,14 +193,14 @@ def _render(language_model: LanguageModel, messages: Sequence[ChatMessage]) -> s
     # ValueError: a tokenizer with several templates, none of which is its default.
     except (chat_templates.TemplateError, ValueError) as error:
         cause = str(error).strip().partition("\n")[0]
-        raise ModelError(
+        raise TemplateFailed(
             f"The chat template of {language_model.name} cannot format "
             f"“{_short(messages[-1][1])}” "
             f"({cause}). Fix the template or turn it off."
         ) from error
 
 
-def _check_thinking(language_model: LanguageModel) -> None:
+def _check_thinking(language_model: TextModel) -> None:
     if not language_model.chat_template or "enable_thinking" not in str(
         language_model.tokenizer.chat_template
     ):
@@ -197,7 +212,7 @@ def _check_thinking(language_model: LanguageModel) -> None:
         )
 
 
-def _plain(language_model: LanguageModel, text: str) -> list[int]:
+def _plain(language_model: TextModel, text: str) -> list[int]:
     """Encode without a template.
 
     Some tokenizers append an end token, after which the model would not answer; it is removed.
@@ -208,24 +223,13 @@ def _plain(language_model: LanguageModel, text: str) -> list[int]:
         ids = language_model.tokenizer(first).input_ids
         further_ids = encode_parts(language_model.tokenizer, parts)
     except Exception as error:
-        raise _unreadable(language_model, text) from error
+        raise unwritable(language_model, text) from error
     while ids and ids[-1] in language_model.eos_ids:
         ids = ids[:-1]
     return [*ids, *further_ids]
 
 
-def _unknown(language_model: LanguageModel) -> int | None:
-    """Return the id of unreadable characters, or None if it is also another special token's id."""
-    unknown = language_model.tokenizer.unk_token_id
-    special = {
-        *language_model.eos_ids,
-        language_model.tokenizer.bos_token_id,
-        language_model.tokenizer.pad_token_id,
-    }
-    return None if unknown in special else unknown
-
-
-def _require_embedded(language_model: LanguageModel, ids: Sequence[int], text: str) -> None:
+def _require_embedded(language_model: TextModel, ids: Sequence[int], text: str) -> None:
     """Raise ModelError if the text has a token of the tokenizer that the model does not embed."""
     surplus = next((id for id in ids if id >= language_model.vocabulary), None)
     if surplus is not None:
@@ -235,13 +239,6 @@ def _require_embedded(language_model: LanguageModel, ids: Sequence[int], text: s
             f"{language_model.name} knows but the model does not embed (it has more tokens than "
             "the model embeds). Leave it out of the data, or use the model's own tokenizer."
         )
-
-
-def _unreadable(language_model: LanguageModel, text: str) -> ModelError:
-    return ModelError(
-        f"The tokenizer of {language_model.name} lacks a character of “{_short(text)}”. Use "
-        "one that covers the data."
-    )
 
 
 def _short(text: str) -> str:

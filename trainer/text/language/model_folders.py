@@ -23,6 +23,13 @@ class ModelError(ValueError):
     """A model cannot be used; the message says which, why, and what to do."""
 
 
+def cause_of(error: BaseException) -> str:
+    """Return the first sentence of an error, or its kind where it says nothing."""
+    lines = [*str(error).strip().splitlines(), "", ""]
+    first = f"{lines[0]} {lines[1].strip()}" if lines[0].endswith(":") else lines[0]
+    return first.rstrip(". ") or type(error).__name__
+
+
 def local_folder(uri: str) -> Path:
     """Return the folder of a `builtin:`, `file:` or `hub:` model; hub models are downloaded once.
 

@@ -1,10 +1,4 @@
-"""Language models as the rest of the trainer uses them: network, tokenizer and facts about both.
-
-`vocabulary` is the tokenizer's size, not the embedding's width: checkpoints pad the embedding to a
-round number, and the rows beyond the tokenizer have no meaning. Some tokenizers have a few tokens
-more than the embedding (Gemma 3 1B, Code Llama); these are no part of the vocabulary, and a text
-with one of them is refused. Every softmax in this project is over ids 0 … vocabulary − 1.
-"""
+"""Language models as the rest of the trainer uses them: network, tokenizer and facts about both."""
 
 from __future__ import annotations
 
@@ -17,51 +11,35 @@ from typing import Any, cast
 import torch
 import transformers
 from torch.utils.checkpoint import checkpoint
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    GenerationConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from trainer.spec.networks import Network, Thinking
+from trainer.spec.networks import Network
 from trainer.text.language.heads import check_head
 from trainer.text.language.model_folders import (
     ModelError,
+    cause_of,
     check_folder,
     content_hash,
     is_quantised,
     local_folder,
     quantisation,
 )
+from trainer.text.language.text_models import TextModel, stored_config, text_facts
 from trainer.text.language.text_towers import TEXT_TOWER_NAMES, text_config
-from trainer.text.language.tokenizers import load_tokenizer, vocabulary_size
+from trainer.text.language.tokenizer_files import load_tokenizer
 
 __all__ = ["LanguageModel", "ModelError", "layers_of", "load", "recompute_activations"]
 
 NUMBER_FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
-@dataclass(frozen=True)
-class LanguageModel:
-    """A causal language model with its tokenizer.
-
-    `vocabulary` is the number of ids that have a token and are embedded. `eos_ids` are the ids that
-    end an answer, the tokenizer's own first. `chat_template` and `thinking` say how its prompts are
-    formatted.
-    """
+@dataclass(frozen=True, kw_only=True)
+class LanguageModel(TextModel):
+    """A causal language model with its tokenizer."""
 
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    name: str
     hash: str
-    vocabulary: int
-    max_length: int
-    eos_ids: tuple[int, ...]
-    chat_template: bool
-    thinking: Thinking = "as_the_template"
 
     @property
     def device(self) -> torch.device:
@@ -88,13 +66,13 @@ def load(
     folder = resolve(network.model)
     settings = check_folder(folder, weights=not network.random_init, frozen=frozen)
     tokenizer = load_tokenizer(folder)
-    stored_config = _config(folder)
-    config = text_config(stored_config)
+    folder_config = stored_config(folder)
+    config = text_config(folder_config)
     model: Any = (
         _random(folder, config, network, seed)
         if network.random_init
         else _stored(
-            folder, config, network, torch.device(device), is_tower=config is not stored_config
+            folder, config, network, torch.device(device), is_tower=config is not folder_config
         )
     )
     model = model.eval()
@@ -105,25 +83,14 @@ def load(
         _require_numbers(model, folder)
     check_head(model, str(folder))
     embeddings = cast(torch.Tensor, model.get_input_embeddings().weight)
-    vocabulary = min(vocabulary_size(tokenizer), embeddings.shape[0])
     return LanguageModel(
         model=model,
-        tokenizer=tokenizer,
-        name=network.model,
         hash=content_hash(
             folder,
             weights=not network.random_init,
             extra=f"random:{seed}" if network.random_init else "",
         ),
-        vocabulary=vocabulary,
-        max_length=int(
-            getattr(config, "max_position_embeddings", None)
-            # Some architectures have no limit of positions.
-            or 2**31
-        ),
-        eos_ids=_eos_ids(tokenizer, model, folder, vocabulary),
-        chat_template=network.chat_template and bool(tokenizer.chat_template),
-        thinking=network.thinking,
+        **text_facts(network, folder, tokenizer, config, embeddings.shape[0]),
     )
 
 
@@ -146,30 +113,6 @@ def recompute_activations(model: PreTrainedModel) -> None:
         layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
 
-def _config(folder: Path) -> Any:
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        version = transformers.__version__
-        raise ModelError(
-            f"{folder}: transformers {version} cannot open this model without running its "
-            f"own code ({_cause(error)})."
-        ) from error
-    # Each architecture checks its own settings, with errors of many kinds.
-    except Exception as error:
-        raise ModelError(
-            f"{folder}: its config.json describes no network ({_cause(error)}). Check that it is "
-            "the one that the model was saved with."
-        ) from error
-
-
-def _cause(error: BaseException) -> str:
-    """Return the first sentence of an error, or its kind where it says nothing."""
-    lines = [*str(error).strip().splitlines(), "", ""]
-    first = f"{lines[0]} {lines[1].strip()}" if lines[0].endswith(":") else lines[0]
-    return first.rstrip(". ") or type(error).__name__
-
-
 def _random(folder: Path, config: Any, network: Network, seed: int) -> PreTrainedModel:
     try:
         # The run's own generator stays as it was; the weights are drawn on the CPU.
@@ -185,7 +128,7 @@ def _random(folder: Path, config: Any, network: Network, seed: int) -> PreTraine
             )
     except Exception as error:
         raise ModelError(
-            f"{folder}: no network can be made from its configuration ({_cause(error)}). Check its "
+            f"{folder}: no network can be made from its configuration ({cause_of(error)}). Check its "
             "config.json and generation_config.json."
         ) from error
     return model
@@ -217,11 +160,11 @@ def _stored(
         if method := quantisation(config.to_dict()):
             raise ModelError(
                 f"{folder}: its quantised weights ({method}) cannot be opened on this machine "
-                f"({_cause(error)}). Install what they need beside the trainer, or use the "
+                f"({cause_of(error)}). Install what they need beside the trainer, or use the "
                 "full-precision version of the model."
             ) from error
         raise ModelError(
-            f"{folder}: the weights cannot be read ({_cause(error)}). Save or download the model "
+            f"{folder}: the weights cannot be read ({cause_of(error)}). Save or download the model "
             "again."
         ) from error
     model, report = cast(tuple[PreTrainedModel, dict[str, Any]], loaded)
@@ -244,7 +187,7 @@ def _stored(
 
 def _kind(folder: Path) -> str:
     """Return the architecture that a folder's configuration names."""
-    config = _config(folder)
+    config = stored_config(folder)
     return ", ".join(config.architectures or [str(config.model_type)])
 
 
@@ -265,25 +208,3 @@ def _require_numbers(model: PreTrainedModel, folder: Path) -> None:
                 "file is damaged or the training that wrote it diverged; save or download the "
                 "model again, or take an earlier checkpoint."
             )
-
-
-def _eos_ids(
-    tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Path, vocabulary: int
-) -> tuple[int, ...]:
-    # Chat models list further end tokens there, such as the end of a turn.
-    generation = getattr(model.generation_config, "eos_token_id", None)
-    listed = generation if isinstance(generation, list | tuple) else [generation]
-    eos_ids = tuple(
-        # A token that is not embedded is never written.
-        dict.fromkeys(
-            end
-            for end in (tokenizer.eos_token_id, *listed)
-            if isinstance(end, int) and 0 <= end < vocabulary
-        )
-    )
-    if not eos_ids:
-        raise ModelError(
-            f"{folder}: neither tokenizer nor generation_config.json names an end-of-text "
-            "token that the model embeds, so no answer could end."
-        )
-    return eos_ids

@@ -1,52 +1,18 @@
-"""Tokenizers: opened exactly as stored, compared by content, and used to decode ids.
-
-transformers' AutoTokenizer replaces a small custom tokenizer by the class that the model type
-suggests and then drops, for example, spaces. A `tokenizer.json` is complete, so it is opened
-directly; AutoTokenizer is used only for older folders without one.
-"""
+"""Tokenizers of language models, compared by content and used to decode ids."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from trainer.text.language.model_folders import ModelError
+from trainer.text.language.text_models import TextModel
 from trainer.text.verifiers.thinking import is_reasoning_mark
 
-if TYPE_CHECKING:
-    from trainer.text.language.models import LanguageModel
 
-OLDER_FILES = ("tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Return the folder's tokenizer. Raises ModelError if there is none or it cannot be read."""
-    exact = (folder / "tokenizer.json").is_file()
-    if not exact and not any((folder / name).is_file() for name in OLDER_FILES):
-        raise ModelError(
-            f"{folder} has no tokenizer. Copy the model's tokenizer.json and "
-            "tokenizer_config.json into it."
-        )
-    kind = PreTrainedTokenizerFast if exact else AutoTokenizer
-    try:
-        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        raise ModelError(
-            f"{folder}: the tokenizer cannot be read "
-            f"({str(error).strip().splitlines()[0]}). Save it again."
-        ) from error
-
-
-def vocabulary_size(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the largest id that has a token, plus one."""
-    return max(tokenizer.get_vocab().values()) + 1
-
-
-def require_same_vocabulary(student: LanguageModel, teacher: LanguageModel) -> int:
+def require_same_vocabulary(student: TextModel, teacher: TextModel) -> int:
     """Return the size of the vocabulary that student and teacher share.
 
     Raises ModelError if their ids mean different things. Compared are id → token, the begin token
@@ -89,7 +55,7 @@ def require_same_vocabulary(student: LanguageModel, teacher: LanguageModel) -> i
     return student.vocabulary
 
 
-def _by_id(language_model: LanguageModel) -> dict[int, str]:
+def _by_id(language_model: TextModel) -> dict[int, str]:
     return {id: token for token, id in language_model.tokenizer.get_vocab().items()}
 
 
@@ -97,7 +63,7 @@ def _token_text(tokens: dict[int, str], id: int) -> str:
     return f"“{tokens[id]}”" if id in tokens else "missing"
 
 
-def decode(language_model: LanguageModel, ids: Sequence[int]) -> str:
+def decode(language_model: TextModel, ids: Sequence[int]) -> str:
     """Return the text of an answer, without its end token and other special tokens.
 
     Tokens around reasoning, such as `[THINK]`, stay, because the answer is after them.
@@ -114,7 +80,7 @@ def decode(language_model: LanguageModel, ids: Sequence[int]) -> str:
     return "".join([*texts, _plain_text(language_model, ids[start:])])
 
 
-def _plain_text(language_model: LanguageModel, ids: list[int]) -> str:
+def _plain_text(language_model: TextModel, ids: list[int]) -> str:
     return str(
         language_model.tokenizer.decode(
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -132,7 +98,7 @@ def _reasoning_marks(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     }
 
 
-def token_texts(language_model: LanguageModel, ids: Sequence[int]) -> list[str]:
+def token_texts(language_model: TextModel, ids: Sequence[int]) -> list[str]:
     """Return the text of each token by itself; special tokens are shown by their names."""
     text_by_id = {
         id: str(language_model.tokenizer.decode([id], clean_up_tokenization_spaces=False))

@@ -13,7 +13,7 @@ from trainer.text.language.models import LanguageModel
 from trainer.text.language.tokenizers import token_texts
 from trainer.text.lm_head.linear_divergence import TokenScores, TokenStatistics
 from trainer.text.recording import side_files
-from trainer.text.rollouts.answers import Answer
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import TrainRow
 
 # Characters of an answer in the event's index; the whole text is in the side file.

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from trainer.engine.loop import Runtime
 from trainer.text.recording.rollout_files import Signals, token_signals
-from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.filters.verifier import plain_row
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import DIVERGENCE, Group, Prompt
-from trainer.text.teachers import privileged_text
+from trainer.text.teachers.contexts import privileged_text
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_read_by_teachers, count_scored
 from trainer.text.training.score_phase import score_rows

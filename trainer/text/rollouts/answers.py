@@ -18,52 +18,15 @@ from trainer.engine.distributed.world import World
 from trainer.spec.sampling import Sampling
 from trainer.text.calibration.codec import Codec
 from trainer.text.evaluation.intervals import Counts
-from trainer.text.language.chat import check_length, prompt_ids
+from trainer.text.language.chat import check_length
 from trainer.text.language.models import LanguageModel
 from trainer.text.language.tokenizers import decode
 from trainer.text.problems import Problem
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import sample
+from trainer.text.rollouts.questions import Answer, Question, encoded
 from trainer.text.rollouts.records import Progress, SampleRequest, Source, Trajectory
 from trainer.text.verifiers import Verifier
-
-
-@dataclass(frozen=True)
-class Question:
-    """A problem with its prompt.
-
-    `text` is the last message that `prompt` encodes, before any chat template; the messages before
-    it are `problem.history`.
-    """
-
-    problem: Problem
-    prompt: tuple[int, ...]
-    text: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A judged answer.
-
-    `read` is the answer that the verifier extracted from `text`; `source` names its author.
-    `logprobs` and `entropies` [T] are the author's at temperature 1, `sampled_logprobs` [T] are
-    under the distribution that was sampled from, and `versions` are those of the weights that wrote
-    the segments. All are None or empty where unknown.
-    """
-
-    problem: Problem
-    sample: int
-    source: Source
-    prompt: tuple[int, ...]
-    ids: tuple[int, ...]
-    truncated: bool
-    text: str
-    verdict: bool | None
-    read: str
-    logprobs: NDArray[np.float32] | None = None
-    entropies: NDArray[np.float32] | None = None
-    sampled_logprobs: NDArray[np.float32] | None = None
-    versions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,13 +50,7 @@ class SamplerAndJudge:
 
         Raises ModelError if a prompt and the longest answer together do not fit the model.
         """
-        texts = (
-            (problem, question_text(self.template, problem, self.codec)) for problem in problems
-        )
-        questions = [
-            Question(problem, prompt_ids(model, text, problem.history), text)
-            for problem, text in texts
-        ]
+        questions = [encoded(model, self.template, problem, self.codec) for problem in problems]
         check_length(
             model, max((question.prompt for question in questions), key=len, default=()), longest
         )
@@ -205,12 +162,6 @@ class SamplerAndJudge:
             )
             for index, trajectory in enumerate(trajectories)
         ]
-
-
-def question_text(template: str, problem: Problem, codec: Codec | None) -> str:
-    """The problem in the prompt template; with a `codec` it asks for a stated confidence."""
-    text = template.replace("{question}", problem.question)
-    return codec.instruction(text) if codec else text
 
 
 def _none_if_nan(values_T: NDArray[np.float32]) -> NDArray[np.float32] | None:

@@ -12,7 +12,7 @@ from trainer.spec.operation import VllmSampler
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.mechanisms import function_of
-from trainer.text.rollouts.answers import Question, SamplerAndJudge
+from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.engines.overlap import CopiedWeightsEngine, OverlapEngine
 from trainer.text.rollouts.engines.sampling import InProcessEngine
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
@@ -22,8 +22,9 @@ from trainer.text.rollouts.filters.filter_parts import FilterParts
 from trainer.text.rollouts.importance_weights import ImportanceWeightedFilter
 from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.protocols import Engine, Filter
+from trainer.text.rollouts.questions import Question
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO
-from trainer.text.teachers import Teachers
+from trainer.text.teachers.loading import Teachers
 
 
 def build_engine(

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.budget import Budget
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.overlap import OverlapEngine
 from trainer.text.rollouts.protocols import Controller, Engine, Filter, Generator, Replay
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import DroppedAnswer, Group, Progress, Prompt, TrainRow
 from trainer.text.rollouts.telemetry import Telemetry, account_for_round
 

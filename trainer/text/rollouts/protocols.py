@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from trainer.spec.sampling import Sampling
-from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.budget import Budget
 from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import (
     Decision,
     DroppedAnswer,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from trainer.text.rollouts.answers import Answer, Question
+    from trainer.text.rollouts.questions import Answer, Question
 
 Source = Literal["student", "teacher"]
 # Called with (done, of) as answers finish; it may raise, which cancels the sampling.

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.text.calibration.codec import Codec
-from trainer.text.rollouts.answers import Answer
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import Group
-from trainer.text.teachers import Teachers, privileged_text
+from trainer.text.teachers.contexts import privileged_text
+from trainer.text.teachers.loading import Teachers
 
 
 @dataclass(frozen=True)

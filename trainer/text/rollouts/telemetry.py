@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.text.rollouts.answers import Answer
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import DroppedAnswer, Group, TrainRow
 
 # The reason under which tokens count that a plug-in replaced in an answer.

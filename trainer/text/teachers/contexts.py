@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 from trainer.spec.networks import Context, PrivilegedContext
 from trainer.text.language.chat import check_length, prompt_ids, text_ids
-from trainer.text.language.models import LanguageModel, ModelError
+from trainer.text.language.model_folders import ModelError
+from trainer.text.language.text_models import TextModel
 from trainer.text.problems import Problem, ProblemError
-from trainer.text.rollouts.answers import Answer, Question
+from trainer.text.rollouts.questions import Answer, Question
 
 # The first one that the tokenizer knows marks where something was left out.
 ELLIPSES = ("…", "...")
@@ -90,7 +91,7 @@ class PromptFormatter:
     counted by themselves.
     """
 
-    language_model: LanguageModel
+    language_model: TextModel
     context: Context
     longest: int
 
@@ -102,9 +103,13 @@ class PromptFormatter:
         shortened_text = cut_to_fit(
             privileged, lambda text: self.fits(question, text, note), _mark(self.language_model)
         )
-        ids = self._ids(question, shortened_text, note)
+        ids = self.encoded(question, shortened_text, note)
         check_length(self.language_model, ids, self.longest)
         return ids
+
+    def shows_all(self, question: Question) -> bool:
+        """Whether the problem's own privileged text fits without shortening."""
+        return self.fits(question, privileged_text(self.context, question.problem))
 
     def fits(self, question: Question, privileged: str, note: str = "") -> bool:
         """Whether the privileged text fits without shortening."""
@@ -113,11 +118,12 @@ class PromptFormatter:
         ):
             return False
         return (
-            len(self._ids(question, privileged, note)) + self.longest
+            len(self.encoded(question, privileged, note)) + self.longest
             <= self.language_model.max_length
         )
 
-    def _ids(self, question: Question, privileged: str, note: str) -> tuple[int, ...]:
+    def encoded(self, question: Question, privileged: str, note: str = "") -> tuple[int, ...]:
+        """Token ids of the prompt with the text as it is, of any length."""
         return prompt_ids(
             self.language_model,
             prompt_text(self.context, question.text, privileged, note),
@@ -125,12 +131,12 @@ class PromptFormatter:
         )
 
 
-def fits_tokens(language_model: LanguageModel, text: str, most_tokens: int) -> bool:
+def fits_tokens(language_model: TextModel, text: str, most_tokens: int) -> bool:
     """Whether the text by itself has at most that many tokens."""
     return len(text_ids(language_model, text)) <= most_tokens
 
 
-def shorten_to_limit(language_model: LanguageModel, context: Context, privileged: str) -> str:
+def shorten_to_limit(language_model: TextModel, context: Context, privileged: str) -> str:
     """Shorten the privileged text to `context.most_tokens` of this model's tokenizer."""
     if not isinstance(context, PrivilegedContext):
         return privileged
@@ -163,7 +169,7 @@ def _ends_of(text: str, length: int, mark: str) -> str:
     return f"{text[: length - length // 2]}{mark}{text[len(text) - length // 2 :]}"
 
 
-def _mark(language_model: LanguageModel) -> str:
+def _mark(language_model: TextModel) -> str:
     for mark in ELLIPSES:
         try:
             text_ids(language_model, mark)

@@ -15,7 +15,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -91,7 +91,7 @@ class Reply:
     """A response whose whole body was read."""
 
     status: int
-    retry_after: str
+    headers: Mapping[str, str]
     body: bytes
 
     @property
@@ -267,8 +267,7 @@ class Endpoint:
                 content += part
                 if len(content) > LONGEST_REPLY:
                     raise InvalidReply(f"answers with more than {LONGEST_REPLY // 2**20} MiB")
-            retry_after = response.headers.get("retry-after", "")
-            return Reply(response.status_code, retry_after, bytes(content))
+            return Reply(response.status_code, response.headers, bytes(content))
 
     def _check(self, reply: Reply) -> None:
         """Raise the error that a status other than 2xx means."""
@@ -278,12 +277,12 @@ class Endpoint:
         # 429 and 5xx may come with a `Retry-After` header.
         if status == 429:
             raise RetryableError(
-                "limits how often it may be asked (status 429)", _retry_after(reply.retry_after)
+                "limits how often it may be asked (status 429)", _retry_after(reply.headers)
             )
         if status in RETRYABLE_STATUSES or status >= 500:
             raise RetryableError(
                 f"fails with status {status}{self._excerpt(reply.text)}",
-                _retry_after(reply.retry_after),
+                _retry_after(reply.headers),
             )
         if status in (401, 403):
             reason = f"The teacher at {url} does not accept the key (status {status})."
@@ -376,15 +375,16 @@ def _texts(content: Any) -> tuple[str, str]:
     return "".join(texts), "".join(reasoning)
 
 
-def _retry_after(value: str) -> float:
+def _retry_after(headers: Mapping[str, str]) -> float:
     """Seconds in a `Retry-After` header, a number or a date; 0 if it cannot be read."""
+    value = headers.get("retry-after", "")
     try:
         return max(0.0, float(value))
     except ValueError:
         pass
     try:
         # A date is by the server's clock, and so is that of its answer.
-        sent = response.headers.get("date")
+        sent = headers.get("date")
         now = parsedate_to_datetime(sent).timestamp() if sent else time.time()
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, OverflowError):

@@ -16,24 +16,24 @@ from torch import Tensor
 
 from trainer.engine.distributed.tensors import is_sharded
 from trainer.spec import EndpointTeacher, ModelTeacher, RunSpec, SelfTeacher, Teacher, TextTeacher
-from trainer.text.language.models import LanguageModel, ModelError, load
-from trainer.text.language.tokenizers import require_same_vocabulary
-from trainer.text.problems import Problem, ProblemError
-from trainer.text.rollouts.answers import Question
-from trainer.text.teachers.contexts import require_privileged
+from trainer.text.language.models import LanguageModel, load
+from trainer.text.problems import Problem
+from trainer.text.rollouts.questions import Question
 from trainer.text.teachers.endpoint import key_of
 from trainer.text.teachers.snapshots import UnchangedWeights, weights_of
-from trainer.text.teachers.stored_texts import texts_for
+from trainer.text.teachers.teachability import (
+    check_taught,
+    check_written,
+    compares_probabilities,
+    joint_ends,
+    needs_teacher,
+    require_specialist_problems,
+    shares_vocabulary,
+)
 from trainer.text.teachers.teacher_view import TeacherView
 
 # The main teacher's name in rows and messages.
 MAIN = "teacher"
-# Encoding every privileged text of a large data set would delay the start of the run.
-MOST_CHECKED = 1000
-TEXTS_ONLY_REMEDY = (
-    "Or learn from the teacher's texts alone, for which any tokenizer will do: "
-    "give every stage the source teacher_written and the objective cross_entropy."
-)
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,9 @@ class Teachers:
 
         The student learns to write what ends a teacher's answers, so it must end there too.
         """
-        teachers_ends = [
-            end
-            for view in self.views
-            if view.gives_probabilities
-            for end in view.language_model.eos_ids
-            if end < student.vocabulary
-        ]
-        return tuple(dict.fromkeys((*student.eos_ids, *teachers_ends)))
+        return joint_ends(
+            student, [view.language_model for view in self.views if view.gives_probabilities]
+        )
 
     def view_of(self, problem: Problem) -> TeacherView | None:
         """The teacher of this problem; None where it is not a network that is loaded here."""
@@ -88,30 +83,20 @@ class Teachers:
 
         Raises ModelError, ProblemError or RunRefused if some cannot.
         """
-        domains = {question.problem.domain for question in questions}
-        if unused_domains := [domain for domain in self.by_domain if domain not in domains]:
-            raise ProblemError(
-                f"no training problem has the domain “{unused_domains[0]}” of "
-                "networks.specialists; correct it or remove the specialist"
-            )
+        require_specialist_problems(self.by_domain, questions)
         notes = []
         for view in self.views:
             taught = [question for question in questions if self.view_of(question.problem) is view]
-            require_privileged(view.context, [question.problem for question in taught])
-            if taught:
-                # Only the longest question, without a privileged text: nothing of it can be
-                # shortened.
-                view.prompt(max(taught, key=lambda question: len(question.prompt)), "")
-            notes += _too_long_notes(view, taught)
-        without_specialist = [
-            question.problem
-            for question in questions
-            if question.problem.domain not in self.by_domain
-        ]
-        if isinstance(self.texts, TextTeacher):
-            texts_for(self.texts, without_specialist)
-        elif isinstance(self.texts, EndpointTeacher):
-            require_privileged(self.texts.context, without_specialist)
+            notes += check_taught(view.formatter, view.name, taught)
+        check_written(
+            self.texts,
+            [
+                question.problem
+                for question in questions
+                if question.problem.domain not in self.by_domain
+            ],
+        )
+        if isinstance(self.texts, EndpointTeacher):
             key_of(self.texts)
         return notes
 
@@ -129,20 +114,6 @@ class Teachers:
             self.main.weights.load(tensors)
 
 
-def _too_long_notes(view: TeacherView, questions: Sequence[Question]) -> list[str]:
-    """A note on how many privileged texts are too long, from a sample of many problems."""
-    sampled = questions[:: max(1, len(questions) // MOST_CHECKED)]
-    too_long = sum(not view.shows_all(question) for question in sampled)
-    if not too_long:
-        return []
-    return [
-        f"What the {view.name} is shown is too long for {too_long} of {len(sampled)} training "
-        "problems that were looked at, and loses its "
-        f"middle: together with question and longest answer ({view.longest} tokens) it must fit "
-        "the model and the context's most_tokens."
-    ]
-
-
 def open_teachers(
     spec: RunSpec,
     student: LanguageModel,
@@ -156,12 +127,9 @@ def open_teachers(
     given other values (`Runtime.refresh`). Raises ModelError if a model cannot be used, or does not
     share the student's tokenizer where it must.
     """
-    if not any(
-        stage.objective.compares_with_teacher or stage.source == "teacher_written"
-        for stage in spec.stages
-    ):
+    if not needs_teacher(spec):
         return Teachers(student.vocabulary)
-    compared = any(stage.objective.compares_with_teacher for stage in spec.stages)
+    compared = compares_probabilities(spec)
     longest = max(stage.rollouts.generate.sampling.max_new_tokens for stage in spec.stages)
 
     def model(name: str, teacher: ModelTeacher, seed: int) -> TeacherView:
@@ -173,7 +141,7 @@ def open_teachers(
             teacher.context,
             UnchangedWeights(),
             longest,
-            _shares_vocabulary(student, loaded, compared),
+            shares_vocabulary(student, loaded, compared),
         )
 
     by_domain = {
@@ -216,17 +184,3 @@ def _self_teacher(
         longest,
         head_must_be_copied=sharded,
     )
-
-
-def _shares_vocabulary(student: LanguageModel, teacher: LanguageModel, compared: bool) -> bool:
-    """Whether the teacher's ids have the student's meaning.
-
-    Raises ModelError if they do not but `compared` says that they must.
-    """
-    try:
-        require_same_vocabulary(student, teacher)
-    except ModelError as error:
-        if compared:
-            raise ModelError(f"{error} {TEXTS_ONLY_REMEDY}") from error
-        return False
-    return True

@@ -18,7 +18,7 @@ from trainer.spec.networks import Context
 from trainer.text.language.heads import Head, head_of
 from trainer.text.language.hidden_states import Row, response_hidden
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.answers import Question
+from trainer.text.rollouts.questions import Question
 from trainer.text.teachers.contexts import PromptFormatter, privileged_text
 from trainer.text.teachers.snapshots import Weights
 
@@ -58,10 +58,6 @@ class TeacherView:
             note,
         )
 
-    def shows_all(self, question: Question) -> bool:
-        """Whether the problem's own privileged text fits without shortening."""
-        return self._formatter.fits(question, privileged_text(self.context, question.problem))
-
     @torch.no_grad()
     def hidden(self, rows: Sequence[Row]) -> Tensor:
         """States [ΣT, H] that predict the completions' tokens, row by row; no gradient."""
@@ -92,8 +88,8 @@ class TeacherView:
         A step asks about the same problems again, and formatting takes a tenth of a small step.
         """
         # Made per view: a cache on the method itself would keep every teacher's network in memory.
-        return lru_cache(REMEMBERED_PROMPTS)(self._formatter.prompt)
+        return lru_cache(REMEMBERED_PROMPTS)(self.formatter.prompt)
 
     @cached_property
-    def _formatter(self) -> PromptFormatter:
+    def formatter(self) -> PromptFormatter:
         return PromptFormatter(self.language_model, self.context, self.longest)

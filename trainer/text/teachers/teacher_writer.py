@@ -17,8 +17,9 @@ import numpy as np
 from trainer.spec import EndpointTeacher, Sampling, TextTeacher
 from trainer.text.language.chat import text_ids
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.answers import Answer, Question, SamplerAndJudge
+from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.questions import Answer, Question
 from trainer.text.rollouts.records import Progress, Segment, Trajectory
 from trainer.text.teachers.completion_cache import Completion, CompletionCache
 from trainer.text.teachers.contexts import privileged_text, prompt_text, shorten_to_limit

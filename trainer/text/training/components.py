@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,21 +12,28 @@ import torch
 from transformers import GenerationConfig
 
 from trainer.engine.loop import Runtime
-from trainer.spec import LowRankAdapter, NoAdapter, RunSpec, StatedConfidence, VllmSampler
+from trainer.spec import LowRankAdapter, NoAdapter, RunSpec, VllmSampler
 from trainer.text import problems
 from trainer.text.calibration.codec import Codec
-from trainer.text.calibration.tokens import require_writable
 from trainer.text.language import adapters
 from trainer.text.language.chat import text_ids
 from trainer.text.language.models import LanguageModel, layers_of, load, recompute_activations
-from trainer.text.language.tokenizers import token_texts
 from trainer.text.mechanisms import require_code
-from trainer.text.problems import Problem, ProblemError, ProblemSet, RunProblems
-from trainer.text.rollouts.answers import Question, SamplerAndJudge
+from trainer.text.problems import ProblemSet
+from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.engines.sampling import slow_sampling_note
 from trainer.text.rollouts.engines.vllm.server import vllm_python
-from trainer.text.teachers import Teachers, open_teachers
-from trainer.text.verifiers import Verifier, check_references
+from trainer.text.rollouts.questions import Question
+from trainer.text.teachers.loading import Teachers, open_teachers
+from trainer.text.teachers.teachability import added_ends_note
+from trainer.text.training.problem_checks import (
+    answer_limits,
+    check_readable_references,
+    codec_of,
+    require_solutions,
+    require_writable_confidence,
+)
+from trainer.text.verifiers import Verifier
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,17 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         vllm_python()
     problem_sets = problems.load_all(spec.data)
     verifier = stack.enter_context(Verifier(spec.data.verifier, spec.data.verifier_seconds))
-    _require_readable_references(spec, verifier, problem_sets, rt)
+    for role, items in (
+        ("held-out", problem_sets.evaluation.items),
+        ("training", problem_sets.train.items),
+    ):
+        check_readable_references(
+            spec.data.verifier.kind,
+            verifier,
+            role,
+            items,
+            lambda sentence: rt.log.log("warning", sentence),
+        )
     sets = {
         "train": problem_sets.train,
         "evaluation": problem_sets.evaluation,
@@ -79,17 +95,9 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
     rt.network(
         group, student.model, layers_of(student.model), spec.networks.student.dtype == "bfloat16"
     )
-    codec = (
-        Codec(spec.data.confidence) if isinstance(spec.data.confidence, StatedConfidence) else None
-    )
-    stages_longest = [stage.rollouts.generate.sampling.max_new_tokens for stage in spec.stages]
-    pool_longest, held_out_longest = (
-        max([spec.pool.sampling.max_new_tokens, *stages_longest]),
-        spec.evaluation.sampling.max_new_tokens,
-    )
+    codec, limits = codec_of(spec), answer_limits(spec)
     if codec:
-        # A confidence must fit the shortest of the limits that training and evaluation have.
-        require_writable(codec, student, min([held_out_longest, *stages_longest]))
+        require_writable_confidence(codec, student, limits)
     teachers = open_teachers(spec, student, rt.device, rt.refresh)
     student = _ending_as_its_teachers(student, teachers, rt)
     _describe_networks(spec, student, teachers, rt)
@@ -101,8 +109,10 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         return sampler.questions(student, sets[role].items, longest) if role in sets else []
 
     if any(stage.source == "solutions" for stage in spec.stages):
-        _require_solutions(student, problem_sets.train.items)
-    train = questions_of("train", pool_longest)
+        require_solutions(problem_sets.train.items)
+        for problem in problem_sets.train.items:
+            text_ids(student, problem.solution)
+    train = questions_of("train", limits.pool)
     # Before any problem is sampled: a data set that cannot be taught must not cost stage 0.
     for note in teachers.check(train):
         rt.log.log("info", note)
@@ -113,8 +123,8 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         codec,
         sets,
         train,
-        questions_of("evaluation", held_out_longest),
-        questions_of("retained", held_out_longest),
+        questions_of("evaluation", limits.held_out),
+        questions_of("retained", limits.held_out),
     )
 
 
@@ -123,14 +133,8 @@ def _ending_as_its_teachers(
 ) -> LanguageModel:
     """Return the student with the end tokens of its teachers added; the log names them."""
     ends = teachers.ends_of(student)
-    added = token_texts(student, ends[len(student.eos_ids) :])
-    if added:
-        own = ", ".join(token_texts(student, student.eos_ids))
-        rt.log.log(
-            "warning",
-            f"The student's answers end at {', '.join(added)} too, as its teacher's do; its own "
-            f"end tokens are {own}.",
-        )
+    if note := added_ends_note(student, ends):
+        rt.log.log("warning", note)
     return replace(student, eos_ids=ends)
 
 
@@ -147,40 +151,6 @@ def _describe_networks(
     for note in dict.fromkeys(map(slow_sampling_note, networks)):
         if note:
             rt.log.log("warning", note)
-
-
-def _require_readable_references(
-    spec: RunSpec, verifier: Verifier, problem_sets: RunProblems, rt: Runtime
-) -> None:
-    """Raise ProblemError if the verifier cannot read most held-out references; log the others."""
-    for role, items in (
-        ("held-out", problem_sets.evaluation.items),
-        ("training", problem_sets.train.items),
-    ):
-        check = check_references(verifier, (problem.answer for problem in items))
-        if not check.unreadable:
-            continue
-        sentence = check.sentence(spec.data.verifier.kind, role)
-        if role == "held-out" and check.is_hopeless:
-            raise ProblemError(
-                f"{sentence} So most answers cannot be judged; choose another data.verifier, "
-                "change its settings or map another column as the answer"
-            )
-        rt.log.log("warning", f"{sentence} Answers to these problems are neither right nor wrong.")
-
-
-def _require_solutions(student: LanguageModel, problems: Sequence[Problem]) -> None:
-    """Raise ProblemError if a solution is missing, ModelError if the student cannot encode one."""
-    unsolved = [problem.id for problem in problems if not problem.solution.strip()]
-    if unsolved:
-        raise ProblemError(
-            f"{len(unsolved)} of {len(problems)} training problems (the first is {unsolved[0]}) "
-            "have no solution to train on; "
-            "map data.train.columns.solution and fill the gaps, or choose another source for the "
-            "stage"
-        )
-    for problem in problems:
-        text_ids(student, problem.solution)
 
 
 def load_student(spec: RunSpec, device: torch.device) -> LanguageModel:

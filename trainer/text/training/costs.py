@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 from trainer.engine.loop import Runtime
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.answers import Answer, tokens_of
+from trainer.text.rollouts.answers import tokens_of
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import TrainRow
-from trainer.text.teachers import Teachers
+from trainer.text.teachers.loading import Teachers
 
 # Operations per parameter and token: forward only, and forward with backward.
 FORWARD = 2

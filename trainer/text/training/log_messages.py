@@ -11,7 +11,8 @@ from trainer.spec import RunSpec
 from trainer.text.language.chat import turn_end
 from trainer.text.language.models import LanguageModel
 from trainer.text.language.tokenizers import token_texts
-from trainer.text.rollouts.answers import Answer, truncated_share
+from trainer.text.rollouts.answers import truncated_share
+from trainer.text.rollouts.questions import Answer
 from trainer.text.training.problem_pool import ProblemPool
 
 

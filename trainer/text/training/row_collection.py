@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from trainer.engine.loop import Runtime
 from trainer.spec import Need, RunSpec, Stage
-from trainer.text.rollouts.answers import Answer, truncated_share
+from trainer.text.rollouts.answers import truncated_share
 from trainer.text.rollouts.assembly import build_filter, build_pipeline
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.protocols import Engine
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import Group, Prompt, TrainRow
 from trainer.text.rollouts.telemetry import Telemetry
 from trainer.text.training.components import RunComponents

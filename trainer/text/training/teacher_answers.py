@@ -20,8 +20,9 @@ from trainer.text.language.chat import text_ids
 from trainer.text.language.models import LanguageModel
 from trainer.text.recording.rollout_files import evenly_spaced, record_answers
 from trainer.text.recording.teacher_signals import compute_token_signals
-from trainer.text.rollouts.answers import Answer, Question, truncated_share
+from trainer.text.rollouts.answers import truncated_share
 from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.questions import Answer, Question
 from trainer.text.teachers.teacher_writer import TeacherWriter, write_answers
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled

@@ -19,7 +19,7 @@ from trainer.text.language.heads import Head
 from trainer.text.language.hidden_states import micro_batches
 from trainer.text.lm_head.linear_divergence import TeacherLogits
 from trainer.text.rollouts.records import TrainRow
-from trainer.text.teachers import Teachers
+from trainer.text.teachers.loading import Teachers
 
 
 @dataclass(frozen=True)

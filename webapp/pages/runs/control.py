@@ -14,6 +14,7 @@ from webapp.access.actors import actor_of
 from webapp.access.models import User
 from webapp.access.permissions import Action
 from webapp.base.view_marks import slow
+from webapp.definition import launch_check
 from webapp.pages.runs.run_page import requested_run
 from webapp.runs import lifecycle, transitions
 from webapp.runs.models import Run
@@ -42,12 +43,17 @@ def resume(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     return _redirect_after(request, run_id, "start", lifecycle.resume)
 
 
+@slow
 @require_POST
 def clone(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
-    """Start the same definition again as a new run."""
-    return _redirect_after(
-        request, run_id, "start", lambda run, user: lifecycle.clone(run, run.team, user)
-    )
+    """Start the same definition again as a new run, if its preflight does not refuse it."""
+
+    def checked_clone(run: Run, user: User | None) -> Run:
+        if refusal := launch_check.refusal_of_definition(run.spec, run.team):
+            raise transitions.TransitionRefused(refusal)
+        return lifecycle.clone(run, run.team, user)
+
+    return _redirect_after(request, run_id, "start", checked_clone)
 
 
 @slow

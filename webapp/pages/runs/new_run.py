@@ -18,7 +18,7 @@ from trainer.spec.reader import migrate, parse
 from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
 from webapp.base.view_marks import slow
-from webapp.definition import location_choices
+from webapp.definition import launch_check, location_choices
 from webapp.definition import run_form as forms
 from webapp.definition.changes import changes
 from webapp.definition.draft import Draft, draft_of
@@ -70,8 +70,24 @@ def new_run(request: HttpRequest) -> HttpResponse:
 def check_run(request: HttpRequest) -> HttpResponse:
     """Show the side panel for the form: curve, issues, schedule, estimate, YAML and changes."""
     draft = draft_of(forms.normalised(request.POST), current_team(request))
-    context = _check_context(draft, _parent(request, request.POST.get("parent")))
+    context = _check_context(request, draft, _parent(request, request.POST.get("parent")))
     return render(request, "new_run/_check_answer.html", context)
+
+
+@slow
+@require_POST
+def preflight_run(request: HttpRequest) -> HttpResponse:
+    """Have a worker check the form's tokenizers, problems and verifier; show what it has found.
+
+    The page asks again until it has; meanwhile the answer is empty.
+    """
+    permissions.require(actors.actor_of(request), "start", current_team(request))
+    form = forms.normalised(request.POST)
+    draft = draft_of(form, current_team(request), launch_check=launch_check.asked)
+    context = _check_context(request, draft, None)
+    if context["checking"]:
+        return HttpResponse(status=204)
+    return render(request, "new_run/_problems.html", context)
 
 
 @slow
@@ -103,7 +119,8 @@ def import_run(request: HttpRequest) -> HttpResponse:
 
 
 def _start(request: HttpRequest) -> HttpResponse:
-    draft = draft_of(forms.normalised(request.POST), current_team(request))
+    form = forms.normalised(request.POST)
+    draft = draft_of(form, current_team(request), launch_check=launch_check.awaited)
     parent = _parent(request, request.POST.get("parent"))
     if not draft.startable:
         return _page(request, draft, parent=parent, status=422)
@@ -114,6 +131,8 @@ def _start(request: HttpRequest) -> HttpResponse:
         parent=parent,
         memory_bytes=draft.estimate.memory_bytes if draft.estimate else None,
     )
+    if draft.check and draft.check.state == "not_made":
+        messages.info(request, draft.check.note)
     return redirect("run", run.public_id)
 
 
@@ -159,9 +178,16 @@ def _parent(request: HttpRequest, public_id: str | None) -> Run | None:
     return parent
 
 
-def _check_context(draft: Draft, parent: Run | None) -> dict[str, Any]:
+def _check_context(request: HttpRequest, draft: Draft, parent: Run | None) -> dict[str, Any]:
     """Return the template context of the side panel."""
+    may_start = permissions.may_in_team(actors.actor_of(request), "start")
     return {
+        "may_start": may_start,
+        "check": draft.check,
+        # A viewer gives the workers no work.
+        "checking": may_start and draft.check is not None and draft.check.state == "checking",
+        "warnings": draft.warnings,
+        "facts": draft.check.of("fact") if draft.check else [],
         "curve": draft.curve,
         "issues": draft.layout.issues,
         "notes": draft.notes,
@@ -199,7 +225,7 @@ def _page(
     current_recipe = request.GET.get("recipe", DEFAULT_RECIPE) if from_preset else None
     context = {
         "layout": draft.layout,
-        **_check_context(draft, parent),
+        **_check_context(request, draft, parent),
         "mode": "expert" if mode == "expert" else "simple",
         "origin": origin,
         "refused": status == 422,
@@ -207,7 +233,6 @@ def _page(
             _recipe_card(recipes.load(name), request.GET.get("preset"), name == current_recipe)
             for name in recipes.names()
         ],
-        "may_start": permissions.may_in_team(actors.actor_of(request), "start"),
     }
     return render(request, "new_run/page.html", context, status=status)
 

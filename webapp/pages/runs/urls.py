@@ -23,6 +23,7 @@ urlpatterns = [
     # Before "runs/<str:run_id>/", which would take "new", "bring" and "import" for ids of runs.
     path("runs/new/", new_run.new_run, name="new_run"),
     path("runs/new/check/", new_run.check_run, name="check_run"),
+    path("runs/new/preflight/", new_run.preflight_run, name="preflight_run"),
     path("runs/bring/", import_runs.import_from_files, name="bring_runs"),
     path("runs/import/", new_run.import_run, name="import_run"),
     path("recipes/", recipes.recipes, name="recipes"),

@@ -24,6 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "For users": (
         "sample-run",
         "configuring-a-run",
+        "preflight",
         "run-definition",
         "reading-a-run",
         "data",

@@ -12,6 +12,7 @@ import torch
 from tests.trainer.text.tiny import EOS, VOCABULARY, save_folder
 from trainer.spec.networks import Network
 from trainer.text.language.models import LanguageModel, ModelError, load
+from trainer.text.language.text_models import open_text_model
 
 
 def opened(folder: Path, **options: Any) -> LanguageModel:
@@ -180,3 +181,32 @@ def test_a_hub_model_that_cannot_be_fetched_is_refused(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="could not be downloaded"):
         load(Network(model="hub:nobody/nothing@main"))
+
+
+@pytest.mark.parametrize("random_init", [False, True])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"eos_token_id": [1, 2]},
+        {"max_position_embeddings": 77},
+        {"vocab_size": VOCABULARY + 9},
+        {"remove": "generation_config.json"},
+        {"remove": "generation_config.json", "eos_token_id": 2},
+    ],
+)
+@pytest.mark.parametrize("shape", ["qwen2", "llama"])
+def test_without_its_weights_a_model_says_the_same_of_its_texts(
+    tmp_path: Path, shape: str, changes: dict[str, Any], random_init: bool
+) -> None:
+    config = {key: value for key, value in changes.items() if key != "remove"}
+    folder = save_folder(tmp_path, shape, **config)
+    if name := changes.get("remove"):
+        (folder / name).unlink()
+    network = Network(model=f"file:{folder}", random_init=random_init)
+    whole, text = load(network), open_text_model(network)
+    for field in ("name", "vocabulary", "max_length", "eos_ids", "chat_template", "thinking"):
+        assert getattr(text, field) == getattr(whole, field)
+    ends = whole.model.generation_config.eos_token_id
+    listed = ends if isinstance(ends, list) else [ends]
+    assert {1, *(end for end in listed if end is not None)} == set(whole.eos_ids)

@@ -21,12 +21,12 @@ from trainer.spec.networks import Network, PrivilegedContext
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel, load
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import Answer, Question
 from trainer.text.rollouts.controllers.fixed import FixedController
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.filters.verifier import plain_row, with_advantages
 from trainer.text.rollouts.generators.plain import PlainGenerator
 from trainer.text.rollouts.pipeline import RolloutPipeline
+from trainer.text.rollouts.questions import Answer, Question
 from trainer.text.rollouts.records import (
     DIVERGENCE,
     DroppedAnswer,
@@ -39,8 +39,8 @@ from trainer.text.rollouts.records import (
     Trajectory,
 )
 from trainer.text.rollouts.replays.none import EmptyReplay
-from trainer.text.teachers import TeacherView
 from trainer.text.teachers.snapshots import UnchangedWeights
+from trainer.text.teachers.teacher_view import TeacherView
 
 END = 1
 

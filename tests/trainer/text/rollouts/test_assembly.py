@@ -24,7 +24,7 @@ from trainer.text.rollouts.engines.sampling import InProcessEngine
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
 from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO, Prompt
-from trainer.text.teachers import Teachers
+from trainer.text.teachers.loading import Teachers
 from trainer.text.verifiers import Verifier
 
 

@@ -22,13 +22,14 @@ from trainer.text.calibration.codec import Codec
 from trainer.text.language.chat import text_ids
 from trainer.text.language.tokenizers import decode
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import Answer, Question, SamplerAndJudge
+from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.controllers.fixed import FixedController
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.filters.calibrated import ConfidenceFilter
 from trainer.text.rollouts.filters.verifier import VerdictFilter
 from trainer.text.rollouts.generators.plain import PlainGenerator
 from trainer.text.rollouts.pipeline import RolloutPipeline
+from trainer.text.rollouts.questions import Answer, Question
 from trainer.text.rollouts.records import (
     CROSS_ENTROPY,
     DIVERGENCE,
@@ -40,7 +41,7 @@ from trainer.text.rollouts.records import (
 )
 from trainer.text.rollouts.replays.none import EmptyReplay
 from trainer.text.rollouts.teacher_prompts import TeacherPrompts
-from trainer.text.teachers import Teachers
+from trainer.text.teachers.loading import Teachers
 from trainer.text.verifiers import Verifier
 
 CODEC = Codec(StatedConfidence(wording=" conf:{value}", own_line=False, decimals=2, instruction=""))

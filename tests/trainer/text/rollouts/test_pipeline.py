@@ -19,7 +19,7 @@ from tests.trainer.text.tiny import language_model
 from trainer.spec import NumericVerifier, PlainGenerate
 from trainer.spec.sampling import Sampling
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import Answer, SamplerAndJudge
+from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.budget import Budget, BudgetExceeded
 from trainer.text.rollouts.controllers.fixed import FixedController
 from trainer.text.rollouts.engines.noise import Noise
@@ -27,6 +27,7 @@ from trainer.text.rollouts.engines.sampling import InProcessEngine
 from trainer.text.rollouts.filters.verifier import VerdictFilter
 from trainer.text.rollouts.generators.plain import PlainGenerator
 from trainer.text.rollouts.pipeline import RolloutPipeline
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import DIVERGENCE, Decision, Group, Prompt, SampleRequest
 from trainer.text.rollouts.replays.none import EmptyReplay
 from trainer.text.rollouts.telemetry import ConservationError

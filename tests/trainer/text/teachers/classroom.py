@@ -18,8 +18,8 @@ from trainer.text.language.chat import prompt_ids
 from trainer.text.language.models import LanguageModel
 from trainer.text.language.models import load as load_model
 from trainer.text.problems import Problem
-from trainer.text.rollouts.answers import Answer, Question
-from trainer.text.teachers import Teachers, open_teachers
+from trainer.text.rollouts.questions import Answer, Question
+from trainer.text.teachers.loading import Teachers, open_teachers
 
 CHAT = (
     "{{ bos_token }}{% for m in messages %}({{ m['content'] }}){% endfor %}"

@@ -21,7 +21,7 @@ from trainer.spec import Network, PlainContext, PrivilegedContext
 from trainer.text.language.models import LanguageModel, ModelError, load
 from trainer.text.language.tokenizers import decode
 from trainer.text.problems import Message, Problem, ProblemError
-from trainer.text.rollouts.answers import Question
+from trainer.text.rollouts.questions import Question
 from trainer.text.teachers.contexts import (
     PromptFormatter,
     fits_tokens,

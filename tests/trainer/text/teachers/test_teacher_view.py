@@ -30,7 +30,7 @@ from trainer.text.language.tokenizers import decode
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import sample
 from trainer.text.rollouts.records import SampleRequest
-from trainer.text.teachers import Teachers, open_teachers
+from trainer.text.teachers.loading import Teachers, open_teachers
 from trainer.text.teachers.snapshots import WithoutAdapter
 
 ROWS = [((5, 6, 7), (8, 9, 1)), ((5,), (4, 1))]

@@ -28,9 +28,10 @@ from trainer.text.language.chat import text_ids
 from trainer.text.language.models import ModelError
 from trainer.text.language.tokenizers import decode
 from trainer.text.problems import Message, ProblemError
-from trainer.text.rollouts.answers import Question, SamplerAndJudge
+from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.teachers import Teachers
+from trainer.text.rollouts.questions import Question
+from trainer.text.teachers.loading import Teachers
 from trainer.text.teachers.teacher_writer import TeacherWriter, WrittenAnswers, write_answers
 from trainer.text.verifiers import Verifier
 

@@ -26,13 +26,11 @@ from numpy.typing import NDArray
 
 from trainer.spec import CalibratedFilter, StatedConfidence
 from trainer.text.calibration.codec import Codec
-from trainer.text.calibration.tokens import confidence_tokens, with_confidence
-from trainer.text.language.model_folders import ModelError
-from trainer.text.language.models import LanguageModel
+from trainer.text.calibration.tokens import confidence_tokens, require_space, with_confidence
 from trainer.text.language.tokenizers import decode
-from trainer.text.rollouts.answers import Answer
 from trainer.text.rollouts.filters.filter_parts import FilterParts
 from trainer.text.rollouts.filters.verifier import VerdictFilter, plain_row
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import (
     CROSS_ENTROPY,
     DIVERGENCE,
@@ -55,7 +53,7 @@ def build(settings: CalibratedFilter, parts: FilterParts) -> ConfidenceFilter:
     prompts = TeacherPrompts(
         parts.teachers, codec, settings.in_privileged, settings.note if settings.in_note else ""
     )
-    _require_space(codec, parts.student, longest, parts.stage.name)
+    require_space(codec, parts.student, longest, parts.stage.name)
     verifier = VerdictFilter(parts.sampler, parts.student, parts.kind, prompts)
     return ConfidenceFilter(verifier, settings, codec, longest)
 
@@ -151,14 +149,3 @@ def _kinds_and_coefficients(
         # A divergence here would make the student forget how to end; see the module's docstring.
         kinds[np.flatnonzero(statement_T)[-1] + 1 :] = CROSS_ENTROPY
     return kinds, np.where(statement_T, weight, 1.0).astype(np.float32)
-
-
-def _require_space(codec: Codec, student: LanguageModel, longest: int, stage: str) -> None:
-    """Raise ModelError if the longest answer cannot hold a stated confidence and one more token."""
-    needed = len(with_confidence(codec, student, (), 1.0).ids) + 1
-    if longest < needed:
-        raise ModelError(
-            f"Answers of stage {stage} have at most {longest} tokens, but a stated confidence "
-            f"alone takes {needed}; "
-            "raise rollouts.generate.sampling.max_new_tokens."
-        )

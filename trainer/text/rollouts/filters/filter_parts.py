@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from trainer.spec import Confidence, Stage
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.answers import SamplerAndJudge
-from trainer.text.teachers import Teachers
+from trainer.text.teachers.loading import Teachers
 
 
 @dataclass(frozen=True)

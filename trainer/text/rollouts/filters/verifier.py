@@ -14,9 +14,10 @@ import numpy as np
 from trainer.spec import Need, VerifierFilter
 from trainer.text.language.models import LanguageModel
 from trainer.text.objectives.advantages import group_advantages
-from trainer.text.rollouts.answers import Answer, SamplerAndJudge
+from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.filters.filter_parts import FilterParts
 from trainer.text.rollouts.protocols import TeacherContext
+from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import DroppedAnswer, Group, Prompt, TrainRow, Trajectory
 from trainer.text.rollouts.teacher_prompts import TeacherPrompts
 
