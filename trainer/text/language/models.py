@@ -128,8 +128,8 @@ def _random(folder: Path, config: Any, network: Network, seed: int) -> PreTraine
             )
     except Exception as error:
         raise ModelError(
-            f"{folder}: no network can be made from its configuration ({cause_of(error)}). Check its "
-            "config.json and generation_config.json."
+            f"{folder}: no network can be made from its configuration ({cause_of(error)}). Check "
+            "its config.json and generation_config.json."
         ) from error
     return model
 
