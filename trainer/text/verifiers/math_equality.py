@@ -294,11 +294,14 @@ def _agree(answer: Any, reference: Any) -> bool:
 
 
 def _points(one: Any, other: Any) -> list[dict[Any, Any]]:
-    """A few values for the symbols of two expressions."""
+    """A few values for the symbols of two expressions, on no common line or parabola."""
     from sympy import Rational
 
     symbols = sorted(one.free_symbols | other.free_symbols, key=str)
     return [
-        {symbol: shift + Rational(index * index + index, 3) for index, symbol in enumerate(symbols)}
-        for shift in (Rational(7, 5), Rational(13, 4), Rational(-11, 6))
+        {
+            symbol: Rational(base ** (index + 1) + 1, 7 + index)
+            for index, symbol in enumerate(symbols)
+        }
+        for base in (2, 3, 5, -3, -4)
     ]
