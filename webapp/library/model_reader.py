@@ -58,8 +58,10 @@ def vocabulary_difference(student: Folder, teacher: Folder) -> str:
     paths = [folder.get("tokenizer.json") for folder in (student, teacher)]
     if None in paths or paths[0] == paths[1]:
         return ""
+    compared = ("tokenizer.json", "config.json")
     keys = tuple(
-        _key({"tokenizer.json": folder["tokenizer.json"]}) for folder in (student, teacher)
+        _key({name: folder[name] for name in compared if name in folder})
+        for folder in (student, teacher)
     )
     try:
         return str(_read("difference", keys))

@@ -20,7 +20,7 @@ from tokenizers.models import WordLevel
 from tests.webapp.conftest import SPEC
 from tests.webapp.pages.test_new_run import as_, posted
 from webapp.access.models import Team, User
-from webapp.library import artifacts, locations, model_reader, stored_models
+from webapp.library import artifacts, locations, model_files, model_reader, stored_models
 from webapp.library.models import Artifact, StoredModel
 from webapp.runs import lifecycle
 

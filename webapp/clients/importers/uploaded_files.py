@@ -139,9 +139,8 @@ class _WithoutLongReads:
         self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
 
     def read(self, size: int = -1) -> bytes:
-        content: bytes = self._stream.read(
-            size if 0 <= size <= MAX_DIRECTORY else MAX_DIRECTORY + 1
-        )
+        is_short = 0 <= size <= MAX_DIRECTORY
+        content: bytes = self._stream.read(size if is_short else MAX_DIRECTORY + 1)
         if len(content) > MAX_DIRECTORY:
             raise UnreadableFile(
                 f"{self._name} has a list of files of more than {MAX_DIRECTORY // 2**20} MiB. "
