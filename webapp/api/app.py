@@ -13,8 +13,9 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from io import BytesIO
 from tempfile import TemporaryFile
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from django.conf import settings
@@ -57,8 +58,13 @@ PREFIXES = ("/version", "/api/")
 MAX_BODY = 4 * 2**20
 MAX_QUERY_BODY = 2**20
 TOO_LONG = "one request may have here. Send less at once."
-# Shorter bodies are parsed in the event loop; a longer one would delay all other requests there.
+# Shorter bodies with fewer values are parsed in the event loop; others would delay all requests
+# there.
 PARSED_AT_ONCE = 2**18
+VALUES_AT_ONCE = 10_000
+# Values of a body that is parsed at once in a thread: that takes Python's lock for a tenth of a
+# second.
+MOST_VALUES = 100_000
 # Less than Trackio's client waits: 60 s for an answer, 30 s in all when a run ends (trackio 0.43).
 PATIENCE_SECONDS = 20.0
 # Each waiting request keeps its body, shorter than PARSED_AT_ONCE: together at most 50 MiB.
@@ -118,6 +124,15 @@ class ApiApplication:
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         # The path's values come last, so that no query parameter of the same name replaces them.
         request = Request(actor, query | path_params, body)
+        if values_in(body) > MOST_VALUES:
+            if scope["path"] not in trackio.BACKLOGS:
+                raise ApiError(
+                    413,
+                    "INVALID_PARAMETER_VALUE",
+                    f"This has more than {MOST_VALUES:,} values. Send fewer at once.",
+                )
+            await _take_backlog(BytesIO(body), scope["path"], actor)
+            return trackio.DONE
         return await self._patiently(scope, deadline, self._work, route, request)
 
     async def _patiently(
@@ -155,9 +170,10 @@ class ApiApplication:
     async def _work(self, route: Route, request: Request) -> Any:
         if isinstance(route, ReadRoute):
             return await _threaded(route.work, request)
+        is_short = len(request.body) < PARSED_AT_ONCE and values_in(request.body) < VALUES_AT_ONCE
         log_answer = (
             route.work(request)
-            if len(request.body) < PARSED_AT_ONCE
+            if is_short
             else await asyncio.get_running_loop().run_in_executor(LONG_BODIES, route.work, request)
         )
         return await self._take(log_answer, request)
@@ -176,7 +192,6 @@ class ApiApplication:
                 "counts twice.",
                 backlog.RETRY_SECONDS,
             )
-        understand = partial(trackio.BACKLOGS[scope["path"]], Request(actor, {}, b""))
         self._backlogs += 1
         try:
             # Beside the uploads, not in /tmp, which is often small and in memory.
@@ -184,9 +199,7 @@ class ApiApplication:
                 async for chunk in chunks(receive, backlog.MOST_BYTES, TOO_LONG):
                     file.write(chunk)
                 file.seek(0)
-                await asyncio.get_running_loop().run_in_executor(
-                    BACKLOG_THREADS, backlog.take, file, understand, writer.submit
-                )
+                await _take_backlog(file, scope["path"], actor)
         finally:
             self._backlogs -= 1
         return trackio.DONE
@@ -262,6 +275,18 @@ class ApiApplication:
         if log_answer.batches:
             await asyncio.wrap_future(writer.submit(log_answer.batches))
         return log_answer.answer
+
+
+async def _take_backlog(file: IO[bytes], path: str, actor: Actor) -> None:
+    understand = partial(trackio.BACKLOGS[path], Request(actor, {}, b""))
+    await asyncio.get_running_loop().run_in_executor(
+        BACKLOG_THREADS, backlog.take, file, understand, writer.submit
+    )
+
+
+def values_in(body: bytes) -> int:
+    """Return about how many values a body of JSON has, without parsing it."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 async def _threaded(work: Callable[..., T], *args: Any) -> T:
