@@ -155,11 +155,12 @@ def test_the_file_of_an_unfinished_reading_is_kept(alice: User, still: Team) -> 
 
 
 def test_a_file_that_is_gone_is_said(alice: User) -> None:
-    reading = begin(as_(alice))
+    client = as_(alice)
+    reading = begin(client)
     artifacts.local_path(reading.artifact.sha256).unlink()
     data_readings.execute(reading)
-    reading.refresh_from_db()
-    assert reading.problem == "The file is no longer in the store. Upload it again."
+    sentence = "The file is no longer in the store. Upload it again."
+    assert page(client, reading).context["problem"] == sentence
 
 
 def test_a_stranger_sees_no_reading(alice: User, charlie: User) -> None:

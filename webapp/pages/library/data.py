@@ -128,12 +128,13 @@ def preview(request: HttpRequest) -> HttpResponse:
         "readings": [],
     }
     try:
-        context["readings"], context["choice_answers"] = readings, _ = datasets.read(
-            artifact.team, _path(artifact), filename, mapping
-        )
-        context["format_hint"] = mapping_form.format_hint(
-            mapping.verifier, [reading.answer for reading in readings]
-        )
+        readings, choice_answers = datasets.read(artifact.team, _path(artifact), filename, mapping)
+        answers = [reading.answer for reading in readings]
+        context |= {
+            "readings": readings,
+            "choice_answers": choice_answers,
+            "format_hint": mapping_form.format_hint(mapping.verifier, answers),
+        }
     except (ProblemError, VerifierError) as error:
         context["issues"] = [str(error)]
     return render(request, "data/_preview.html", context)
@@ -190,7 +191,11 @@ def data_reading(request: HttpRequest, reading_id: int) -> HttpResponse:
         return redirect(address)
     fields = _mapping_query(reading)
     fields["name"] = reading.name
-    return _mapping_page(request, fields, problem=reading.problem)
+    try:
+        return _mapping_page(request, fields, problem=reading.problem)
+    except Http404:
+        # The file itself is gone.
+        return _upload_page(request, reading.problem)
 
 
 def _tell_saved(request: HttpRequest, data: DataSet) -> None:
