@@ -28,8 +28,8 @@ from trainer.text.problems.selection import Numbered
 
 # A run holds its problems in memory.
 MOST = 1_000_000
-# Rows that a preview reads to decide how the right choice is named; a run reads all.
-PREVIEWED_ROWS = 10_000
+# Rows from which a preview decides how the right choice is named, a second or two of reading.
+DECIDING_ROWS = 100_000
 NAMED = 5
 
 Resolve = Callable[[str], Path]
@@ -109,9 +109,12 @@ def preview(
 def choice_answers(
     path: Path, columns: Columns, format: str = "auto", split: str | None = None
 ) -> ChoiceAnswers:
-    """How the first rows of a file name their right choices."""
-    head = files.head(path, PREVIEWED_ROWS, format, split)
-    return with_choice_answers(columns, head, path.name).choice_answers
+    """How the rows of a file name their right choices, of a longer file its first ones.
+
+    A run, and the page of a saved data set, decide from all rows.
+    """
+    rows = islice(files.rows(path, format, split), DECIDING_ROWS)
+    return with_choice_answers(columns, rows, path.name).choice_answers
 
 
 def with_choice_answers(columns: Columns, rows: Iterable[Row], name: str) -> Columns:
