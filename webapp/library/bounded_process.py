@@ -38,7 +38,8 @@ ENDED = (
     f"{MEMORY // 2**20} MB of memory that one upload may use"
 )
 TOO_MUCH_TIME = (
-    "reading the file takes more than the {seconds:g} s that are allowed; make its rows shorter"
+    "reading the file takes more than the {seconds:g} s that are allowed; make its rows shorter, "
+    "or split it"
 )
 
 Follow = Callable[[Any], None]
