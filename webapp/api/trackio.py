@@ -31,6 +31,7 @@ from webapp.clients.runs import key_of, project_name
 from webapp.clients.values import flat, numbers
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run
+from webapp.series import series_store
 
 CLIENT = "trackio"
 # Requests below this prefix wait while they cannot be accepted, instead of being refused: the
@@ -191,9 +192,19 @@ def get_run_summary(request: Request) -> dict[str, Any]:
             "run": run.name,
             "run_id": run.origin.key,
             "config": run.origin.params,
-            "last_step": run.step if run.batch_count > 1 else None,
+            "last_step": _last_step(run),
         }
     }
+
+
+def _last_step(run: Run) -> int | None:
+    """The step that the run has reached, None before its first values.
+
+    Figures of the machine are stored at step 0 until then, and are no step of training.
+    """
+    if run.step or any(not key.startswith(SYSTEM) for key in series_store.keys(run)):
+        return run.step
+    return None
 
 
 def _read(shape: TypeAdapter[T], request: Request) -> T:
