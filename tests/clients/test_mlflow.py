@@ -41,6 +41,10 @@ class Caller:
         return http.patch(self.base + path, headers=self.headers, json=body or {})
 
     def get(self, path: str, **query: str) -> httpx2.Response:
+        return self.get_pairs(path, [*query.items()])
+
+    def get_pairs(self, path: str, query: list[tuple[str, str]]) -> httpx2.Response:
+        """Get with parameters that may come several times."""
         return http.get(self.base + path, headers=self.headers, params=query)
 
 
@@ -256,8 +260,6 @@ def test_what_a_client_says_of_a_runs_time_and_tags_is_kept(caller: Caller, run_
     )
     experiment = caller.get("experiments/get", experiment_id=experiment_id).json()["experiment"]
     assert experiment["tags"] == [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]
-    refused = caller.post("runs/delete", {"run_id": run_id})
-    assert refused.status_code == 501 and "on their own page" in refused.json()["message"]
 
 
 def test_a_run_has_bounds_and_mlflows_client_hears_of_them(caller: Caller, run_id: str) -> None:
@@ -386,7 +388,13 @@ BROKEN: list[tuple[str, Any, str]] = [
     ),
     ("runs/update", {"status": "DANCING"}, "status"),
     ("experiments/create", {"name": "Default"}, "exists"),
-    ("runs/search", {"experiment_ids": ["0"], "filter": "metrics.loss < 1"}, "filter"),
+    ("runs/search", {"experiment_ids": ["0"], "filter": "metrics.loss < 'low'"}, "a number"),
+    ("runs/search", {"experiment_ids": ["0"], "filter": "params.lr < 1"}, "is text"),
+    ("runs/search", {"experiment_ids": ["0"], "filter": "banana = 'x'"}, "start_time"),
+    ("runs/search", {"experiment_ids": ["0"], "order_by": ["banana"]}, "start_time"),
+    ("runs/search", {"experiment_ids": ["0"], "run_view_type": "SOME"}, "run_view_type"),
+    ("experiments/search", {"filter": "metrics.loss < 1"}, "creation_time"),
+    ("logged-models/search", {"datasets": [{"dataset_name": "d"}]}, "datasets"),
 ]
 
 

@@ -130,7 +130,8 @@ def test_figures_of_the_machine_and_alerts_are_no_steps_to_resume_from(
 
     def last_step() -> int | None:
         answer = post(site, token, "get_run_summary", project="sums", run_id="r1")
-        return answer["last_step"]  # type: ignore[no-any-return]
+        last_step: int | None = answer["last_step"]
+        return last_step
 
     post(site, token, "bulk_log_system", logs=[{**entry, "metrics": {"cpu": 0.5}, "log_id": "1"}])
     post(site, token, "bulk_alert", alerts=[{**entry, "title": "Hot", "step": 0}])

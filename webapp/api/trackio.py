@@ -166,11 +166,19 @@ def version(request: Request) -> dict[str, Any]:
 
 
 def get_runs_for_project(request: Request) -> dict[str, Any]:
-    runs = _runs(request).order_by("pk").values_list("origin__key", "name", "created_at")
+    runs = (
+        _runs(request)
+        .select_related("origin")
+        .only("name", "created_at", "origin__key", "origin__name")
+    )
     return {
         "data": [
-            {"id": key, "name": name, "created_at": created_at.isoformat()}
-            for key, name, created_at in runs
+            {
+                "id": run.origin.key,
+                "name": run.origin.name or run.name,
+                "created_at": run.created_at.isoformat(),
+            }
+            for run in runs.order_by("pk")
         ]
     }
 

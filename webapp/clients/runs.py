@@ -18,6 +18,7 @@ from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
 
 LONGEST_NAME = 120
+LONGEST_CLIENT_NAME = 2000
 # A run that logged within this time is joined by another process rather than resumed: processes
 # that log to one run at the same time must not replace each other's values.
 ALONGSIDE = timedelta(seconds=5)
@@ -57,9 +58,13 @@ def at(address: RunAddress) -> int:
         return run_id
     team = Team.objects.get(pk=address.team_id)
     owner = None if address.owner_id is None else User.objects.filter(pk=address.owner_id).first()
+    where = project(team, address.project)
+    # A new run must not be hidden, so that its project is restored.
+    if where.archived_at is not None:
+        restore(where)
     try:
         return create(
-            project(team, address.project),
+            where,
             owner,
             address.client,
             address.name,
@@ -114,6 +119,7 @@ def create(
             project=where,
             client=client,
             key=key_of(key) or run.public_id,
+            name=name[:LONGEST_CLIENT_NAME],
             tags=masked(tags or {}),
         )
         run.refresh_from_db()
@@ -134,6 +140,21 @@ def locked_origin(run: Run) -> Origin:
 def rename(run: Run, name: str) -> None:
     if name.strip():
         Run.objects.filter(pk=run.pk).update(name=name.strip()[:LONGEST_NAME])
+        Origin.objects.filter(pk=run.pk).update(name=name[:LONGEST_CLIENT_NAME])
+
+
+def archive(item: Project | Origin) -> None:
+    """Delete a project or a run for clients, and take it out of lists; nothing is lost."""
+    _set_archived(item, timezone.now())
+
+
+def restore(item: Project | Origin) -> None:
+    _set_archived(item, None)
+
+
+def _set_archived(item: Project | Origin, archived_at: datetime | None) -> None:
+    item.archived_at = archived_at
+    item.save(update_fields=["archived_at"])
 
 
 def end(run: Run, state: str, ended_at: datetime | None = None) -> None:

@@ -11,9 +11,11 @@ from webapp.series.charts import ChartSeries, json_number, read, read_since
 from webapp.series.compaction import compact, compact_finished, thin
 from webapp.series.export import export_parquet, export_rows
 from webapp.series.queries import (
+    LastPoint,
     axis_positions,
     etag,
     keys,
+    last_points,
     latest,
     seconds_per_step,
     sequence_numbers,
@@ -26,6 +28,7 @@ __all__ = [
     "Axis",
     "ChartSeries",
     "Identity",
+    "LastPoint",
     "append",
     "append_all",
     "axis_positions",
@@ -36,6 +39,7 @@ __all__ = [
     "export_rows",
     "json_number",
     "keys",
+    "last_points",
     "latest",
     "read",
     "read_since",
