@@ -226,6 +226,16 @@ def _rewind_if_repeated(run_write: RunWrite) -> None:
         attempt=number, step=max(log.step for log in run_write.logs if log.step is not None)
     )
     run_write.run.attempt = number
+    run_write.lines.append(
+        LogLine(
+            "info",
+            f"The client logged step {step:,} again. What it had logged from there on is the "
+            f"abandoned tail of attempt {number - 1}: the overview has a link to all values.",
+            None,
+            time.time(),
+            digest_id("rewind", run_write.run.pk, number),
+        )
+    )
 
 
 def _first_steps(logs: Sequence[LoggedValues]) -> dict[str, int]:

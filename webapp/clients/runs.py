@@ -16,6 +16,7 @@ from webapp.clients.masking import masked
 from webapp.clients.models import Origin, Project
 from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
+from webapp.runs.transitions import TransitionRefused
 
 LONGEST_NAME = 120
 LONGEST_CLIENT_NAME = 2000
@@ -163,6 +164,27 @@ def end(run: Run, state: str, ended_at: datetime | None = None) -> None:
         lifecycle.set_reported_state(run, state, "The client reported the end.")
         if ended_at is not None:
             Run.objects.filter(pk=run.pk).update(finished_at=ended_at)
+
+
+def end_by_hand(run: Run, actor: User | None = None) -> Run:
+    """End a run whose client does not say that it has ended, at the time of its last values.
+
+    Values that arrive later are stored all the same. Raises TransitionRefused for other runs.
+    """
+    if run.source != Run.Source.CLIENT or run.state not in ACTIVE:
+        raise TransitionRefused("Only a run that a client is logging can be ended by hand.")
+    with transaction.atomic():
+        lifecycle.set_reported_state(run, State.COMPLETED, "Ended by hand.", actor)
+        Run.objects.filter(pk=run.pk).update(finished_at=run.last_event_at or timezone.now())
+    return run
+
+
+def reopen_by_hand(run: Run, actor: User | None = None) -> Run:
+    """Show an ended run as logging again. Raises TransitionRefused for runs of no client."""
+    if run.source != Run.Source.CLIENT or run.state in ACTIVE:
+        raise TransitionRefused("Only a run of a client that has ended can be reopened.")
+    lifecycle.set_reported_state(run, State.RUNNING, "Reopened by hand.", actor)
+    return run
 
 
 def reopen(run: Run) -> None:

@@ -63,6 +63,17 @@ def last_points(
     return {run.pk: points_by_run[run.pk] for run in runs}
 
 
+def point_counts(run: Run, keys: Sequence[str]) -> dict[str, int]:
+    """Return the number of points of each key that has some, those of abandoned tails included."""
+    counts: dict[str, int] = defaultdict(int)
+    with snapshot():
+        for curve in curves([run], keys, abandoned=True):
+            for segment in curve.segments:
+                counts[curve.key] += sum(len(group.values) for group in segment.tail)
+                counts[curve.key] += segment.series.count if segment.series is not None else 0
+    return dict(counts)
+
+
 def sparkline(run: Run, key: str, count: int) -> list[float]:
     """Return at most `count` values of the live branch, spread evenly over its steps.
 
