@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,11 @@ class Caller:
     def get(self, path: str, **query: str) -> httpx2.Response:
         return self.get_pairs(path, [*query.items()])
 
-    def get_pairs(self, path: str, query: list[tuple[str, str]]) -> httpx2.Response:
+    def get_pairs(self, path: str, query: Sequence[tuple[str, str]]) -> httpx2.Response:
         """Get with parameters that may come several times."""
-        return http.get(self.base + path, headers=self.headers, params=query)
+        return http.get(
+            self.base + path, headers=self.headers, params=httpx2.QueryParams(tuple(query))
+        )
 
 
 @pytest.fixture

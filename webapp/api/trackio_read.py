@@ -157,7 +157,7 @@ def get_alerts(request: Request, question: Question) -> list[dict[str, Any]]:
     runs = _runs(request, question)
     if question.run_id or question.run:
         run = _run(request, question)
-        runs = runs.filter(pk=run.pk if run else None)
+        runs = runs.none() if run is None else runs.filter(pk=run.pk)
     lines = permissions.visible(request.actor, Event).filter(run__in=runs, type="log")
     if question.level:
         levels = [ours for ours, theirs in ALERT_LEVELS.items() if theirs == question.level]

@@ -1,6 +1,7 @@
 """What a person writes to compare runs, tidy up and look for the best one with MLflow."""
 
 import json
+from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
@@ -17,7 +18,7 @@ for name, losses in (("slow", [3.0, 2.0]), ("best", [3.0, 0.5]), ("broken", [3.0
             mlflow.log_metric("loss", loss, step=step, timestamp=1000 + step)
 with mlflow.start_run(run_name="x" * 200) as run:
     ids["long"] = run.info.run_id
-    data = mlflow.data.meta_dataset.MetaDataset(
+    data = mlflow.data.meta_dataset.MetaDataset(  # type: ignore[abstract]
         mlflow.data.http_dataset_source.HTTPDatasetSource("https://data.example/train.csv"),
         name="sums-train",
         digest="abc",
@@ -27,7 +28,7 @@ with mlflow.start_run() as run:
     ids["unnamed"] = run.info.run_id
 
 
-def names(**query: object) -> list[str]:
+def names(**query: Any) -> list[str]:
     runs = mlflow.search_runs(experiment_ids=[experiment_id], output_format="list", **query)
     return [run.info.run_name[:6] for run in runs]
 
@@ -51,7 +52,9 @@ run = client.get_run(ids["best"])
 say("user", run.data.tags["mlflow.user"] == run.info.user_id)
 say("long", client.get_run(ids["long"]).info.run_name == "x" * 200)
 say("long found", names(filter_string=f"run_name = '{'x' * 200}'"))
-data_input = client.get_run(ids["long"]).inputs.dataset_inputs[0]
+inputs = client.get_run(ids["long"]).inputs
+assert inputs is not None
+data_input = inputs.dataset_inputs[0]
 say("data", [data_input.dataset.name, data_input.dataset.digest, data_input.tags[0].value])
 say("unnamed", client.get_run(ids["unnamed"]).info.run_name)
 
