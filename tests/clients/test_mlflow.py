@@ -287,30 +287,6 @@ def test_a_parameter_that_comes_twice_in_a_batch_with_two_values_is_refused(
     )
 
 
-def test_an_and_inside_of_quotes_belongs_to_the_value(caller: Caller, run_id: str) -> None:
-    caller.post("runs/log-parameter", {"run_id": run_id, "key": "x", "value": "a and b"})
-    experiments = [str(only_run().origin.project_id)]
-    for filter, count in (
-        ("params.x = 'a and b' and status = 'RUNNING'", 1),
-        ("params.x = 'a' AND status = 'RUNNING'", 0),
-    ):
-        answer = caller.post(
-            "runs/search", {"experiment_ids": experiments, "filter": filter}
-        ).json()
-        assert len(answer.get("runs", [])) == count
-    for filter in (
-        "params.x = 'a'and status = 'RUNNING'",
-        "params.x = 'a' and",
-        "params.x = 'a' or status = 'RUNNING'",
-    ):
-        assert (
-            caller.post(
-                "runs/search", {"experiment_ids": experiments, "filter": filter}
-            ).status_code
-            == 400
-        )
-
-
 def test_a_model_takes_no_place_of_another(caller: Caller, run_id: str) -> None:
     def made(name: str) -> str:
         return str(
@@ -446,33 +422,6 @@ def test_late_values_of_a_finished_run_are_kept_and_leave_it_finished(
     assert caller.post("runs/log-metric", {"run_id": run_id, **point()}).status_code == 200
     run = only_run()
     assert (run.state, curve(run, "loss")) == (State.FAILED, {1: 1.5})
-
-
-def test_experiments_and_runs_are_found_page_by_page(caller: Caller) -> None:
-    ids = {
-        caller.post("experiments/create", {"name": f"e{i}"}).json()["experiment_id"]
-        for i in range(3)
-    }
-    for id in ids:
-        for name in ("one", "two"):
-            caller.post("runs/create", {"experiment_id": id, "run_name": name})
-    first_page = caller.post("experiments/search", {"max_results": 2}).json()
-    second_page = caller.post(
-        "experiments/search", {"max_results": 2, "page_token": first_page["next_page_token"]}
-    ).json()
-    assert {
-        experiment["experiment_id"]
-        for experiment in first_page["experiments"] + second_page["experiments"]
-    } == ids
-    answer = caller.post(
-        "runs/search",
-        {
-            "experiment_ids": list(ids),
-            "filter": "run_name != 'two'",
-            "order_by": ["start_time ASC"],
-        },
-    ).json()
-    assert [run["info"]["run_name"] for run in answer["runs"]] == ["one"] * 3
 
 
 def test_a_search_that_would_take_long_is_refused(caller: Caller) -> None:

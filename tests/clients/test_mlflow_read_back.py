@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.conftest import Script
+from tests.clients.conftest import Script, only_run
 from tests.clients.test_mlflow import Caller, caller, point, run_id
 from tests.webapp.conftest import member
 from webapp.access import api_tokens
@@ -211,3 +211,79 @@ def test_a_refusal_names_the_path_that_was_asked_for(caller: Caller) -> None:
     ]
     for answer in answers:
         assert answer.status_code in (404, 405) and "{" not in answer.json()["message"]
+
+
+def test_experiments_and_runs_are_found_page_by_page(caller: Caller) -> None:
+    ids = {
+        caller.post("experiments/create", {"name": f"e{i}"}).json()["experiment_id"]
+        for i in range(3)
+    }
+    for id in ids:
+        for name in ("one", "two"):
+            caller.post("runs/create", {"experiment_id": id, "run_name": name})
+    first_page = caller.post("experiments/search", {"max_results": 2}).json()
+    second_page = caller.post(
+        "experiments/search", {"max_results": 2, "page_token": first_page["next_page_token"]}
+    ).json()
+    assert {
+        experiment["experiment_id"]
+        for experiment in first_page["experiments"] + second_page["experiments"]
+    } == ids
+    answer = caller.post(
+        "runs/search",
+        {
+            "experiment_ids": list(ids),
+            "filter": "run_name != 'two'",
+            "order_by": ["start_time ASC"],
+        },
+    ).json()
+    assert [run["info"]["run_name"] for run in answer["runs"]] == ["one"] * 3
+
+
+def test_an_and_inside_of_quotes_belongs_to_the_value(caller: Caller, run_id: str) -> None:
+    caller.post("runs/log-parameter", {"run_id": run_id, "key": "x", "value": "a and b"})
+    experiments = [str(only_run().origin.project_id)]
+    for filter, count in (
+        ("params.x = 'a and b' and status = 'RUNNING'", 1),
+        ("params.x = 'a' AND status = 'RUNNING'", 0),
+    ):
+        answer = caller.post(
+            "runs/search", {"experiment_ids": experiments, "filter": filter}
+        ).json()
+        assert len(answer.get("runs", [])) == count
+    for filter in (
+        "params.x = 'a'and status = 'RUNNING'",
+        "params.x = 'a' and",
+        "params.x = 'a' or status = 'RUNNING'",
+    ):
+        assert (
+            caller.post(
+                "runs/search", {"experiment_ids": experiments, "filter": filter}
+            ).status_code
+            == 400
+        )
+
+
+@pytest.mark.parametrize("size", [10, 100, 500])
+def test_batches_of_load_tests_are_logged_found_and_read_at_once(caller: Caller, size: int) -> None:
+    """As FastTrackML's k6 scripts ask: create, log, batches, search, histories in bulk."""
+    ids = []
+    for number in range(2):
+        created = caller.post("runs/create", {"experiment_id": "0", "user_id": "k6"})
+        ids.append(created.json()["run"]["info"]["run_id"])
+        metrics = [
+            point(key=f"m{index % 10}", step=index // 10, value=float(number))
+            for index in range(size)
+        ]
+        params = [{"key": f"p{index}", "value": str(number)} for index in range(min(size, 100))]
+        body = {"run_id": ids[-1], "metrics": metrics, "params": params}
+        assert caller.post("runs/log-batch", body).json() == {}
+    found = caller.post(
+        "runs/search",
+        {"experiment_ids": ["0"], "filter": "metrics.m0 > 0.5 AND params.p9 = '1'"},
+    ).json()["runs"]
+    assert [run["info"]["run_id"] for run in found] == ids[1:]
+    assert (len(found[0]["data"]["metrics"]), found[0]["info"]["user_id"]) == (10, "k6")
+    query = [("metric_key", "m3"), *(("run_id", id) for id in ids)]
+    history = caller.get_pairs("metrics/get-history-bulk", query).json()["metrics"]
+    assert len(history) == 2 * size // 10

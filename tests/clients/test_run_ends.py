@@ -13,6 +13,9 @@ from tests.clients.test_trackio import curve, post
 from tests.webapp.conftest import member
 from tests.webapp.streams import content_of
 from webapp.access.models import Role, Team, User
+from webapp.api import mlflow_search
+from webapp.api.requests import ApiError
+from webapp.clients.models import Project
 from webapp.runs.models import Event, Run, State
 
 __all__ = ["caller", "run_id"]
@@ -129,3 +132,34 @@ def test_a_viewer_and_a_stranger_end_and_restore_nothing(
         for action in ("end", "reopen", "restore"):
             assert client.post(f"/runs/{run_id}/{action}/").status_code == status
     assert Run.objects.get().origin.archived_at is not None
+
+
+def test_a_new_run_brings_its_archived_project_back(
+    site: str, token: str, caller: Caller, client: Client, erin: User
+) -> None:
+    """Else what is logged now would be hidden."""
+    client.force_login(erin)
+    created = caller.post("experiments/create", {"name": "sums"}).json()
+    caller.post("experiments/delete", created)
+    run = log(site, token, 0)
+    assert run.public_id in shown(client, "/")
+    stage = caller.get("experiments/get", **created).json()["experiment"]["lifecycle_stage"]
+    assert stage == "active"
+
+
+def test_a_run_of_a_deleted_experiment_is_restored_with_it_on_its_page(
+    caller: Caller, run_id: str, client: Client, erin: User
+) -> None:
+    client.force_login(erin)
+    caller.post("experiments/delete", {"experiment_id": str(Project.objects.get().pk)})
+    assert run_id not in shown(client, "/")
+    client.post(f"/runs/{run_id}/restore/")
+    assert run_id in shown(client, "/") and Project.objects.get().archived_at is None
+
+
+def test_a_search_by_metrics_of_too_many_runs_is_refused_with_what_to_do(
+    caller: Caller, run_id: str, monkeypatch: pytest.MonkeyPatch, erin: User, still: Team
+) -> None:
+    monkeypatch.setattr(mlflow_search, "MOST_READ", 0)
+    with pytest.raises(ApiError, match="Add a condition on a parameter, a tag or start_time"):
+        mlflow_search.find_runs(Run.objects.all(), "metrics.loss < 1", [], 0, 10)

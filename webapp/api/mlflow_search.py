@@ -40,7 +40,7 @@ from webapp.series import series_store
 # Runs whose metrics are read at once; their packed values are in memory together.
 READ_AT_ONCE = 200
 # Of more runs than this no metrics are read for one search.
-MOST_READ = 20_000
+MOST_READ = 10_000
 
 
 # The primary key of a run, and its values in the order of the `orders`.

@@ -197,6 +197,10 @@ def _rewind_if_repeated(run_write: RunWrite) -> None:
         for name, step in _first_steps(run_write.logs).items()
         if name not in origin.resumed_keys
     }
+    # The usual request of a run that stays `resuming`, as one with figures of a machine does: these
+    # have no steps.
+    if not first:
+        return
     step = min(
         (
             step
