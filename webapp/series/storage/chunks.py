@@ -109,7 +109,7 @@ def last_before(series: Series, high: int) -> list[KeyValues]:
 
 
 def _fetch(
-    sql: str, step_ranges: Sequence[StepRange], columns: Mapping[str, Sequence[float]]
+    sql: str, step_ranges: Sequence[StepRange], columns: Mapping[str, list[float]]
 ) -> list[list[KeyValues]]:
     by_range: list[list[KeyValues]] = [[] for _ in step_ranges]
     rows = _rows(sql, step_ranges, columns)
@@ -122,7 +122,7 @@ def _fetch(
 
 
 def _rows(
-    sql: str, step_ranges: Sequence[StepRange], columns: Mapping[str, Sequence[float]]
+    sql: str, step_ranges: Sequence[StepRange], columns: Mapping[str, list[float]]
 ) -> list[Any]:
     if not step_ranges:
         return []
