@@ -49,12 +49,13 @@ function mayBeNew(run) {
 function showSilence() {
   document.querySelectorAll("tr[data-run]").forEach((element) => {
     const row = /** @type {HTMLElement} */ (element);
-    row
-      .querySelector("[data-silent]")
-      ?.toggleAttribute(
-        "hidden",
-        !isSilent(row.dataset.state ?? "", row.dataset.lastEvent, Number(row.dataset.patience)),
-      );
+    const silent = isSilent(
+      row.dataset.state ?? "",
+      row.dataset.lastEvent,
+      Number(row.dataset.patience),
+    );
+    row.querySelector("[data-silent]")?.toggleAttribute("hidden", !silent);
+    row.querySelector("[data-heard]")?.toggleAttribute("hidden", silent);
   });
 }
 

@@ -74,6 +74,23 @@ BODIES: dict[str, Any] = {
     "/api/bulk_alert": {"kwargs": {"alerts": [ALERT]}},
     "/api/bulk_upload_media": {"kwargs": {"uploads": [UPLOAD]}},
     "/api/get_run_summary": {"kwargs": {"project": "p", "run": "r", "run_id": None}},
+    "/api/get_metric_values": {
+        "args": ["p", "r", "loss", None, 3, "2026-01-01T00:00:00", 2],
+        "kwargs": {"max_points": 3},
+    },
+    "/api/get_alerts": {"kwargs": {"project": "p", "since": "2026-01-01", "level": "warn"}},
+    "/api/get_snapshot": {"args": ["p", "r", 3]},
+    "/api/2.0/mlflow/experiments/search": {
+        "filter": "name LIKE 'a%'",
+        "max_results": 3,
+        "order_by": ["name DESC"],
+        "view_type": "ALL",
+    },
+    "/api/2.0/mlflow/logged-models/search": {
+        "experiment_ids": ["0"],
+        "filter": "name = 'a'",
+        "order_by": [{"field_name": "name", "ascending": False}],
+    },
     "/api/2.0/mlflow/runs/log-batch": {
         "run_id": "RUN",
         "metrics": [POINT],
@@ -88,9 +105,10 @@ BODIES: dict[str, Any] = {
     },
     "/api/2.0/mlflow/runs/search": {
         "experiment_ids": ["0"],
-        "filter": "params.a = 'b'",
+        "filter": "params.a = 'b' AND metrics.loss < 1",
+        "run_view_type": "ALL",
         "max_results": 3,
-        "order_by": ["start_time"],
+        "order_by": ["start_time", "metrics.loss DESC"],
     },
     "/api/2.0/mlflow/runs/update": {
         "run_id": "RUN",

@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,13 @@ class Caller:
         return http.patch(self.base + path, headers=self.headers, json=body or {})
 
     def get(self, path: str, **query: str) -> httpx2.Response:
-        return http.get(self.base + path, headers=self.headers, params=query)
+        return self.get_pairs(path, [*query.items()])
+
+    def get_pairs(self, path: str, query: Sequence[tuple[str, str]]) -> httpx2.Response:
+        """Get with parameters that may come several times."""
+        return http.get(
+            self.base + path, headers=self.headers, params=httpx2.QueryParams(tuple(query))
+        )
 
 
 @pytest.fixture
@@ -256,8 +263,6 @@ def test_what_a_client_says_of_a_runs_time_and_tags_is_kept(caller: Caller, run_
     )
     experiment = caller.get("experiments/get", experiment_id=experiment_id).json()["experiment"]
     assert experiment["tags"] == [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]
-    refused = caller.post("runs/delete", {"run_id": run_id})
-    assert refused.status_code == 501 and "on their own page" in refused.json()["message"]
 
 
 def test_a_run_has_bounds_and_mlflows_client_hears_of_them(caller: Caller, run_id: str) -> None:
@@ -280,30 +285,6 @@ def test_a_parameter_that_comes_twice_in_a_batch_with_two_values_is_refused(
         and "'1' and as '2'" in answer.json()["message"]
         and "p" not in Origin.objects.get().params
     )
-
-
-def test_an_and_inside_of_quotes_belongs_to_the_value(caller: Caller, run_id: str) -> None:
-    caller.post("runs/log-parameter", {"run_id": run_id, "key": "x", "value": "a and b"})
-    experiments = [str(only_run().origin.project_id)]
-    for filter, count in (
-        ("params.x = 'a and b' and status = 'RUNNING'", 1),
-        ("params.x = 'a' AND status = 'RUNNING'", 0),
-    ):
-        answer = caller.post(
-            "runs/search", {"experiment_ids": experiments, "filter": filter}
-        ).json()
-        assert len(answer.get("runs", [])) == count
-    for filter in (
-        "params.x = 'a'and status = 'RUNNING'",
-        "params.x = 'a' and",
-        "params.x = 'a' or status = 'RUNNING'",
-    ):
-        assert (
-            caller.post(
-                "runs/search", {"experiment_ids": experiments, "filter": filter}
-            ).status_code
-            == 400
-        )
 
 
 def test_a_model_takes_no_place_of_another(caller: Caller, run_id: str) -> None:
@@ -386,7 +367,13 @@ BROKEN: list[tuple[str, Any, str]] = [
     ),
     ("runs/update", {"status": "DANCING"}, "status"),
     ("experiments/create", {"name": "Default"}, "exists"),
-    ("runs/search", {"experiment_ids": ["0"], "filter": "metrics.loss < 1"}, "filter"),
+    ("runs/search", {"experiment_ids": ["0"], "filter": "metrics.loss < 'low'"}, "a number"),
+    ("runs/search", {"experiment_ids": ["0"], "filter": "params.lr < 1"}, "is text"),
+    ("runs/search", {"experiment_ids": ["0"], "filter": "banana = 'x'"}, "start_time"),
+    ("runs/search", {"experiment_ids": ["0"], "order_by": ["banana"]}, "start_time"),
+    ("runs/search", {"experiment_ids": ["0"], "run_view_type": "SOME"}, "run_view_type"),
+    ("experiments/search", {"filter": "metrics.loss < 1"}, "creation_time"),
+    ("logged-models/search", {"datasets": [{"dataset_name": "d"}]}, "datasets"),
 ]
 
 
@@ -435,33 +422,6 @@ def test_late_values_of_a_finished_run_are_kept_and_leave_it_finished(
     assert caller.post("runs/log-metric", {"run_id": run_id, **point()}).status_code == 200
     run = only_run()
     assert (run.state, curve(run, "loss")) == (State.FAILED, {1: 1.5})
-
-
-def test_experiments_and_runs_are_found_page_by_page(caller: Caller) -> None:
-    ids = {
-        caller.post("experiments/create", {"name": f"e{i}"}).json()["experiment_id"]
-        for i in range(3)
-    }
-    for id in ids:
-        for name in ("one", "two"):
-            caller.post("runs/create", {"experiment_id": id, "run_name": name})
-    first_page = caller.post("experiments/search", {"max_results": 2}).json()
-    second_page = caller.post(
-        "experiments/search", {"max_results": 2, "page_token": first_page["next_page_token"]}
-    ).json()
-    assert {
-        experiment["experiment_id"]
-        for experiment in first_page["experiments"] + second_page["experiments"]
-    } == ids
-    answer = caller.post(
-        "runs/search",
-        {
-            "experiment_ids": list(ids),
-            "filter": "run_name != 'two'",
-            "order_by": ["start_time ASC"],
-        },
-    ).json()
-    assert [run["info"]["run_name"] for run in answer["runs"]] == ["one"] * 3
 
 
 def test_a_search_that_would_take_long_is_refused(caller: Caller) -> None:

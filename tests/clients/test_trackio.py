@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
-from tests.clients.conftest import Script, only_run
+from tests.clients.conftest import SCRIPTS, Script, client_environment, only_run
 from webapp.runs.models import Event, Run, State
 from webapp.series import series_store
 
@@ -50,3 +56,99 @@ def test_a_stock_script_becomes_a_run_with_everything_it_said(
         for _, message in lines
     )
     assert "refused: Stillroom keeps no artifacts" in output
+
+
+Process = tuple[str, int, str, bool]  # how it resumes, logs, requests, whether it is killed
+
+
+@pytest.mark.parametrize(
+    ("processes", "ends"),
+    [
+        ([("never", 5, "once", False), ("must", 5, "once", False)], [10]),
+        ([("allow", 1, "once", False), ("allow", 1, "once", False)], [2]),
+        ([("never", 5, "once", False), ("never", 3, "once", False)], [5, 3]),
+        (
+            [
+                ("never", 5, "once", False),
+                ("never", 3, "once", False),
+                ("must", 2, "once", False),
+            ],
+            [5, 5],
+        ),
+        # A run that crashes twice.
+        (
+            [
+                ("allow", 50, "often", True),
+                ("must", 100, "often", True),
+                ("allow", 10, "once", False),
+            ],
+            [160],
+        ),
+    ],
+)
+def test_a_resumed_run_continues_at_the_step_after_its_last_one(
+    site: str,
+    token: str,
+    script: Script,
+    tmp_path: Path,
+    processes: list[Process],
+    ends: list[int],
+) -> None:
+    expected = 0
+    for resume, count, requests, is_killed in processes:
+        expected += count
+        if is_killed:
+            _log_until_killed(site, token, tmp_path, [resume, str(count), requests], expected)
+        else:
+            script("trackio_resume.py", site, token, resume, str(count), requests)
+
+    curves = [curve(run, "loss") for run in Run.objects.order_by("pk")]
+    assert [list(values) for values in curves] == [list(range(end)) for end in ends]
+    first_values = [float(index) for index in range(processes[0][1])]
+    assert list(curves[0].values())[: processes[0][1]] == first_values
+    assert set(Run.objects.values_list("attempt", flat=True)) == {1}
+
+
+def _log_until_killed(
+    site: str, token: str, folder: Path, arguments: list[str], expected: int
+) -> None:
+    """Kill the client once all runs together have `expected` values."""
+    command = [sys.executable, str(SCRIPTS / "trackio_resume.py"), *arguments, "wait"]
+    with subprocess.Popen(
+        command, cwd=folder, env=client_environment(site, token, folder)
+    ) as process:
+        while sum(len(curve(run, "loss")) for run in Run.objects.all()) < expected:
+            assert process.poll() is None
+            time.sleep(0.2)
+        process.kill()
+
+
+def test_figures_of_the_machine_and_alerts_are_no_steps_to_resume_from(
+    site: str, token: str
+) -> None:
+    entry = {"project": "sums", "run": "r", "run_id": "r1"}
+
+    def last_step() -> int | None:
+        answer = post(site, token, "get_run_summary", project="sums", run_id="r1")
+        last_step: int | None = answer["last_step"]
+        return last_step
+
+    post(site, token, "bulk_log_system", logs=[{**entry, "metrics": {"cpu": 0.5}, "log_id": "1"}])
+    post(site, token, "bulk_alert", alerts=[{**entry, "title": "Hot", "step": 0}])
+    assert last_step() is None
+    post(site, token, "bulk_log", logs=[{**entry, "metrics": {"loss": 1}, "step": 0}])
+    assert last_step() == 0
+    # A log without a number is a step too.
+    post(site, token, "bulk_log", logs=[{**entry, "metrics": {"note": "text"}, "step": 1}])
+    assert last_step() == 1
+
+
+def post(site: str, token: str, call: str, **arguments: Any) -> Any:
+    """The answer of a call of Trackio's API."""
+    answer = httpx2.post(
+        f"{site}/api/{call}",
+        headers={"x-trackio-write-token": token},
+        json={"args": [], "kwargs": arguments},
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"]

@@ -76,6 +76,9 @@ TABLE: dict[tuple[str, str], str] = {
     ("pause", "POST"): EDITOR,
     ("resume", "POST"): EDITOR,
     ("clone", "POST"): EDITOR,
+    ("end", "POST"): EDITOR,
+    ("reopen", "POST"): EDITOR,
+    ("restore", "POST"): EDITOR,
     ("delete", "POST"): EDITOR,
     # Jobs over whole data sets
     ("jobs", "GET"): MEMBER,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 from django.test import Client
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.webapp.logs import losses
@@ -17,7 +19,7 @@ from webapp.ingest.event_log import ingest
 from webapp.nodes.models import Device, Node
 from webapp.pages.site import prometheus
 from webapp.runs import leases, lifecycle
-from webapp.runs.models import Run
+from webapp.runs.models import Run, State
 
 pytestmark = pytest.mark.django_db
 TOKEN = "a-token-for-prometheus"
@@ -82,6 +84,17 @@ def test_runs_and_machines_are_counted(scrape: Any, run: Run, still: Team, tmp_p
     assert figures["stillroom_ingest_behind_seconds", ()] > 1000  # the recorded events are old
     assert 0 <= figures["stillroom_sweep_age_seconds", ()] < 60
     assert figures["stillroom_database_up", ()] == 1
+
+
+def test_a_run_that_a_client_left_is_no_silent_trainer(scrape: Any, still: Team) -> None:
+    Run.objects.create(
+        team=still,
+        name="left",
+        source=Run.Source.CLIENT,
+        state=State.RUNNING,
+        last_event_at=timezone.now() - timedelta(days=7),
+    )
+    assert scrape().get(("stillroom_silent_seconds", ()), 0) == 0
 
 
 def test_without_postgres_the_figures_of_the_process_are_still_told(

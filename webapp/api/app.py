@@ -121,9 +121,9 @@ class ApiApplication:
         limit = MAX_BODY if isinstance(route, LogRoute) else MAX_QUERY_BODY
         request_body.require_length(scope, limit, TOO_LONG)
         body = b"".join([chunk async for chunk in chunks(receive, limit, TOO_LONG)])
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         # The path's values come last, so that no query parameter of the same name replaces them.
-        request = Request(actor, query | path_params, body)
+        request = Request(actor, dict(pairs) | path_params, body, pairs)
         if values_in(body) > MOST_VALUES:
             if scope["path"] not in trackio.BACKLOGS:
                 raise ApiError(
@@ -305,20 +305,14 @@ async def _threaded(work: Callable[..., T], *args: Any) -> T:
 
 def _route(method: str, path: str) -> tuple[Route, dict[str, str]]:
     """The route of a request, and the values of the placeholders in its path. Raises ApiError."""
-    path_params = {}
-    prefix = mlflow_models.PATH + "/"
-    if path.startswith(prefix):
-        # Only the paths of one model have a placeholder in ROUTES.
-        model_id, slash, suffix = path.removeprefix(prefix).partition("/")
-        path, path_params = f"{mlflow_models.ONE}{slash}{suffix}", {"model_id": model_id}
-    route = ROUTES.get((method, path))
+    known_path, path_params = mlflow_models.of_one(path)
+    route = ROUTES.get((method, known_path))
     if route is not None:
         return route, path_params
-    if path in mlflow.ELSEWHERE:
-        raise ApiError(501, "NOT_IMPLEMENTED", mlflow.ELSEWHERE[path])
     if path.startswith(mlflow.ARTIFACTS):
         raise ApiError(501, "NOT_IMPLEMENTED", mlflow.NO_FILES)
-    if any(path == known_path for _, known_path in ROUTES):
+    # The sentences name the path of the request, not that of the route with its placeholders.
+    if any(known_path == other for _, other in ROUTES):
         raise ApiError(405, "BAD_REQUEST", f"{path} does not accept {method}.")
     raise ApiError(404, "ENDPOINT_NOT_FOUND", f"There is no route {path}.")
 

@@ -6,11 +6,17 @@ import json
 from typing import Annotated, Any
 
 from django.db import transaction
+from django.db.models import TextField
+from django.db.models.functions import Cast
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from pydantic import BaseModel, Field
 
 from webapp.access import permissions
+from webapp.api.mlflow_filter import Field as SearchField
+from webapp.api.mlflow_filter import Language
+from webapp.api.mlflow_lookup import archived, find_project, offset, paged
+from webapp.api.mlflow_search import Row, in_order
 from webapp.api.mlflow_types import RunRequest, Tag, files_of, read, values_of
 from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
 from webapp.clients import runs
@@ -24,6 +30,12 @@ PATH = "/api/2.0/mlflow/logged-models"
 TAG = "logged_model."
 # In the order of the numbers in MLflow's protobuf enum, which begin at 1.
 STATUSES = ("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED")
+MODELS = Language(
+    "models",
+    numbers=("creation_timestamp", "last_updated_timestamp"),
+    texts=("name", "model_id", "model_type", "status", "source_run_id", "experiment_id"),
+    kinds=("attribute", "tag"),
+)
 LONGEST_NAME = 500
 MOST_TAGS = 100
 
@@ -37,6 +49,20 @@ class CreateModel(BaseModel):
 
 class FinalizeModel(BaseModel):
     status: str | int = STATUSES[1]
+
+
+class ModelOrder(BaseModel):
+    field_name: str
+    ascending: bool = True
+
+
+class SearchModels(BaseModel):
+    experiment_ids: list[str] = []
+    filter: str = ""
+    order_by: list[ModelOrder] = []
+    datasets: list[dict[str, Any]] = []
+    max_results: Annotated[int, Field(ge=1, le=1000)] = 100
+    page_token: str = ""
 
 
 class TagModel(BaseModel):
@@ -55,14 +81,7 @@ def create(request: Request) -> dict[str, Any]:
     with transaction.atomic():
         origin = _origin(request, message.source_run_id, lock=True)
         # Not the number of models: after the tag of one was deleted, that is another's number.
-        number = 1 + max(
-            (
-                int(end)
-                for name in origin.tags
-                if (end := name.removeprefix(TAG)) != name and end.isdecimal()
-            ),
-            default=-1,
-        )
+        number = 1 + max(_numbers(origin), default=-1)
         if len(origin.tags) >= MAX_PARAMS:
             raise ApiError(
                 400,
@@ -81,6 +100,69 @@ def create(request: Request) -> dict[str, Any]:
 
 def get(request: Request) -> dict[str, Any]:
     return _model(*_find(request))
+
+
+def search(request: Request) -> dict[str, Any]:
+    """Return the models of the experiments' runs that a filter selects, the newest first."""
+    message = read(SearchModels, request.body)
+    if message.datasets:
+        raise ApiError(
+            400,
+            "INVALID_PARAMETER_VALUE",
+            "Models have no metrics of data sets here: leave `datasets` empty.",
+        )
+    conditions = MODELS.conditions(message.filter)
+    orders = MODELS.orders(
+        [f"{order.field_name} {'ASC' if order.ascending else 'DESC'}" for order in message.order_by]
+    )
+    projects = [find_project(request, id).pk for id in set(message.experiment_ids)]
+    origins = (
+        permissions.visible(request.actor, Origin)
+        .filter(project__in=projects, run__source=Run.Source.CLIENT)
+        .filter(archived("ACTIVE_ONLY", "archived_at", "project__archived_at"))
+        .annotate(tag_text=Cast("tags", TextField()))
+        .filter(tag_text__contains=f'"{TAG}')
+        .select_related("run")
+        .order_by("-pk")
+    )
+    models = [
+        _model(origin, number)["model"]
+        for origin in origins
+        for number in reversed(_numbers(origin))
+    ]
+    rows: list[Row] = [
+        (index, tuple(_value(model, order.field) for order in orders))
+        for index, model in enumerate(models)
+        if all(condition.holds(_value(model, condition.field)) for condition in conditions)
+    ]
+    first, count = offset(message.page_token), message.max_results
+    page = in_order(rows, orders)[first : first + count + 1]
+    return paged("models", [models[index] for index, _ in page], first, count)
+
+
+def delete(request: Request) -> dict[str, Any]:
+    """Forget a model; its files are with the client."""
+    with transaction.atomic():
+        origin, number = _find(request, lock=True)
+        origin.tags = {
+            name: value for name, value in origin.tags.items() if name != f"{TAG}{number}"
+        }
+        origin.save(update_fields=["tags"])
+    return {}
+
+
+def delete_tag(request: Request) -> dict[str, Any]:
+    with transaction.atomic():
+        origin, number = _find(request, lock=True)
+        facts = _facts(origin, number)
+        if facts["tags"].pop(storable(request.query["tag_key"]), None) is None:
+            raise ApiError(
+                404,
+                "RESOURCE_DOES_NOT_EXIST",
+                f"No tag with name: {request.query['tag_key'][:100]} of this model.",
+            )
+        _keep(origin, number, facts)
+    return {}
 
 
 def finalize(request: Request) -> dict[str, Any]:
@@ -151,6 +233,23 @@ def _origin(request: Request, run_id: str, lock: bool = False) -> Origin:
     return runs.locked_origin(origin.run) if lock else origin
 
 
+def _numbers(origin: Origin) -> list[int]:
+    """The numbers of a run's models, in order."""
+    # A client may set any tag: a number of any length, in any script.
+    ends = (name.removeprefix(TAG) for name in origin.tags if name.startswith(TAG))
+    return sorted(int(end) for end in ends if end.isascii() and end.isdecimal() and len(end) < 10)
+
+
+def _value(model: dict[str, Any], field: SearchField) -> str | int | None:
+    info = model["info"]
+    if field.kind == "tag":
+        return next((tag["value"] for tag in info["tags"] if tag["key"] == field.name), None)
+    value: str | int | None = info[
+        f"{field.name}_ms" if field.name in MODELS.numbers else field.name
+    ]
+    return value
+
+
 def _facts(origin: Origin, number: int) -> dict[str, Any]:
     try:
         facts = json.loads(origin.tags[f"{TAG}{number}"])
@@ -192,12 +291,27 @@ def _model(origin: Origin, number: int) -> dict[str, Any]:
     }
 
 
+def of_one(path: str) -> tuple[str, dict[str, str]]:
+    """The path of a model as ROUTES has it, and the values of its placeholders."""
+    if not path.startswith(f"{PATH}/") or path == SEARCH:
+        return path, {}
+    model_id, *parts = path.removeprefix(f"{PATH}/").split("/")
+    if len(parts) == 2 and parts[0] == "tags":
+        return TAG_OF_ONE, {"model_id": model_id, "tag_key": parts[1]}
+    return "/".join([ONE, *parts]), {"model_id": model_id}
+
+
+SEARCH = PATH + "/search"
 ONE = PATH + "/{model_id}"
+TAG_OF_ONE = ONE + "/tags/{tag_key}"
 ROUTES: dict[tuple[str, str], Route] = {
     ("POST", PATH): ReadRoute(create, "start"),
+    ("POST", SEARCH): ReadRoute(search),
     ("GET", ONE): ReadRoute(get),
     ("PATCH", ONE): ReadRoute(finalize, "start"),
+    ("DELETE", ONE): ReadRoute(delete, "start"),
     ("PATCH", ONE + "/tags"): ReadRoute(tag, "start"),
+    ("DELETE", TAG_OF_ONE): ReadRoute(delete_tag, "start"),
     ("POST", ONE + "/params"): ReadRoute(log_params, "start"),
     ("POST", "/api/2.0/mlflow/runs/outputs"): LogRoute(log_outputs),
 }

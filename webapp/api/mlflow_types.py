@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Annotated, Any, NotRequired, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, FailFast, Field, ValidationError, model_validator
 from typing_extensions import TypedDict
@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from webapp.api.requests import ApiError
 from webapp.clients.client_batch import FARTHEST, LoggedValues, key
 from webapp.clients.models import Origin, Project
+from webapp.clients.runs import NAME_TAG
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, State
 from webapp.series import series_store
@@ -35,6 +36,14 @@ STATUS_OF: dict[str, str] = {
     State.FAILED: "FAILED",
     State.STOPPED: "KILLED",
 }
+# The person of a run, a tag that the client sends.
+USER_TAG = "mlflow.user"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+CONTEXT_TAG = "mlflow.data.context"
+DATASET_FACTS = ("name", "digest", "source_type", "source", "schema", "profile")
+# In the order of the numbers in MLflow's protobuf enum, which begin at 1.
+VIEW_TYPES = ("ACTIVE_ONLY", "DELETED_ONLY", "ALL")
+ACTIVE, DELETED = "active", "deleted"
 B = TypeVar("B", bound=BaseModel)
 
 Key = Annotated[str, Field(min_length=1, max_length=250)]
@@ -127,6 +136,7 @@ class DeleteTag(RunRequest):
 
 class CreateRun(BaseModel):
     experiment_id: str = "0"
+    user_id: str = ""
     run_name: str = ""
     start_time: Moment = 0
     tags: Annotated[list[Tag], Field(max_length=1000)] = []
@@ -143,10 +153,32 @@ class ExperimentTag(BaseModel):
     value: Annotated[str, cut(LONGEST_TAG)] = ""
 
 
+class RenameExperiment(BaseModel):
+    experiment_id: str
+    new_name: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class ExperimentTagKey(BaseModel):
+    experiment_id: str
+    key: Key
+
+
+def _view_type(value: object) -> object:
+    # In the JSON of a protobuf message an enum's value may be a name or a number.
+    if isinstance(value, int) and 0 < value <= len(VIEW_TYPES):
+        return VIEW_TYPES[value - 1]
+    return value
+
+
+ViewType = Annotated[Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"], BeforeValidator(_view_type)]
+
+
 class Search(BaseModel):
-    """A search for runs or for experiments."""
+    """A search for runs or for experiments; each has its own name for the view type."""
 
     experiment_ids: Texts = []
+    run_view_type: ViewType = "ACTIVE_ONLY"
+    view_type: ViewType = "ACTIVE_ONLY"
     filter: str = ""
     max_results: Annotated[int, Field(ge=1, le=50_000)] = 1000
     order_by: Texts = []
@@ -159,6 +191,12 @@ class History(RunRequest):
     page_token: str = ""
 
 
+class BulkHistory(BaseModel):
+    run_id: Annotated[list[str], Field(min_length=1, max_length=100)]
+    metric_key: Key
+    max_results: Annotated[int, Field(ge=1, le=25_000)] = 25_000
+
+
 class Experiment(BaseModel):
     experiment_id: str = ""
     experiment_name: str = ""
@@ -169,7 +207,7 @@ def values_of(tags: Iterable[Tag]) -> dict[str, str]:
     return {storable(tag["key"]): storable(tag.get("value", "")) for tag in tags}
 
 
-def read(shape: type[B], content: bytes | Mapping[str, str]) -> B:
+def read(shape: type[B], content: bytes | Mapping[str, object]) -> B:
     """Parse the body or the query as `shape`. Raises ApiError, which names field and error."""
     try:
         return (
@@ -206,7 +244,7 @@ def experiment(project: Project) -> dict[str, Any]:
         "experiment_id": str(project.pk),
         "name": project.name,
         "artifact_location": f"{FILES}/{project.pk}",
-        "lifecycle_stage": "active",
+        "lifecycle_stage": ACTIVE if project.archived_at is None else DELETED,
         "creation_time": _milliseconds(project.created_at),
         "tags": _pairs(project.tags),
     }
@@ -216,16 +254,21 @@ def info(run: Run) -> dict[str, Any]:
     facts = {
         "run_id": run.public_id,
         "run_uuid": run.public_id,
-        "run_name": run.name,
+        "run_name": name_of(run),
         "experiment_id": str(run.origin.project_id),
-        "user_id": str(run.owner or ""),
+        "user_id": str(run.origin.tags.get(USER_TAG) or run.owner or ""),
         "status": STATUS_OF.get(run.state, "RUNNING"),
         "start_time": _milliseconds(run.started_at),
         "end_time": _milliseconds(run.finished_at),
         "artifact_uri": f"{files_of(run.origin)}/artifacts",
-        "lifecycle_stage": "active",
+        "lifecycle_stage": DELETED if run.origin.is_archived else ACTIVE,
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def name_of(run: Run) -> str:
+    """The run's name in its client; that of its page may be cut."""
+    return run.origin.name or run.name
 
 
 def files_of(origin: Origin) -> str:
@@ -233,19 +276,41 @@ def files_of(origin: Origin) -> str:
     return f"{FILES}/{origin.project_id}/{origin.run.public_id}"
 
 
-def whole(run: Run) -> dict[str, Any]:
-    """A run as JSON with its latest values; their step and time are in the metric history."""
-    newest = series_store.latest(run, series_store.keys(run))
+def whole(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Runs as JSON with the last point of each of their metrics."""
+    last_points = series_store.last_points(runs)
+    return [
+        {
+            "info": info(run),
+            "data": {
+                "metrics": [
+                    metric(key, point.value, point.wall_time, point.step)
+                    for key, point in last_points[run.pk].items()
+                ],
+                "params": _pairs(run.origin.params),
+                # The name is a tag of every run, also of one that was named without it.
+                "tags": _pairs({**run.origin.tags, NAME_TAG: name_of(run)}),
+            },
+            "inputs": {"dataset_inputs": [_input(facts) for facts in run.origin.inputs]},
+        }
+        for run in runs
+    ]
+
+
+def metric(key: str, value: float, wall_time: float, step: int) -> dict[str, Any]:
     return {
-        "info": info(run),
-        "data": {
-            "metrics": [
-                {"key": name, "value": series_store.json_number(value)}
-                for name, value in newest.items()
-            ],
-            "params": _pairs(run.origin.params),
-            "tags": _pairs(run.origin.tags),
-        },
+        "key": key,
+        "value": series_store.json_number(value),
+        "timestamp": round(wall_time * 1000),
+        "step": step,
+    }
+
+
+def _input(facts: Mapping[str, Any]) -> dict[str, Any]:
+    context = facts.get("context")
+    return {
+        "dataset": {name: str(facts[name]) for name in DATASET_FACTS if facts.get(name)},
+        "tags": [{"key": CONTEXT_TAG, "value": str(context)}] if context else [],
     }
 
 
@@ -254,4 +319,5 @@ def _pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _milliseconds(time: datetime | None) -> int | None:
-    return None if time is None else int(time.timestamp() * 1000)
+    # In whole numbers: 1.001 * 1000 is less than 1001 in floats.
+    return None if time is None else (time - EPOCH) // timedelta(milliseconds=1)

@@ -18,11 +18,19 @@ TRACKIO_HEADER = b"x-trackio-write-token"
 
 @dataclass(frozen=True)
 class Request:
-    """An authenticated request of a client."""
+    """An authenticated request of a client.
+
+    `pairs` are the parameters of its query as they came, `query` the last one of each name.
+    """
 
     actor: Actor
     query: dict[str, str]
     body: bytes
+    pairs: Sequence[tuple[str, str]] = ()
+
+    def values(self, name: str) -> list[str]:
+        """Return every value of a parameter of the query."""
+        return [value for other, value in self.pairs if other == name]
 
 
 @dataclass(frozen=True)

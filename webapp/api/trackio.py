@@ -16,8 +16,9 @@ from typing import Annotated, Any, Generic, NotRequired, TypeVar
 from pydantic import FailFast, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from webapp.access import permissions
-from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
+from webapp.api import trackio_read
+from webapp.api.requests import LogAnswer, LogRoute, ReadRoute, Request, Route
+from webapp.api.trackio_read import CLIENT, SYSTEM
 from webapp.clients.client_batch import (
     ClientBatch,
     LoggedValues,
@@ -27,12 +28,9 @@ from webapp.clients.client_batch import (
     digest_id,
     step,
 )
-from webapp.clients.runs import key_of, project_name
 from webapp.clients.values import flat, numbers
 from webapp.runs.event_rows import storable
-from webapp.runs.models import Run
 
-CLIENT = "trackio"
 # Requests below this prefix wait while they cannot be accepted, instead of being refused: the
 # client sends no alert a second time, and what it keeps to send later gets stuck behind a value
 # that is not finite (trackio 0.43).
@@ -41,7 +39,6 @@ PREFIX = "/api/bulk_"
 VERSION = {"version": "stillroom", "api_version": 1, "api_transport": "http", "mcp_enabled": False}
 # The trainer's own step. Trackio's client counts calls of `log`, which are not steps of training.
 STEP_KEY = "train/global_step"
-SYSTEM = "system/"
 LEVELS = {"info": "info", "warn": "warning", "error": "error"}
 LONGEST_MESSAGE = 2000
 LONGEST_NAME = 250
@@ -163,38 +160,6 @@ def refuse_artifacts(request: Request) -> dict[str, Any]:
 
 def version(request: Request) -> dict[str, Any]:
     return VERSION
-
-
-def get_runs_for_project(request: Request) -> dict[str, Any]:
-    runs = _runs(request).order_by("pk").values_list("origin__key", "name", "created_at")
-    return {
-        "data": [
-            {"id": key, "name": name, "created_at": created_at.isoformat()}
-            for key, name, created_at in runs
-        ]
-    }
-
-
-def get_run_summary(request: Request) -> dict[str, Any]:
-    """The last step of a run. A client that resumes it continues its own counter from there."""
-    arguments = _asked(request)
-    runs = _runs(request).select_related("origin")
-    run = (
-        runs.filter(origin__key=key_of(str(arguments["run_id"])))
-        if arguments.get("run_id")
-        else runs.filter(name=arguments.get("run"))
-    ).last()
-    if run is None:
-        return {"data": {"num_logs": 0, "last_step": None, "config": None}}
-    return {
-        "data": {
-            "project": arguments.get("project"),
-            "run": run.name,
-            "run_id": run.origin.key,
-            "config": run.origin.params,
-            "last_step": run.step if run.batch_count > 1 else None,
-        }
-    }
 
 
 def _read(shape: TypeAdapter[T], request: Request) -> T:
@@ -326,27 +291,6 @@ def _time(entry: Entry) -> tuple[float, list[LogLine]]:
         return time.time(), [_note(entry, "time", message)]
 
 
-def _runs(request: Request) -> Any:
-    project = _asked(request).get("project")
-    runs = permissions.visible(request.actor, Run).filter(origin__client=CLIENT)
-    return runs.filter(origin__project__name=project_name(storable(str(project or ""))))
-
-
-def _asked(request: Request) -> dict[str, Any]:
-    """The arguments of a call by name; the first positional one is the project."""
-    try:
-        call = json.loads(request.body)
-        keyword_arguments, positional = call.get("kwargs") or {}, call.get("args") or []
-        arguments: dict[str, Any] = {
-            name: storable(value) for name, value in keyword_arguments.items()
-        }
-        return {"project": positional[0], **arguments} if positional else arguments
-    except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
-        raise ApiError(
-            400, "BAD_REQUEST", 'The body must be JSON of the shape {"kwargs": {"project": …}}.'
-        ) from None
-
-
 def _of_backlog(prefix: str, request: Request, entry: Any) -> ClientBatch:
     return _measured(request, _entry.validate_python(entry), prefix)
 
@@ -359,12 +303,11 @@ BACKLOGS = {
 }
 ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "/version"): ReadRoute(version, action=None),
-    ("POST", "/api/get_runs_for_project"): ReadRoute(get_runs_for_project),
-    ("POST", "/api/get_run_summary"): ReadRoute(get_run_summary),
     ("POST", "/api/bulk_log"): LogRoute(partial(bulk_log, "")),
     ("POST", "/api/bulk_log_system"): LogRoute(partial(bulk_log, SYSTEM)),
     ("POST", "/api/bulk_alert"): LogRoute(bulk_alert),
     ("POST", "/api/bulk_upload_media"): LogRoute(bulk_upload_media),
     ("POST", "/api/upload"): LogRoute(upload),
     **{("POST", f"/api/{name}"): ReadRoute(refuse_artifacts) for name in ARTIFACTS},
+    **trackio_read.ROUTES,
 }

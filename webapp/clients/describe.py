@@ -16,7 +16,8 @@ from webapp.clients.client_batch import ClientBatch
 from webapp.clients.limits import LONGEST_VALUE, MAX_INPUTS, MAX_PARAMS, listed
 from webapp.clients.masking import masked
 from webapp.clients.models import Origin
-from webapp.runs.models import Run
+from webapp.runs import lifecycle
+from webapp.runs.models import ACTIVE, Run, State
 
 # Names under *Not kept* on the *Config* tab. A script that logs tables under a new name at each
 # step would make the row of its run grow without end.
@@ -77,6 +78,9 @@ def _merge(origin: Origin, batch: ClientBatch) -> list[str]:
     is_started_again = started is not None and origin.params.get(STARTED, started) != started
     if batch.resumes or is_started_again:
         origin.resuming, origin.resumed_keys = True, []
+    # Somebody ended the run by hand, because its client reports no end; now it is resumed.
+    if is_started_again and origin.run.state not in ACTIVE:
+        lifecycle.set_reported_state(origin.run, State.RUNNING, "The client logs again.")
     # As in MLflow, a parameter keeps its first value there. Trackio's client sends its
     # configuration again with each process, so that its last value counts.
     if _shows_errors(origin):

@@ -11,12 +11,16 @@ from webapp.runs.models import Run
 
 
 class Project(models.Model):
-    """A group of runs: Trackio's project, MLflow's experiment."""
+    """A group of runs: Trackio's project, MLflow's experiment.
+
+    `archived_at` is set while it is deleted for clients; its runs are archived with it.
+    """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
     name = models.CharField(max_length=500)
     tags = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
+    archived_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -25,11 +29,13 @@ class Project(models.Model):
 
 
 class Origin(models.Model):
-    """Where a run without a definition comes from; `key` is its name in the client.
+    """Where a run without a definition comes from; `key` identifies it in the client.
 
-    `not_kept` lists keys whose values are not numbers. `resuming` is set when a client process
-    resumes the run, until the first values of its series tell at which step. `resumed_keys` are the
-    series whose first values have come since then.
+    `name` is the run's name in the client, which may be longer than that of the run; empty for runs
+    of earlier versions. `archived_at` is set while the run is deleted for clients (see also
+    `is_archived`). `not_kept` lists keys whose values are not numbers. `resuming` is set when a
+    client process resumes the run, until the first values of its series tell at which step.
+    `resumed_keys` are the series whose first values have come since then.
     """
 
     run = models.OneToOneField(
@@ -38,6 +44,8 @@ class Origin(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="origins")
     client = models.CharField(max_length=16)
     key = models.CharField(max_length=250)
+    name = models.CharField(max_length=2000, default="")
+    archived_at = models.DateTimeField(null=True)
     params = models.JSONField(default=dict)
     tags = models.JSONField(default=dict)
     inputs = models.JSONField(default=list)
@@ -51,6 +59,10 @@ class Origin(models.Model):
                 fields=["project", "client", "key"], name="one_run_per_client_key"
             )
         ]
+
+    @property
+    def is_archived(self) -> bool:
+        return self.archived_at is not None or self.project.archived_at is not None
 
 
 class ImportedFile(models.Model):

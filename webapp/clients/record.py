@@ -198,6 +198,10 @@ def _rewind_if_repeated(run_write: RunWrite) -> None:
         for name, step in _first_steps(run_write.logs).items()
         if name not in origin.resumed_keys
     }
+    # The usual request of a run that stays `resuming`, as one with figures of a machine does: these
+    # have no steps.
+    if not first:
+        return
     step = min(
         (
             step
@@ -227,6 +231,16 @@ def _rewind_if_repeated(run_write: RunWrite) -> None:
         attempt=number, step=max(log.step for log in run_write.logs if log.step is not None)
     )
     run_write.run.attempt = number
+    run_write.lines.append(
+        LogLine(
+            "info",
+            f"The client logged step {step:,} again. What it had logged from there on is the "
+            f"abandoned tail of attempt {number - 1}: the overview has a link to all values.",
+            None,
+            time.time(),
+            digest_id("rewind", run_write.run.pk, number),
+        )
+    )
 
 
 def _first_steps(logs: Sequence[LoggedValues]) -> dict[str, int]:

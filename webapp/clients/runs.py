@@ -16,8 +16,10 @@ from webapp.clients.masking import masked, masked_text
 from webapp.clients.models import Origin, Project
 from webapp.runs import lifecycle
 from webapp.runs.models import ACTIVE, Attempt, Run, State
+from webapp.runs.transitions import TransitionRefused
 
 LONGEST_NAME = 120
+LONGEST_CLIENT_NAME = 2000
 # A run that logged within this time is joined by another process rather than resumed: processes
 # that log to one run at the same time must not replace each other's values.
 ALONGSIDE = timedelta(seconds=5)
@@ -57,9 +59,13 @@ def at(address: RunAddress) -> int:
         return run_id
     team = Team.objects.get(pk=address.team_id)
     owner = None if address.owner_id is None else User.objects.filter(pk=address.owner_id).first()
+    where = project(team, address.project)
+    # A new run must not be hidden, so that its project is restored.
+    if where.archived_at is not None:
+        restore(where)
     try:
         return create(
-            project(team, address.project),
+            where,
             owner,
             address.client,
             address.name,
@@ -114,6 +120,7 @@ def create(
             project=where,
             client=client,
             key=key_of(key) or run.public_id,
+            name=masked_text(name)[:LONGEST_CLIENT_NAME],
             tags=masked(tags or {}),
         )
         run.refresh_from_db()
@@ -133,7 +140,23 @@ def locked_origin(run: Run) -> Origin:
 
 def rename(run: Run, name: str) -> None:
     if name.strip():
-        Run.objects.filter(pk=run.pk).update(name=masked_text(name).strip()[:LONGEST_NAME])
+        name = masked_text(name)
+        Run.objects.filter(pk=run.pk).update(name=name.strip()[:LONGEST_NAME])
+        Origin.objects.filter(pk=run.pk).update(name=name[:LONGEST_CLIENT_NAME])
+
+
+def archive(item: Project | Origin) -> None:
+    """Delete a project or a run for clients, and take it out of lists; nothing is lost."""
+    _set_archived(item, database_now())
+
+
+def restore(item: Project | Origin) -> None:
+    _set_archived(item, None)
+
+
+def _set_archived(item: Project | Origin, archived_at: datetime | None) -> None:
+    item.archived_at = archived_at
+    item.save(update_fields=["archived_at"])
 
 
 def end(run: Run, state: str, ended_at: datetime | None = None) -> None:
@@ -142,6 +165,27 @@ def end(run: Run, state: str, ended_at: datetime | None = None) -> None:
         lifecycle.set_reported_state(run, state, "The client reported the end.")
         if ended_at is not None:
             Run.objects.filter(pk=run.pk).update(finished_at=ended_at)
+
+
+def end_by_hand(run: Run, actor: User | None = None) -> Run:
+    """End a run whose client does not say that it has ended, at the time of its last values.
+
+    Values that arrive later are stored all the same. Raises TransitionRefused for other runs.
+    """
+    if run.source != Run.Source.CLIENT or run.state not in ACTIVE:
+        raise TransitionRefused("Only a run that a client is logging can be ended by hand.")
+    with transaction.atomic():
+        lifecycle.set_reported_state(run, State.COMPLETED, "Ended by hand.", actor)
+        Run.objects.filter(pk=run.pk).update(finished_at=run.last_event_at or database_now())
+    return run
+
+
+def reopen_by_hand(run: Run, actor: User | None = None) -> Run:
+    """Show an ended run as logging again. Raises TransitionRefused for runs of no client."""
+    if run.source != Run.Source.CLIENT or run.state in ACTIVE:
+        raise TransitionRefused("Only a run of a client that has ended can be reopened.")
+    lifecycle.set_reported_state(run, State.RUNNING, "Reopened by hand.", actor)
+    return run
 
 
 def reopen(run: Run) -> None:

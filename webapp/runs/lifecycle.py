@@ -202,8 +202,8 @@ def change_in_queue(run: Run, reason: str, actor: User | None, **values: Any) ->
         wake_on_commit()
 
 
-def set_reported_state(run: Run, state: str, reason: str) -> None:
-    """Store the state that a client reports of its own run.
+def set_reported_state(run: Run, state: str, reason: str, actor: User | None = None) -> None:
+    """Store the state that a client, or a person (`actor`), reports of a run of a client.
 
     No worker of ours carries the run out, so every change of state is allowed.
     """
@@ -213,7 +213,7 @@ def set_reported_state(run: Run, state: str, reason: str) -> None:
         # may raise by a rewind.
         locked = Run.objects.select_for_update().get(pk=run.pk)
         other_states = [value for value in State.values if value != state]
-        change_state(locked, other_states, reason, None, state=state, finished_at=finished_at)
+        change_state(locked, other_states, reason, actor, state=state, finished_at=finished_at)
 
 
 def delete(run: Run) -> None:

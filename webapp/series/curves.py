@@ -103,6 +103,7 @@ def curves(
         present[run_id].add(key)
     for (run_id, _), tail in tails.items():
         present[run_id] |= tail.keys() if keys is None else tail.keys() & set(keys)
+    wanted: list[tuple[Curve, branches.BranchSegment, Series | None]] = []
     all_curves = []
     for run in runs:
         run_segments = branch_segments[run.pk]
@@ -113,23 +114,23 @@ def curves(
                 for number in dict.fromkeys(segment.attempt for segment in run_segments)
             ]
         for key in sorted(present[run.pk]):
-            segments = []
-            for branch_segment in run_segments:
-                series = series_by_key.get((run.pk, branch_segment.attempt, key))
-                value_parts = batches.value_parts(
-                    tails.get((run.pk, branch_segment.attempt)), series, key
-                )
-                segments += _cut(
-                    CurveSegment(
-                        branch_segment.attempt,
-                        INT64_MIN,
-                        INT64_MAX if branch_segment.last is None else branch_segment.last,
-                        series,
-                        value_parts,
-                    ),
-                    branch_segment,
-                )
-            all_curves.append(Curve(run, key, segments))
+            all_curves.append(Curve(run, key, []))
+            wanted += [
+                (all_curves[-1], segment, series_by_key.get((run.pk, segment.attempt, key)))
+                for segment in run_segments
+            ]
+    # For all keys at once, because values that count by content are compared with stored ones.
+    parts = batches.value_parts(
+        [
+            (tails.get((curve.run.pk, segment.attempt)), series, curve.key)
+            for curve, segment, series in wanted
+        ]
+    )
+    for (curve, segment, series), value_parts in zip(wanted, parts, strict=True):
+        high = INT64_MAX if segment.last is None else segment.last
+        curve.segments += _cut(
+            CurveSegment(segment.attempt, INT64_MIN, high, series, value_parts), segment
+        )
     return all_curves
 
 

@@ -70,8 +70,8 @@ def fold(run: int, attempt: int, keep: bool = False) -> None:
     merger = Merger()
     added: list[tuple[Series, Points]] = []
     rewritten: list[tuple[Series, Points]] = []
-    for key, series in series_by_key.items():
-        tail_parts = value_parts(tail, series, key)
+    parts_by_key = value_parts([(tail, series, key) for key, series in series_by_key.items()])
+    for series, tail_parts in zip(series_by_key.values(), parts_by_key, strict=True):
         points = merger.points(tail_parts)
         if len(points):
             before = [

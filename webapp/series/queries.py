@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +21,19 @@ from webapp.series.storage.packing import Floats, Ints
 from webapp.series.storage.points import Axis, Merger
 
 
+@dataclass(frozen=True)
+class LastPoint:
+    """The last point of a series: that of the greatest step, and there the one logged last.
+
+    `wall_time` is in Unix seconds. Where the last steps of a thinned series were abandoned, it is
+    the average time of the last bucket that remains.
+    """
+
+    step: int
+    wall_time: float
+    value: float
+
+
 def keys(run: Run) -> list[str]:
     """Return the keys of all series of `run`, sorted."""
     with snapshot():
@@ -28,9 +43,35 @@ def keys(run: Run) -> list[str]:
 
 def latest(run: Run, keys: Sequence[str]) -> dict[str, float]:
     """Return the last value on the live branch of each key that has one."""
+    return {key: point.value for key, point in last_points([run], keys)[run.pk].items()}
+
+
+def last_points(
+    runs: Iterable[Run], keys: Sequence[str] | None = None
+) -> dict[int, dict[str, LastPoint]]:
+    """Return the last point on the live branch of each key (None: of all), by primary key of run.
+
+    Keys without points are left out.
+    """
+    runs = list(runs)
+    points_by_run: dict[int, dict[str, LastPoint]] = defaultdict(dict)
     with snapshot():
-        values = {curve.key: _last(curve) for curve in curves([run], keys)}
-    return {key: value for key, value in values.items() if value is not None}
+        for curve in curves(runs, keys):
+            point = _last(curve)
+            if point is not None:
+                points_by_run[curve.run.pk][curve.key] = point
+    return {run.pk: points_by_run[run.pk] for run in runs}
+
+
+def point_counts(run: Run, keys: Sequence[str]) -> dict[str, int]:
+    """Return the number of points of each key that has some, those of abandoned tails included."""
+    counts: dict[str, int] = defaultdict(int)
+    with snapshot():
+        for curve in curves([run], keys, abandoned=True):
+            for segment in curve.segments:
+                counts[curve.key] += sum(len(group.values) for group in segment.tail)
+                counts[curve.key] += segment.series.count if segment.series is not None else 0
+    return dict(counts)
 
 
 def sparkline(run: Run, key: str, count: int) -> list[float]:
@@ -115,43 +156,72 @@ def sequence_numbers(run: Run, attempt: int) -> set[int]:
     return {number for positions in [*waiting, *folded] for number in positions.seq.tolist()}
 
 
-Last = tuple[int, int, int, float]  # step, attempt, sequence number, value
+# Step, attempt, sequence number, wall time, value.
+Last = tuple[int, int, int, float, float]
 
 
-def _last(curve: Curve) -> float | None:
-    """Return the value of the greatest (step, attempt, seq), or None if there are no points."""
+def _last(curve: Curve) -> LastPoint | None:
+    """Return the point of the greatest (step, attempt, seq), or None if there are no points."""
     merger = Merger()
     candidates: list[Last] = []
     for segment in curve.segments:
         points = merger.points(segment.tail, segment.low, segment.high)
         candidates += _last_row(
-            segment.attempt, points.positions.step, points.positions.seq, points.values
+            segment.attempt,
+            points.positions.step,
+            points.positions.seq,
+            points.positions.wall_time,
+            points.values,
         )
         if segment.series is not None and segment.series.first_step <= segment.high:
             candidates += _last_folded(segment, segment.series, merger)
-    return max(candidates, key=lambda last: last[:3])[3] if candidates else None
+    if not candidates:
+        return None
+    step, _, _, wall_time, value = max(candidates, key=lambda last: last[:3])
+    return LastPoint(step, wall_time, value)
 
 
 def _last_folded(segment: CurveSegment, series: Series, merger: Merger) -> list[Last]:
     # The usual case needs no read: the summary of the series has its last point.
     if series.last_step <= segment.high and segment.numbers is None:
-        return [(series.last_step, segment.attempt, series.last_seq, series.last_value)]
+        return [
+            (
+                series.last_step,
+                segment.attempt,
+                series.last_seq,
+                series.last_time,
+                series.last_value,
+            )
+        ]
     if series.thinned:
         level = levels(series)[0]
         (buckets,) = fetch([LevelRange(series.pk, level, high=segment.high >> level)])
-        return _last_row(segment.attempt, buckets.last_step, buckets.last_seq, buckets.last)
+        return _last_row(
+            segment.attempt, buckets.last_step, buckets.last_seq, buckets.wall_time, buckets.last
+        )
     if segment.numbers is None:
         value_parts = chunks.last_before(series, segment.high)
     else:
         (value_parts,) = chunks.fetch([chunks.StepRange(series.pk, segment.low, segment.high)])
     points = merger.points(segment.counting(value_parts), high=segment.high)
-    return _last_row(segment.attempt, points.positions.step, points.positions.seq, points.values)
+    return _last_row(
+        segment.attempt,
+        points.positions.step,
+        points.positions.seq,
+        points.positions.wall_time,
+        points.values,
+    )
 
 
-def _last_row(attempt: int, steps: Ints, seqs: Ints, values: Floats) -> list[Last]:
+def _last_row(
+    attempt: int, steps: Ints, seqs: Ints, wall_times: Floats, values: Floats
+) -> list[Last]:
     """Return the last row of the columns as a candidate; nothing if they are empty."""
-    columns = (column[-1:].tolist() for column in (steps, seqs, values))
-    return [(step, attempt, seq, value) for step, seq, value in zip(*columns, strict=True)]
+    columns = (column[-1:].tolist() for column in (steps, seqs, wall_times, values))
+    return [
+        (step, attempt, seq, wall_time, value)
+        for step, seq, wall_time, value in zip(*columns, strict=True)
+    ]
 
 
 def _ends(segment: CurveSegment) -> list[tuple[int, float]]:

@@ -11,10 +11,13 @@ from webapp.series.charts import ChartSeries, json_number, read, read_since
 from webapp.series.compaction import compact, compact_finished, thin
 from webapp.series.export import export_parquet, export_rows
 from webapp.series.queries import (
+    LastPoint,
     axis_positions,
     etag,
     keys,
+    last_points,
     latest,
+    point_counts,
     seconds_per_step,
     sequence_numbers,
     sparkline,
@@ -26,6 +29,7 @@ __all__ = [
     "Axis",
     "ChartSeries",
     "Identity",
+    "LastPoint",
     "append",
     "append_all",
     "axis_positions",
@@ -36,7 +40,9 @@ __all__ = [
     "export_rows",
     "json_number",
     "keys",
+    "last_points",
     "latest",
+    "point_counts",
     "read",
     "read_since",
     "seconds_per_step",

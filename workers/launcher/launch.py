@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from webapp.base import environment
+from webapp.base.running_web import LOCK_FILE
 from workers import heartbeat
 from workers.launcher import process_record, settings_file
 from workers.launcher.child_process import ChildProcess
@@ -82,7 +83,7 @@ class Launcher:
 
         Raises LauncherError if it cannot start.
         """
-        with hold_lock(self.folders.var / "launcher.lock", self.address), ExitStack() as stack:
+        with hold_lock(self.folders.var / LOCK_FILE, self.address), ExitStack() as stack:
             # SIGHUP too: a closed terminal stops everything in order.
             for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(name, self._on_signal)

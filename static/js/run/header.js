@@ -93,6 +93,7 @@ export function createHeader(live) {
       "";
     if (!badge || !lastEvent) return;
     badge.hidden = !isSilent(state, lastEvent, patience);
+    document.querySelector("#run-head [data-heard]")?.toggleAttribute("hidden", !badge.hidden);
     setLiveText(badge, "last_event_at", new Date(lastEvent).toLocaleTimeString("en-GB"));
     showStatus();
   }

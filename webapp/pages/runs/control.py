@@ -1,4 +1,4 @@
-"""The actions on a run: stop, pause, resume, clone, delete. Each is a POST request."""
+"""The actions on a run: stop, pause, resume, end, clone, delete and so on, each by POST."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from webapp.access.actors import actor_of
 from webapp.access.models import User
 from webapp.access.permissions import Action
 from webapp.base.view_marks import slow
+from webapp.clients import runs as client_runs
 from webapp.definition import launch_check
 from webapp.pages.runs.run_page import requested_run
+from webapp.pages.runs.tabs import origin_of
 from webapp.runs import lifecycle, transitions
 from webapp.runs.models import Run
 
@@ -44,6 +46,28 @@ def resume(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
 
 
 @slow
+@require_POST
+def end(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
+    """End a run of a client that does not report ends, such as Trackio's."""
+    return _redirect_after(request, run_id, "stop", client_runs.end_by_hand)
+
+
+@require_POST
+def reopen(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
+    return _redirect_after(request, run_id, "start", client_runs.reopen_by_hand)
+
+
+@require_POST
+def restore(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
+    """Restore a run that was deleted with its client, with its project if that was deleted."""
+    run = requested_run(request, run_id, "edit")
+    origin = origin_of(run)
+    if origin is not None:
+        client_runs.restore(origin)
+        client_runs.restore(origin.project)
+    return redirect("run", run.public_id)
+
+
 @require_POST
 def clone(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     """Start the same definition again as a new run, if its preflight does not refuse it."""

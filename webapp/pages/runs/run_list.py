@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.http import urlencode
@@ -15,7 +16,7 @@ from webapp.access.actors import actor_of
 from webapp.clients.models import Project
 from webapp.pages.query_numbers import bigint
 from webapp.runs import status_text
-from webapp.runs.models import Run, State
+from webapp.runs.models import ACTIVE, Run, State
 
 PAGE_SIZE = 50
 # Entries of the project menu.
@@ -32,6 +33,8 @@ SEARCHED_FIELDS = (
     "public_id",
     "origin__project__name",
 )
+# What the menu of states has besides states.
+SILENT, ARCHIVED = "silent", "archived"
 SOURCES = {
     Run.Source.MANAGED: "started here",
     Run.Source.CLIENT: "logged by a client",
@@ -75,7 +78,11 @@ def runs(request: HttpRequest) -> HttpResponse:
         "query": urlencode({name: value for name, value in filters.items() if value}),
         "sources": SOURCES.items(),
         "projects": [name for _, name in projects],
-        "states": [(value.value, status_text.STATES[value]) for value in State],
+        "states": [
+            *((value.value, status_text.STATES[value]) for value in State),
+            (SILENT, "silent, logged by a client"),
+            (ARCHIVED, "archived, deleted in its client"),
+        ],
         "is_filtered": any(filters.values()) or bool(before),
         "live": {
             "phases": status_text.PHASES,
@@ -91,6 +98,7 @@ def _row(run: Run) -> dict[str, Any]:
         "patience_s": round(status_text.silence_limit(run).total_seconds()),
         # A client may not say how long its run is going to be.
         "has_bar": run.source == Run.Source.MANAGED or run.total_steps is not None,
+        "is_client": run.source == Run.Source.CLIENT,
         "phase": status_text.phase_of(run),
         "silent": status_text.is_silent(run),
         "state": status_text.state_of(run),
@@ -100,10 +108,21 @@ def _row(run: Run) -> dict[str, Any]:
 def _matching(runs: QuerySet[Run], q: str, state: str, source: str, project: str) -> QuerySet[Run]:
     """Return the runs that pass every filter; each word of `q` must be in one searched field.
 
-    Of many words the first MOST_WORDS count. An unknown state or source filters nothing.
+    Of many words the first MOST_WORDS count. Archived runs, which a client deleted, are left out
+    unless they are asked for. An unknown state or source filters nothing.
     """
+    is_archived = Q(origin__archived_at__isnull=False) | Q(
+        origin__project__archived_at__isnull=False
+    )
+    runs = runs.filter(is_archived if state == ARCHIVED else ~is_archived)
     if state in State.values:
         runs = runs.filter(state=state)
+    if state == SILENT:
+        runs = runs.filter(
+            state__in=ACTIVE,
+            source=Run.Source.CLIENT,
+            last_event_at__lt=Now() - status_text.CLIENT_SILENCE,
+        )
     if source in Run.Source.values:
         runs = runs.filter(source=source)
     if project:

@@ -56,6 +56,9 @@ urlpatterns = [
     path("runs/<str:run_id>/stop/", control.stop, name="stop"),
     path("runs/<str:run_id>/pause/", control.pause, name="pause"),
     path("runs/<str:run_id>/resume/", control.resume, name="resume"),
+    path("runs/<str:run_id>/end/", control.end, name="end"),
+    path("runs/<str:run_id>/reopen/", control.reopen, name="reopen"),
+    path("runs/<str:run_id>/restore/", control.restore, name="restore"),
     path("runs/<str:run_id>/clone/", control.clone, name="clone"),
     path("runs/<str:run_id>/delete/", control.delete, name="delete"),
 ]

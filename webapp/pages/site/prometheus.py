@@ -82,12 +82,15 @@ def _run_gauges() -> Iterator[Metric]:
         "Largest delay of an active run between event log and database",
         value=max([0.0, *behind]),
     )
-    oldest = active.aggregate(event=Min("last_event_at"), heartbeat=Min("heartbeat_at"))
+    # A run of a client may end without saying so, and is then active for ever.
+    oldest = active.filter(source=Run.Source.MANAGED).aggregate(
+        event=Min("last_event_at"), heartbeat=Min("heartbeat_at")
+    )
     waiting = Run.objects.filter(state=State.QUEUED).aggregate(since=Min("created_at"))
     for name, text, since in (
         (
             "stillroom_silent_seconds",
-            "Time since the last event of the active run that is silent longest",
+            "Time since the last event of the active managed run that is silent longest",
             oldest["event"],
         ),
         (

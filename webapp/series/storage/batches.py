@@ -182,26 +182,49 @@ def tails(runs: Collection[int], past: int | None = None) -> dict[tuple[int, int
     }
 
 
-def value_parts(tail: Tail | None, series: Series | None, key: str) -> list[KeyValues]:
-    """Return the tail of one key, without repetitions of itself or of the chunks of `series`."""
-    tail_values = _values_of_key(tail.groups, key) if tail is not None else []
-    if tail is None or not tail.content or not tail_values:
-        return tail_values
-    joined_values = concat_values(tail_values)
-    before = _values_of_key(tail.before, key)
-    # If wall time never falls and this tail is later than all chunks, none of them can match.
-    if series is not None and not (
-        series.monotonic_axes & 4 and joined_values.positions.wall_time.min() > series.last_time
-    ):
-        before += chunks.overlapping(series, joined_values.positions)
-    duplicates = duplicate_mask(joined_values, concat_values(before))
-    if duplicates.all():
-        return []
-    return (
-        [KeyValues(joined_values.positions.take(~duplicates), joined_values.values[~duplicates])]
-        if duplicates.any()
-        else tail_values
+def value_parts(
+    wanted: Sequence[tuple[Tail | None, Series | None, str]],
+) -> list[list[KeyValues]]:
+    """Return the tail of each key, without repetitions of itself or of the chunks of its series.
+
+    All chunks that are compared are read in one query, however many keys there are.
+    """
+    tail_values = [_values_of_key(tail.groups, key) if tail else [] for tail, _, key in wanted]
+    joined_values = {
+        index: concat_values(tail_values[index])
+        for index, (tail, _, _) in enumerate(wanted)
+        if tail is not None and tail.content and tail_values[index]
+    }
+    compared = [
+        (index, series)
+        for index in joined_values
+        if (series := wanted[index][1]) is not None
+        and _may_repeat(series, joined_values[index].positions)
+    ]
+    chunk_values = chunks.overlapping(
+        [(series, joined_values[index].positions) for index, series in compared]
     )
+    before = {
+        index: chunk_parts for (index, _), chunk_parts in zip(compared, chunk_values, strict=True)
+    }
+    for index, values in joined_values.items():
+        tail, _, key = wanted[index]
+        assert tail is not None
+        earlier = [*_values_of_key(tail.before, key), *before.get(index, ())]
+        duplicates = duplicate_mask(values, concat_values(earlier))
+        if duplicates.any():
+            kept = KeyValues(values.positions.take(~duplicates), values.values[~duplicates])
+            tail_values[index] = [] if duplicates.all() else [kept]
+    return tail_values
+
+
+def _may_repeat(series: Series, positions: Positions) -> bool:
+    """Return whether chunks of the series may hold points at these positions.
+
+    If wall time never falls and the positions are later than all chunks, none can.
+    """
+    is_later = positions.wall_time.min() > series.last_time
+    return not (series.monotonic_axes & 4 and is_later)
 
 
 def _values_of_key(groups: Iterable[RowGroup], key: str) -> list[KeyValues]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -26,9 +26,14 @@ JOIN metrics_chunk AS chunk ON chunk.series_id = query.series
     AND chunk.last_step >= query.low AND chunk.first_step <= query.high
 """
 ALL = f"SELECT index, axis_id, data {OVERLAPPING} ORDER BY index, first_step, id"
-IN_TIME = f"""
-SELECT index, axis_id, chunk.data {OVERLAPPING}
-JOIN metrics_axis AS axis ON axis.id = axis_id AND high_time >= %(from)s AND low_time <= %(to)s
+IN_TIME = """
+SELECT index, axis_id, chunk.data
+FROM unnest(%(series)s::int8[], %(low)s::int8[], %(high)s::int8[], %(from)s::float8[],
+    %(to)s::float8[]) WITH ORDINALITY AS query(series, low, high, since, until, index)
+JOIN metrics_chunk AS chunk ON chunk.series_id = query.series
+    AND chunk.last_step >= query.low AND chunk.first_step <= query.high
+JOIN metrics_axis AS axis ON axis.id = axis_id
+    AND high_time >= query.since AND low_time <= query.until
 ORDER BY index, first_step, chunk.id
 """
 NOT_FINITE = f"""
@@ -76,15 +81,21 @@ def fetch_not_finite(step_ranges: Sequence[StepRange], limit: int) -> list[list[
     return by_range
 
 
-def overlapping(series: Series, positions: Positions) -> list[KeyValues]:
-    """Return the chunks of `series` that may hold points at the steps and times of `positions`."""
-    step_range = StepRange(series.pk, int(positions.step.min()), int(positions.step.max()))
-    (chunk_values,) = _fetch(
+def overlapping(wanted: Sequence[tuple[Series, Positions]]) -> list[list[KeyValues]]:
+    """Return, for each series, its chunks that may hold points at the steps and times given."""
+    step_ranges = [
+        StepRange(series.pk, int(positions.step.min()), int(positions.step.max()))
+        for series, positions in wanted
+    ]
+    times = [positions.wall_time for _, positions in wanted]
+    return _fetch(
         IN_TIME,
-        [step_range],
-        {"from": float(positions.wall_time.min()), "to": float(positions.wall_time.max())},
+        step_ranges,
+        {
+            "from": [float(column.min()) for column in times],
+            "to": [float(column.max()) for column in times],
+        },
     )
-    return chunk_values
 
 
 def last_before(series: Series, high: int) -> list[KeyValues]:
@@ -98,10 +109,10 @@ def last_before(series: Series, high: int) -> list[KeyValues]:
 
 
 def _fetch(
-    sql: str, step_ranges: Sequence[StepRange], values: dict[str, float]
+    sql: str, step_ranges: Sequence[StepRange], columns: Mapping[str, list[float]]
 ) -> list[list[KeyValues]]:
     by_range: list[list[KeyValues]] = [[] for _ in step_ranges]
-    rows = _rows(sql, step_ranges, values)
+    rows = _rows(sql, step_ranges, columns)
     # In a second query, because keys that share an axis would each get a copy of it by a join.
     positions = axes({axis for _, axis, _ in rows})
     for index, axis, data in rows:
@@ -110,14 +121,16 @@ def _fetch(
     return by_range
 
 
-def _rows(sql: str, step_ranges: Sequence[StepRange], values: dict[str, float]) -> list[Any]:
+def _rows(
+    sql: str, step_ranges: Sequence[StepRange], columns: Mapping[str, list[float]]
+) -> list[Any]:
     if not step_ranges:
         return []
     with connection.cursor() as cursor:
-        columns: dict[str, Any] = dict(
+        limits: dict[str, Any] = dict(
             zip(("series", "low", "high"), map(list, zip(*step_ranges, strict=True)), strict=True)
         )
-        cursor.execute(sql, {**columns, **values})
+        cursor.execute(sql, {**limits, **columns})
         return cursor.fetchall()
 
 
