@@ -45,7 +45,7 @@ def get_history_bulk(request: Request) -> dict[str, Any]:
         for run in runs
         for point in _points(run, message.metric_key)
     )
-    return {"metrics": list(islice(points, min(message.max_results, MOST_POINTS)))}
+    return {"metrics": list(islice(points, message.max_results))}
 
 
 def _points(run: Run, name: str) -> Iterator[dict[str, Any]]:

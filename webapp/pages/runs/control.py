@@ -45,7 +45,6 @@ def resume(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     return _redirect_after(request, run_id, "start", lifecycle.resume)
 
 
-@slow
 @require_POST
 def end(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     """End a run of a client that does not report ends, such as Trackio's."""
@@ -68,6 +67,7 @@ def restore(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     return redirect("run", run.public_id)
 
 
+@slow
 @require_POST
 def clone(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     """Start the same definition again as a new run, if its preflight does not refuse it."""
