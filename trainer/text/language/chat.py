@@ -38,6 +38,10 @@ class TemplateFailed(ModelError):
     """A chat template cannot format a message."""
 
 
+class TemplateTooSlow(TemplateFailed):
+    """A chat template has not formatted a message in its time; another message may take as long."""
+
+
 class PromptTooLong(ModelError):
     """A prompt and the longest answer do not fit the model."""
 
@@ -54,16 +58,11 @@ def prompt_ids(
     if language_model.thinking != "as_the_template":
         _check_thinking(language_model)
     messages = [*history, ("user", text)]
-    try:
-        ids = (
-            _from_template(language_model, messages)
-            if language_model.chat_template
-            else _plain(language_model, plain_text(messages))
-        )
-    except TemplateFailed as error:
-        # A tokenizer without an unknown token fails inside the template.
-        unwritable_text = unwritable(language_model, text)
-        raise unwritable_text if unwritable_text.pieces else error from error
+    ids = (
+        _from_template(language_model, messages)
+        if language_model.chat_template
+        else _plain(language_model, plain_text(messages))
+    )
     if unknown_id(language_model) in ids:
         raise unwritable(language_model, text)
     _require_embedded(language_model, ids, text)
@@ -139,9 +138,17 @@ def _from_template(language_model: TextModel, messages: Sequence[ChatMessage]) -
     if len(marked) > 1:
         marked = _accepted(language_model, marked)
     rendered = _render(language_model, marked)
-    if not mark:
-        return list(language_model.tokenizer(rendered, add_special_tokens=False).input_ids)
-    return encode_parts(language_model.tokenizer, rendered.split(mark))
+    try:
+        if not mark:
+            return list(language_model.tokenizer(rendered, add_special_tokens=False).input_ids)
+        return encode_parts(language_model.tokenizer, rendered.split(mark))
+    # tokenizers raises a plain Exception where a vocabulary without an unknown token lacks a
+    # character: of the question, or else of what the template writes.
+    except Exception as error:
+        of_question = unwritable(language_model, messages[-1][1])
+        raise (
+            of_question if of_question.pieces else unwritable(language_model, rendered)
+        ) from error
 
 
 def _accepted(language_model: TextModel, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -193,7 +200,8 @@ def _render(language_model: TextModel, messages: Sequence[ChatMessage]) -> str:
     # ValueError: a tokenizer with several templates, none of which is its default.
     except (chat_templates.TemplateError, ValueError) as error:
         cause = str(error).strip().partition("\n")[0]
-        raise TemplateFailed(
+        is_slow = isinstance(error, chat_templates.TemplateTooSlow)
+        raise (TemplateTooSlow if is_slow else TemplateFailed)(
             f"The chat template of {language_model.name} cannot format "
             f"“{_short(messages[-1][1])}” "
             f"({cause}). Fix the template or turn it off."

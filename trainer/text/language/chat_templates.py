@@ -27,6 +27,10 @@ class TemplateError(Exception):
     """The template cannot be rendered; the message says why, in a few words."""
 
 
+class TemplateTooSlow(TemplateError):
+    """The template has used up its processor time."""
+
+
 def render(template: str, messages: Sequence[dict[str, str]], options: dict[str, Any]) -> str:
     """Return the messages as the template formats them. Raises TemplateError."""
     request = {"template": template, "messages": messages, "options": options}
@@ -112,5 +116,5 @@ def _answer(line: bytes) -> dict[str, str]:
         return answer
     code, _child = _child.end(), None
     if code == -signal.SIGPROF:
-        return {"error": f"it runs for more than {CPU_SECONDS:g} s of processor time"}
+        raise TemplateTooSlow(f"it runs for more than {CPU_SECONDS:g} s of processor time")
     return {"error": f"its process ended with code {code}"}

@@ -14,19 +14,22 @@ from trainer.text.language.characters import (
     fate_of,
     named_pieces,
 )
-from trainer.text.language.chat import PromptTooLong, TemplateFailed, check_length, text_ids
+from trainer.text.language.chat import (
+    PromptTooLong,
+    TemplateFailed,
+    TemplateTooSlow,
+    check_length,
+    text_ids,
+)
 from trainer.text.language.model_folders import ModelError
 from trainer.text.language.text_models import TextModel
 from trainer.text.preflight.networks import STUDENT, noun_of
 from trainer.text.preflight.reporter import Reporter
 from trainer.text.preflight.run_problems import RoleProblems
-from trainer.text.preflight.time_limit import TookTooLong, time_limit
 from trainer.text.problems import Problem
 from trainer.text.rollouts.questions import Question, encoded, question_text
 from trainer.text.training.problem_checks import answer_limits, codec_of
 
-# Seconds of computing after which a chat template is taken to run without end.
-TEMPLATE_SECONDS = 5.0
 # Problems with a character that the tokenizer lacks that join the sample.
 MOST_JOINED = 20
 
@@ -47,7 +50,6 @@ def check_prompts(
 
     problems = check_characters(student, f"{STUDENT}.model", problems, "", text_of, reporter)
     questions = attempt_each(
-        student,
         f"{STUDENT}.model",
         problems,
         problems.sampled,
@@ -114,7 +116,6 @@ def check_characters(
 
 
 def attempt_each(
-    language_model: TextModel,
     path: str,
     problems: RoleProblems,
     indices: Iterable[int],
@@ -130,19 +131,18 @@ def attempt_each(
     errors: dict[str, list[tuple[int, ModelError]]] = {}
     for index in indices:
         try:
-            with time_limit(TEMPLATE_SECONDS):
-                questions[index] = encode(index)
-        except ModelError as error:
-            errors.setdefault(_kind_of(error), []).append((index, error))
-        except TookTooLong:
+            questions[index] = encode(index)
+        except TemplateTooSlow as error:
+            # Each further problem may take as long.
             reporter.refuse(
                 "template",
                 path,
-                f"The chat template of {language_model.name} did not format "
-                f"{problems.named(index)} of the {problems.all_noun} within "
-                f"{TEMPLATE_SECONDS:g} s of computing. Fix the template or turn it off.",
+                f"{sentence_of(error)} It was tried with {problems.named(index)} of the "
+                f"{problems.all_noun}.",
             )
             break
+        except ModelError as error:
+            errors.setdefault(_kind_of(error), []).append((index, error))
         except Exception as error:
             reporter.error("prompt", path, error)
             break
@@ -300,7 +300,7 @@ def _check_solutions(
         ids = text_ids(student, problem.solution)
         return Question(problem, ids, question_text(template, problem, codec))
 
-    solutions = attempt_each(student, path, problems, problems.sampled, encode, solution, reporter)
+    solutions = attempt_each(path, problems, problems.sampled, encode, solution, reporter)
     longest = max(
         stage.rollouts.generate.sampling.max_new_tokens
         for stage in spec.stages

@@ -114,7 +114,7 @@ def _check_prompts(
             problem, prompt_text(context, question, privileged_text(context, problem))
         )
 
-    questions = attempt_each(teacher, f"{path}.model", train, indices, encode, text_of, reporter)
+    questions = attempt_each(f"{path}.model", train, indices, encode, text_of, reporter)
     if len(questions) == len(indices):
         with reporter.check("teaching", f"{path}.model"):
             try:

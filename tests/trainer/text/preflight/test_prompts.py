@@ -19,6 +19,7 @@ from tests.trainer.text.preflight.tokenizers import (
     with_tokenizer,
 )
 from tests.trainer.text.tiny import character_tokenizer, save_folder
+from trainer.text.language import chat_templates
 
 STUDENT = "networks.student.model"
 
@@ -103,14 +104,16 @@ def test_case_and_compatibility_forms_are_no_change(tmp_path: Path) -> None:
         (
             "{% for i in range(99999) %}{% for j in range(99999) %}{% for k in range(99999) %}"
             "{% endfor %}{% endfor %}{% endfor %}",
-            "did not format problem 1 (“0+1=”) of the 40 training problems within",
+            "It was tried with problem 1 (“0+1=”) of the 40 training problems.",
         ),
     ],
 )
 def test_a_chat_template_that_fails_or_does_not_end_is_refused(
     tmp_path: Path, template: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.text.preflight.prompts.TEMPLATE_SECONDS", 0.3)
+    # A running process for templates has the limit that it was started with.
+    monkeypatch.setattr(chat_templates, "CPU_SECONDS", 0.5)
+    monkeypatch.setattr(chat_templates, "_child", None)
     student = with_tokenizer(tmp_path, character_tokenizer(chat_template=template))
     refused = of(findings(definition(tmp_path, student=student)), "refused")
     kinds = {(kind, path) for kind, path, _ in refused}
