@@ -336,6 +336,7 @@ def test_an_import_that_was_broken_off_goes_on_where_it_stopped(
             "has no steps: its first column is 'Relative Time [(]Process[)]'",
         ),
         ("wandb", "run.csv", b"epoch,a - loss\n0.5,1\n", "the step 0.5, which is no whole number"),
+        ("wandb", "run.jsonl", b"", "run.jsonl is empty"),
         ("mlflow", "anything.txt", b"x", "Nothing there looks like"),
     ],
 )

@@ -268,7 +268,9 @@ def test_the_curve_of_pass_rates_is_of_problems_that_every_evaluation_asked(
                 },
             ]
         )
-    assert "eval/common/pass_rate" in client.get(page).content.decode()
+    content = client.get(page).content.decode()
+    assert "eval/common/pass_rate" in content
+    assert "the 50 held-out problems that every evaluation asks" in content
     bases = read(client, recorder.run, keys="eval/common/pass_rate")["bases"]
     assert bases["eval/common/pass_rate"] == [[20, 0.6]]
     recorder.run.refresh_from_db()

@@ -122,9 +122,9 @@ def check_length(language_model: TextModel, prompt: Sequence[int], max_new_token
     if len(prompt) + max_new_tokens > language_model.max_length:
         room = language_model.max_length - len(prompt)
         remedy = (
-            f"Lower the longest answer to {room} or shorten the prompt."
+            f"Lower the longest answer to {room} or choose a model that reads more."
             if room > 0
-            else "Shorten the prompt."
+            else "Choose a model that reads more, or leave out such problems."
         )
         raise PromptTooLong(
             f"A prompt of {len(prompt)} tokens and an answer of up to {max_new_tokens} do "

@@ -90,12 +90,20 @@ def import_runs(
                 known_files[place] = KnownFiles(address)
             run = _bring(imported, address, known_files[place], tell)
             run_by_id[run.pk] = run
-    except OSError as problem:
-        raise UnreadableFile(
-            f"{problem.filename or 'A file'} cannot be read: {problem.strerror or problem}."
-        ) from problem
+    except (OSError, UnreadableFile) as problem:
+        sentence = str(problem)
+        if isinstance(problem, OSError):
+            sentence = (
+                f"{problem.filename or 'A file'} cannot be read: {problem.strerror or problem}."
+            )
+        if run_by_id:
+            sentence += " What was read before that is stored."
+        raise UnreadableFile(sentence) from problem
     if not run_by_id:
-        raise UnreadableFile(f"Nothing there looks like {FORMATS[format]}.")
+        raise UnreadableFile(
+            f"Nothing there looks like {FORMATS[format]}. If another tracker wrote the files, "
+            "choose its format."
+        )
     return list(run_by_id.values())
 
 

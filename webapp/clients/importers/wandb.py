@@ -55,6 +55,8 @@ def found(folder: Path) -> Iterator[ImportedRun]:
             yield from wandb_charts.runs_in(file, columns, CLIENT)
         elif file.suffix.lower() != OFFLINE:
             is_csv = file.suffix.lower() == ".csv"
+            if not file.stat().st_size:
+                raise UnreadableFile(f"{file.name} is empty; a history has a row for each step.")
             source = LogSource(
                 partial(_logs, file, _history), file, tables.head(file), is_csv=is_csv
             )

@@ -7,6 +7,7 @@ requests; its page shows the progress and then leads to the data set.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from pydantic import BaseModel
 
 from trainer.spec import Columns, SpecIssue
 from trainer.text.problems import LeftOut, ProblemError
@@ -63,7 +65,8 @@ def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
         "uri": locations.uri_of_data(data),
         "unreadable": datasets.unreadable_references(data),
         "preview_query": _mapping_query(data).urlencode(),
-        "columns": _columns_shown(data),
+        "columns": _changed_by_title(Columns, data.columns, ("question", "answer")),
+        "verifier": _verifier_shown(data),
     }
     return render(request, "data/data_set.html", context)
 
@@ -80,13 +83,24 @@ def _mapping_query(mapped: DataSet | DataReading) -> QueryDict:
     return query
 
 
-def _columns_shown(data: DataSet) -> dict[str, Any]:
-    """Return the mapping without what is not set or has its default."""
+def _verifier_shown(data: DataSet) -> Mapping[str, Any]:
+    train = {"kind": "file", "path": "file:upload", "columns": data.columns}
+    mapping = datasets.mapping_of({"data": {"train": train, "verifier": data.verifier}})
+    # A verifier that is no longer installed is shown as it was stored.
+    if mapping.verifier is None:
+        return data.verifier
+    return _changed_by_title(type(mapping.verifier), data.verifier, ("kind",))
+
+
+def _changed_by_title(
+    model: type[BaseModel], stored: Mapping[str, Any], always: Collection[str]
+) -> dict[str, Any]:
+    """Return stored settings by their titles, without those that are not set or have defaults."""
+    defaults = model().model_dump(mode="json")
     return {
-        role: data.columns[role]
-        for role, default in Columns().model_dump().items()
-        if data.columns.get(role) is not None
-        and (role in ("question", "answer") or data.columns[role] != default)
+        model.model_fields[name].title or name.capitalize(): "yes" if value is True else value
+        for name, default in defaults.items()
+        if (value := stored.get(name)) is not None and (name in always or value != default)
     }
 
 

@@ -122,8 +122,9 @@ def _pass_rate_chart(key: str, problems: str) -> Chart:
 
 # Logs before `common` was recorded have evaluations of several sets of problems in one series.
 PASS_RATE_OF_ALL = _pass_rate_chart("eval/pass_rate", "held-out problems")
+PASS_RATE = _pass_rate_chart("eval/common/pass_rate", "held-out problems")
 CHARTS = (
-    _pass_rate_chart("eval/common/pass_rate", "held-out problems that every evaluation asks"),
+    PASS_RATE,
     Chart(
         "calibration",
         "Calibration",
@@ -258,14 +259,26 @@ CHARTS = (
 )
 
 
-def charts_of(spec: dict[str, Any] | None, has_common: bool = True) -> tuple[Chart, ...]:
+def pass_rate_chart(first: dict[str, Any] | None) -> Chart:
+    """Return the chart of pass rates that suits a run's first evaluation, None before it."""
+    if first is None:
+        return PASS_RATE
+    if not (common := first.get("common")):
+        return PASS_RATE_OF_ALL
+    if common["problems"] == first["problems"]:
+        return PASS_RATE
+    asked = f"the {common['problems']:,} held-out problems that every evaluation asks"
+    return _pass_rate_chart("eval/common/pass_rate", asked)
+
+
+def charts_of(spec: dict[str, Any] | None, pass_rate: Chart = PASS_RATE) -> tuple[Chart, ...]:
     """Return the charts that a run with this definition can fill.
 
-    A run without a definition (an imported one) gets those of a plain distillation. `has_common`:
-    the run records, or will record, the pass rate of the problems that all evaluations ask.
+    A run without a definition (an imported one) gets those of a plain distillation. `pass_rate` is
+    the chart for pass rates, see `pass_rate_chart`.
     """
     return tuple(
-        PASS_RATE_OF_ALL if chart.id == PASS_RATE_OF_ALL.id and not has_common else chart
+        pass_rate if chart is PASS_RATE else chart
         for chart in CHARTS
         if chart.fits(definitions.DEFAULT_DEFINITION if spec is None else spec)
     )

@@ -56,7 +56,7 @@ def import_from_files(request: HttpRequest) -> HttpResponse:
             UploadedFolder(folder).add((file.name or "", file) for file in files)
             runs = import_runs(folder, options["format"], team, user, options["project"])
         except UnreadableFile as error:
-            return _page(request, form, f"{error} What was read before that is stored.", 422)
+            return _page(request, form, str(error), 422)
     messages.success(request, f"{len(runs)} run{'s' if len(runs) > 1 else ''} imported.")
     if len(runs) == 1:
         return redirect("run", runs[0].public_id)

@@ -34,12 +34,9 @@ def overview(request: HttpRequest, run_id: str) -> HttpResponse:
         "comparisons": comparisons,
         "results": [evaluations.result_text(comparison) for comparison in comparisons],
     }
-    has_common = all(
-        comparison.before is None or bool(comparison.before.get("common"))
-        for comparison in comparisons
-        if comparison.role == "evaluation"
-    )
-    board = chart_board_context(run, charts.charts_of(run.spec, has_common))
+    held_out = next((pair for pair in comparisons if pair.role == "evaluation"), None)
+    pass_rate = charts.pass_rate_chart(held_out.before if held_out else None)
+    board = chart_board_context(run, charts.charts_of(run.spec, pass_rate))
     return render_tab(request, run, "run", "overview.html", context | board)
 
 
