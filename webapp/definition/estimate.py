@@ -95,7 +95,11 @@ def estimate_run(spec: RunSpec, facts: ReferenceFacts) -> RunEstimate:
     stage_zero = ""
     if spec.pool.estimate != "never":
         count = problem_counts(spec, facts.problem_counts).get("train")
-        problems = f"{count:,} training problems" if count is not None else "the training problems"
+        problems = (
+            f"{_about(spec)}{count:,} training problems"
+            if count is not None
+            else "the training problems"
+        )
         stage_zero = f"{spec.pool.rollouts_per_problem} answers to each of {problems}"
     rows = (_tokens_row(spec, facts), _memory_row(spec, facts), _disk_row(spec, facts))
     return RunEstimate(stage_zero, stage_bars(spec), rows, memory)
@@ -155,8 +159,14 @@ def _tokens_row(spec: RunSpec, facts: ReferenceFacts) -> EstimateRow:
     return EstimateRow(
         "Tokens written",
         f"at most {_count(total)}",
-        f"{train:,} training and {held_out:,} held-out problems; every answer as long as allowed.",
+        f"{_about(spec)}{train:,} training and {held_out:,} held-out problems; every answer as "
+        "long as allowed.",
     )
+
+
+def _about(spec: RunSpec) -> str:
+    """“about ” where chance decides how many problems are held out; else nothing."""
+    return "about " if isinstance(spec.data.evaluation, SplitProblems) else ""
 
 
 def memory_of(spec: RunSpec, facts: ReferenceFacts) -> int | None:
