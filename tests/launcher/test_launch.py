@@ -20,6 +20,7 @@ import pytest
 
 from tests.launcher.conftest import modes
 from workers import heartbeat
+from workers.launcher import process_record
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("trainer", "webapp", "workers", "templates", "static")
@@ -215,8 +216,13 @@ def test_a_killed_child_is_started_again(running: Clone, argument: str, label: s
 def test_hung_children_are_started_again(running: Clone) -> None:
     """Suspended processes hang for certain; the kernel still accepts connections to the web."""
     hung = {"web": "uvicorn", "worker": "celery", "sweep": "workers sweep"}
+    running.wait_for_answer()
     for label in ("worker", "sweep"):
         running.wait_for_heartbeat(label)
+    # It beats before it looks, and takes a child for started at its second look at the earliest: a
+    # child that has not started has longer than this test waits.
+    for _ in range(4):
+        running.wait_for_heartbeat(process_record.LAUNCHER)
     pids = {label: running.child(argument).pid for label, argument in hung.items()}
     for pid in pids.values():
         os.kill(pid, signal.SIGSTOP)
