@@ -97,7 +97,10 @@ def _read(task: str, folders: tuple[Key, ...], ids: tuple[int, ...] = ()) -> Any
 
 
 def _answer(task: str, folders: tuple[Key, ...], ids: tuple[int, ...]) -> tuple[Any, str, bool]:
-    """Return what a process answers: (value, reason, whether it reached its limits)."""
+    """Return what a process answers: (value, reason, whether it reached its limits).
+
+    Raises TooLarge if it does not answer in time.
+    """
     paths = [{name: path for name, path, *_ in folder} for folder in folders]
     request = json.dumps([task, paths, ids])
     with _slots:
@@ -111,7 +114,10 @@ def _answer(task: str, folders: tuple[Key, ...], ids: tuple[int, ...]) -> tuple[
                 timeout=SECONDS,
             )
         except subprocess.TimeoutExpired:
-            return None, "The model's files take too long to read. Save the model again.", True
+            # An error is not kept: a busy machine may have taken the time.
+            raise TooLarge(
+                "The model's files take too long to read. Save the model again."
+            ) from None
     if process.returncode:
         return (
             None,
