@@ -12,10 +12,25 @@ class RunsConfig(AppConfig):
         from webapp.access import registry
         from webapp.library import artifacts
         from webapp.runs.lifecycle import referenced_artifacts
-        from webapp.runs.models import Attempt, Checkpoint, Event, RolloutRow, Run, Transition
+        from webapp.runs.models import (
+            Attempt,
+            Checkpoint,
+            Evaluation,
+            Event,
+            RolloutRow,
+            Run,
+            Transition,
+        )
 
         registry.register(Run, team="team", run="pk")
         registry.register(
-            Attempt, Transition, Event, RolloutRow, Checkpoint, team="run__team", run="run"
+            Attempt,
+            Transition,
+            Event,
+            RolloutRow,
+            Checkpoint,
+            Evaluation,
+            team="run__team",
+            run="run",
         )
         artifacts.register_references(referenced_artifacts)

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from webapp.access.models import Team, User
 from webapp.base import statement_limit
 from webapp.runs import naming
-from webapp.runs.models import ACTIVE, FINISHED, Checkpoint, Event, Run, State
+from webapp.runs.models import ACTIVE, FINISHED, Checkpoint, Evaluation, Event, Run, State
 from webapp.runs.transitions import (
     NO_LEASE,
     NO_STOP_REQUEST,
@@ -232,9 +232,11 @@ def delete(run: Run) -> None:
 
 
 def referenced_artifacts(team_id: int) -> set[str]:
-    """Return the SHA-256 of every file that events and checkpoints of the team's runs name."""
+    """Return the SHA-256 of every file that rows of the team's runs name."""
     events = Event.objects.filter(run__team=team_id, payload__has_key="file")
     hashes = set(events.values_list("payload__file__sha256", flat=True))
+    evaluations = Evaluation.objects.filter(run__team=team_id)
+    hashes.update(evaluations.values_list("artifact", flat=True))
     for manifest in Checkpoint.objects.filter(run__team=team_id).values_list("manifest", flat=True):
         hashes |= {file["sha256"] for file in manifest.values()}
     return hashes

@@ -273,3 +273,34 @@ class RolloutRow(models.Model):
             models.Index(fields=["run", "step"]),
             models.Index(fields=["run", "problem", "step"]),
         ]
+
+
+class Evaluation(models.Model):
+    """The results of one evaluation by problem, in the Parquet artifact `artifact`.
+
+    Two evaluations can be compared if `set_fingerprint` (the problems) and `conditions` (verifier,
+    prompt template, answer limit, sampling) are equal. `when` is `base` for the student before
+    training and `final` for the trained one.
+    """
+
+    class When(models.TextChoices):
+        BASE = "base"
+        STEP = "step"
+        FINAL = "final"
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="evaluations")
+    attempt = models.IntegerField()
+    seq = models.BigIntegerField()
+    step = models.BigIntegerField()
+    role = models.CharField(max_length=12)
+    when = models.CharField(max_length=5, choices=When)
+    set_fingerprint = models.CharField(max_length=64)
+    conditions = models.JSONField(default=dict)
+    problem_count = models.IntegerField()
+    artifact = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "attempt", "seq"], name="one_row_per_evaluation")
+        ]
+        indexes = [models.Index(fields=["run", "role", "step"], name="evaluations_by_step")]
