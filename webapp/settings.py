@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "webapp.nodes",
     "webapp.jobs",
     "webapp.preflights",
+    "webapp.experiments",
     "webapp.series",
     "webapp.ingest",
     "webapp.live",

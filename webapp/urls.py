@@ -20,6 +20,7 @@ urlpatterns = [
     path("", include("webapp.pages.teams.urls")),
     path("", include("webapp.pages.sharing.urls")),
     path("", include("webapp.pages.jobs.urls")),
+    path("", include("webapp.pages.experiments.urls")),
     path("", include("webapp.pages.library.urls")),
     path("", include("webapp.pages.machines.urls")),
     path("", include("webapp.pages.runs.urls")),

@@ -27,6 +27,7 @@ from tests.webapp.sockets import Socket, quiet
 from trainer.spec.jobs import JobSpec
 from webapp.access import api_tokens, one_time_links
 from webapp.access.models import ApiToken, Invitation, Membership, Role, Scope, Team, User
+from webapp.experiments.models import Experiment
 from webapp.jobs import lifecycle as jobs
 from webapp.library import artifacts
 from webapp.library.models import DataReading, DataSet, StoredModel
@@ -71,6 +72,9 @@ class World:
             verifier={},
             heartbeat_at=timezone.now(),
         )
+        experiment = Experiment.objects.create(
+            team=still, name="sums", spec={}, arms=[{"name": "all", "changes": {}}], seeds=[0]
+        )
         job = jobs.create_job(still, alice, JobSpec(), 400, 1)
         node = Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1)
         self.invitation = one_time_links.invite(still, Role.VIEWER, alice)
@@ -101,6 +105,10 @@ class World:
                 ).pk
             },
             **{page: {"job_id": job.public_id} for page in JOB_PAGES},
+            **{
+                name: {"experiment_id": experiment.public_id}
+                for name in ("experiment", "stop_experiment", "repeat_run", "delete_experiment")
+            },
             "recipe": {"name": "paced"},
             **{name: {"node_id": node.pk} for name in ("drain", "undrain", "forget")},
             "manual_page": {"name": "data"},

@@ -1,7 +1,6 @@
 """Execution of single runs of an experiment, each in a process and a folder of its own.
 
-An arm is a set of changes to the common definition, as `field.path = value`. A run that has
-completed is not run again, so an interrupted experiment continues where it stopped.
+A run that has completed is not run again, so an interrupted experiment continues where it stopped.
 """
 
 from __future__ import annotations
@@ -9,31 +8,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from trainer import events
 from trainer.experiments.processes import run_and_record
-from trainer.spec import load
-
-Changes = Mapping[str, Any]
-
-
-def apply_changes(definition: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
-    """Return the definition with the values at the dotted paths replaced.
-
-    Raises what `trainer.spec.load` raises for an invalid definition.
-    """
-    result = deepcopy(dict(definition))
-    for path, value in changes.items():
-        *parents, last = path.split(".")
-        section: Any = result
-        for parent in parents:
-            section = section[int(parent)] if isinstance(section, list) else section[parent]
-        # A path that does not exist becomes an unknown setting, which `load` refuses.
-        section[last] = value
-    return load(result).model_dump(mode="json")
 
 
 def execute(

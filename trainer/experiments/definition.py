@@ -18,10 +18,10 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from trainer import plain_yaml, recipes
-from trainer.experiments.arms import apply_changes
 from trainer.experiments.folders import base_folder
 from trainer.spec import load as load_spec
 from trainer.spec.base import Section
+from trainer.spec.changes import apply_changes
 
 HERE = Path(__file__).parent / "definitions"
 At = Literal["end", "equal_compute", "equal_tokens"]

@@ -28,6 +28,11 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Setting
     ]
 
 
+def settings_of(definition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield every setting that has a value, as (dotted path, text)."""
+    return _flatten(definition)
+
+
 def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield settings as (path, text). A list of sections is walked; a list of values is a value."""
     if isinstance(value, Mapping):

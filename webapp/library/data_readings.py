@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock, Thread
+from typing import Any
 
 from django.conf import settings
 from django.db import connections, transaction
@@ -151,7 +152,10 @@ def execute(reading: DataReading) -> None:
     path = artifacts.local_path(reading.artifact.sha256)
     try:
         artifacts.path(reading.team, reading.artifact.sha256)
-        read_files = (_hold_out if reading.held_out else _read)(reading, path, follow)
+        if reading.held_out:
+            read_files = _hold_out(reading, reading.held_out, path, follow)
+        else:
+            read_files = _read(reading, path, follow)
     except ProblemError as error:
         sentence = data_sets.with_uploaded_name(error, path, reading.filename)
         row.update(ended_at=Now(), problem=sentence)
@@ -187,9 +191,11 @@ def _read(reading: DataReading, path: Path, follow: Follow) -> list[ReadFile]:
     return [ReadFile(reading.name, reading.artifact, reading.filename, whole)]
 
 
-def _hold_out(reading: DataReading, path: Path, follow: Follow) -> list[ReadFile]:
+def _hold_out(
+    reading: DataReading, held_out: dict[str, Any], path: Path, follow: Follow
+) -> list[ReadFile]:
     """Hold out problems; the held-out set comes last."""
-    mapping, held_out = _mapping(reading), reading.held_out
+    mapping = _mapping(reading)
     names = (held_out["training"], reading.name)
     with TemporaryDirectory(dir=settings.FILE_UPLOAD_TEMP_DIR) as folder:
         whole_files = bounded_process.run(

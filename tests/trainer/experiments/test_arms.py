@@ -9,8 +9,9 @@ import pytest
 
 from trainer import recipes
 from trainer.events import EventLog
-from trainer.experiments.arms import apply_changes, execute
+from trainer.experiments.arms import execute
 from trainer.experiments.definition import load
+from trainer.spec.changes import apply_changes
 
 
 def test_paceds_arms_differ_in_the_problem_weights_alone(tmp_path: Path) -> None:

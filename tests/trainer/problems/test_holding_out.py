@@ -32,7 +32,7 @@ def held_out(
     source = FileProblems(path=f"file:{path}", format="jsonl", columns=mapping)
     files = folder / "training.jsonl", folder / "held_out.jsonl"
     made = hold_out(source, path, questions, seed, *files)
-    return read(path, mapping), *(read(file, made) for file in files)
+    return read(path, mapping), read(files[0], made), read(files[1], made)
 
 
 @settings(max_examples=40, deadline=None)
@@ -81,8 +81,16 @@ def test_all_that_a_problem_has_is_kept(tmp_path: Path) -> None:
         }
         for n in range(6)
     ]
-    columns = {"question": "talk", "answer": "a", "id": "key", "domain": "topic"}
-    whole, training, other = held_out(tmp_path, rows, 2, difficulty="level", **columns)
+    whole, training, other = held_out(
+        tmp_path,
+        rows,
+        2,
+        question="talk",
+        answer="a",
+        id="key",
+        domain="topic",
+        difficulty="level",
+    )
     assert whole[0].history and whole[0].solution and whole[0].answer == "1"
     assert {problem.id: problem for problem in training + other} == {p.id: p for p in whole}
 

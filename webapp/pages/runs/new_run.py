@@ -19,9 +19,13 @@ from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
 from webapp.base.view_marks import slow
 from webapp.definition import launch_check, location_choices
+from webapp.definition import repetition as repetitions
 from webapp.definition import run_form as forms
 from webapp.definition.changes import changes
 from webapp.definition.draft import Draft, draft_of
+from webapp.definition.repetition import Repetition
+from webapp.definition.run_form import FormData
+from webapp.experiments import lifecycle as experiments
 from webapp.library import locations
 from webapp.library.models import DataSet
 from webapp.pages.query_numbers import bigint
@@ -69,8 +73,11 @@ def new_run(request: HttpRequest) -> HttpResponse:
 @require_POST
 def check_run(request: HttpRequest) -> HttpResponse:
     """Show the side panel for the form: curve, issues, schedule, estimate, YAML and changes."""
-    draft = draft_of(forms.normalised(request.POST), current_team(request))
-    context = _check_context(request, draft, _parent(request, request.POST.get("parent")))
+    form = forms.normalised(request.POST)
+    draft = draft_of(form, current_team(request))
+    repetition = repetitions.read(form, draft.definition)
+    parent = _parent(request, request.POST.get("parent"))
+    context = _check_context(request, draft, parent, repetition)
     return render(request, "new_run/_check_answer.html", context)
 
 
@@ -84,7 +91,8 @@ def preflight_run(request: HttpRequest) -> HttpResponse:
     permissions.require(actors.actor_of(request), "start", current_team(request))
     form = forms.normalised(request.POST)
     draft = draft_of(form, current_team(request), launch_check=launch_check.asked)
-    context = _check_context(request, draft, None)
+    repetition = repetitions.read(form, draft.definition)
+    context = _check_context(request, draft, None, repetition)
     if context["checking"]:
         return HttpResponse(status=204)
     return render(request, "new_run/_problems.html", context)
@@ -122,17 +130,21 @@ def _start(request: HttpRequest) -> HttpResponse:
     form = forms.normalised(request.POST)
     draft = draft_of(form, current_team(request), launch_check=launch_check.awaited)
     parent = _parent(request, request.POST.get("parent"))
-    if not draft.startable:
-        return _page(request, draft, parent=parent, status=422)
-    run = lifecycle.create_run(
-        current_team(request),
-        actors.actor_of(request).user,
-        draft.definition,
-        parent=parent,
-        memory_bytes=draft.estimate.memory_bytes if draft.estimate else None,
+    repetition = repetitions.checked(
+        repetitions.read(form, draft.definition), current_team(request)
     )
+    if not draft.startable or repetition.issues:
+        return _page(request, draft, parent=parent, repetition=repetition, status=422)
     if draft.check and draft.check.state == "not_made":
         messages.info(request, draft.check.note)
+    team, user = current_team(request), actors.actor_of(request).user
+    memory_bytes = draft.estimate.memory_bytes if draft.estimate else None
+    if plan := repetition.plan:
+        experiment = experiments.launch(team, user, draft.definition, plan, parent, memory_bytes)
+        return redirect("experiment", experiment.public_id)
+    run = lifecycle.create_run(
+        team, user, draft.definition, parent=parent, memory_bytes=memory_bytes
+    )
     return redirect("run", run.public_id)
 
 
@@ -178,7 +190,9 @@ def _parent(request: HttpRequest, public_id: str | None) -> Run | None:
     return parent
 
 
-def _check_context(request: HttpRequest, draft: Draft, parent: Run | None) -> dict[str, Any]:
+def _check_context(
+    request: HttpRequest, draft: Draft, parent: Run | None, repetition: Repetition
+) -> dict[str, Any]:
     """Return the template context of the side panel."""
     may_start = permissions.may_in_team(actors.actor_of(request), "start")
     return {
@@ -189,7 +203,8 @@ def _check_context(request: HttpRequest, draft: Draft, parent: Run | None) -> di
         "warnings": draft.warnings,
         "facts": draft.check.of("fact") if draft.check else [],
         "curve": draft.curve,
-        "issues": draft.layout.issues,
+        "issues": [*draft.layout.issues, *repetition.issues],
+        "repetition": repetition,
         "notes": draft.notes,
         "estimate": draft.estimate,
         "yaml": draft.yaml,
@@ -217,15 +232,17 @@ def _page(
     *,
     parent: Run | None = None,
     origin: str = "",
+    repetition: Repetition | None = None,
     status: int = 200,
 ) -> HttpResponse:
     mode = request.POST.get("mode") or request.GET.get("mode")
     # A recipe is current if the form was filled in from one of its presets.
+    repetition = repetition or repetitions.read(FormData(), draft.definition)
     from_preset = not origin and request.method == "GET"
     current_recipe = request.GET.get("recipe", DEFAULT_RECIPE) if from_preset else None
     context = {
         "layout": draft.layout,
-        **_check_context(request, draft, parent),
+        **_check_context(request, draft, parent, repetition),
         "mode": "expert" if mode == "expert" else "simple",
         "origin": origin,
         "refused": status == 422,

@@ -1,0 +1,91 @@
+"""Launching an experiment, and its runs again: all of it in one transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from webapp.access.models import Team, User
+from webapp.experiments.models import Experiment, ExperimentRun
+from webapp.experiments.plan import Arm, Plan, run_definition
+from webapp.runs import lifecycle
+from webapp.runs.models import FINISHED, Run, State
+from webapp.runs.transitions import TransitionRefused
+
+
+def launch(
+    team: Team,
+    owner: User | None,
+    definition: dict[str, Any],
+    plan: Plan,
+    parent: Run | None = None,
+    memory_bytes: int | None = None,
+) -> Experiment:
+    """Create the experiment and queue its runs, seed by seed.
+
+    In that order an experiment that is stopped early has whole seeds, in which all arms can be
+    compared.
+    """
+    with transaction.atomic():
+        experiment = Experiment.objects.create(
+            team=team,
+            owner=owner,
+            name=definition["name"],
+            spec=definition,
+            arms=[{"name": arm.name, "changes": dict(arm.changes)} for arm in plan.arms],
+            seeds=list(plan.seeds),
+        )
+        for planned in sorted(plan.runs, key=lambda run: (run.seed, run.arm)):
+            run = lifecycle.create_run(
+                team, owner, dict(planned.definition), parent=parent, memory_bytes=memory_bytes
+            )
+            ExperimentRun.objects.create(
+                experiment=experiment, arm=planned.arm, seed=planned.seed, run=run
+            )
+    return experiment
+
+
+def repeat(cell: ExperimentRun, owner: User | None) -> Run:
+    """Queue a new run of an arm and seed whose run failed, was stopped or deleted.
+
+    Raises TransitionRefused while it has a run that may still complete.
+    """
+    with transaction.atomic():
+        cell = ExperimentRun.objects.select_for_update().get(pk=cell.pk)
+        experiment, old = cell.experiment, cell.run
+        if old and (old.state not in FINISHED or old.state == State.COMPLETED):
+            raise TransitionRefused(
+                f"“{old.name}” is {old.state}; only a run that failed, was stopped or deleted is "
+                "carried out again."
+            )
+        if old and old.spec:
+            definition = old.spec
+        else:
+            arm = Arm(**experiment.arms[cell.arm])
+            definition = run_definition(experiment.spec, arm, cell.seed)
+        cell.run = lifecycle.create_run(
+            experiment.team,
+            owner,
+            definition,
+            parent=old,
+            memory_bytes=old.memory_bytes if old else None,
+        )
+        cell.save(update_fields=["run"])
+    return cell.run
+
+
+def stop(experiment: Experiment, actor: User | None) -> int:
+    """Ask every run that has not ended to stop; return how many were asked."""
+    asked = 0
+    for cell in experiment.runs.exclude(run=None).select_related("run"):
+        run = cell.run
+        if run is None or run.state in FINISHED:
+            continue
+        try:
+            lifecycle.request_stop(run, actor)
+            asked += 1
+        except TransitionRefused:
+            # It ended meanwhile.
+            continue
+    return asked
