@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from trainer.events.measurement_events import (
     CalibrationEvent,
+    EvaluatedEvent,
     EvaluationEvent,
     PipelineEvent,
     PrivilegedEvent,
@@ -37,6 +38,7 @@ DECLARATIONS: tuple[type[EventHead], ...] = (
     MetricsEvent,
     RolloutsEvent,
     EvaluationEvent,
+    EvaluatedEvent,
     CalibrationEvent,
     TokenRegionsEvent,
     PrivilegedEvent,

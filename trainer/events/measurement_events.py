@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from trainer.events.values import (
+    Amount,
     Count,
     Edges,
     EventPart,
@@ -139,6 +140,37 @@ class EvaluationEvent(StepEvent):
         description="held-out problems that every evaluation asks, also those during training; "
         "evaluations of the run are compared by it",
     )
+
+
+class AnswerSampling(EventPart):
+    temperature: Amount = Field(description="0: greedy decoding")
+    top_p: Share = Field(description="1: all tokens")
+    top_k: Count = Field(description="0: all tokens")
+
+
+class EvaluationConditions(EventPart):
+    """What two evaluations must have in common to be compared problem by problem."""
+
+    verifier: dict[str, Any] = Field(description="kind of the verifier and its settings")
+    prompt: str = Field(description="template of the prompt")
+    confidence: dict[str, Any] | None = Field(
+        default=None, description="how answers state a confidence; null: they state none"
+    )
+    answer_limit: Count = Field(description="longest answer, tokens")
+    sampling: AnswerSampling = Field(description="how answers are sampled")
+
+
+class EvaluatedEvent(StepEvent):
+    """The results of an evaluation, problem by problem."""
+
+    type: Literal["evaluated"]
+    when: When = Field(description="before, during or after training")
+    role: str = Field(description="evaluation or retained")
+    fingerprint: str = Field(description="hash of the whole set, as in `problem_set`")
+    problems: Count = Field(description="problems asked, which may be a part of the set")
+    samples: Count = Field(description="answers to each problem")
+    conditions: EvaluationConditions = Field(description="how the answers were asked for")
+    file: SideFile = Field(description="columns problem (id), passed and verdicts (answers)")
 
 
 class ReliabilityBin(EventPart):

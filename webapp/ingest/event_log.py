@@ -22,13 +22,23 @@ from webapp.base.outages import OUTAGES
 from webapp.ingest import files, pending_uploads, progress
 from webapp.runs.event_rows import (
     BatchKey,
+    evaluation_row,
     event_row,
     moment,
     rollout_rows,
     unreadable_event,
     validated,
 )
-from webapp.runs.models import Attempt, Checkpoint, Event, RolloutRow, Run, State, Transition
+from webapp.runs.models import (
+    Attempt,
+    Checkpoint,
+    Evaluation,
+    Event,
+    RolloutRow,
+    Run,
+    State,
+    Transition,
+)
 from webapp.series import series_store
 
 log = logging.getLogger(__name__)
@@ -166,15 +176,26 @@ def _append(
     for event in batch:
         # Only rows whose file is stored: a row without one would lead to a page that cannot be
         # shown.
-        if event["type"] == "rollouts" and event["file"]["sha256"] in stored_files.hashes:
+        is_stored = _names_stored_file(event, stored_files)
+        if event["type"] == "rollouts" and is_stored:
             RolloutRow.objects.bulk_create(
                 rollout_rows(batch_key, event), ignore_conflicts=True, batch_size=500
+            )
+        elif event["type"] == "evaluated" and is_stored:
+            Evaluation.objects.bulk_create(
+                [evaluation_row(batch_key, event)], ignore_conflicts=True
             )
         elif event["type"] == "checkpoint" and event["seq"] in stored_files.checkpoints:
             Checkpoint.objects.bulk_create(
                 [_checkpoint(batch_key, event, stored_files)], ignore_conflicts=True
             )
     _delete_removed_checkpoints(batch_key, batch)
+
+
+def _names_stored_file(event: dict[str, Any], stored_files: files.StoredFiles) -> bool:
+    # Events of unknown types may have any value there.
+    file = event.get("file")
+    return isinstance(file, dict) and file.get("sha256") in stored_files.hashes
 
 
 def _checkpoint(

@@ -17,7 +17,7 @@ from trainer import json_numbers
 from trainer.events.event_types import check
 from trainer.events.measurement_events import RolloutsEvent
 from trainer.events.progress_events import MetricsEvent
-from webapp.runs.models import Event, RolloutRow
+from webapp.runs.models import Evaluation, Event, RolloutRow
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,22 @@ def rollout_rows(batch_key: BatchKey, event: dict[str, Any]) -> Iterator[Rollout
             excerpt=entry["excerpt"][:240],
             artifact=event["file"]["sha256"],
         )
+
+
+def evaluation_row(batch_key: BatchKey, event: dict[str, Any]) -> Evaluation:
+    """Return the row of a validated `evaluated` event."""
+    return Evaluation(
+        run_id=batch_key.run_id,
+        attempt=batch_key.attempt,
+        seq=event["seq"],
+        step=event["step"],
+        role=event["role"][:12],
+        when=event["when"],
+        set_fingerprint=event["fingerprint"][:64],
+        conditions=event["conditions"],
+        problem_count=event["problems"],
+        artifact=event["file"]["sha256"],
+    )
 
 
 def moment(wall_time: float) -> datetime:

@@ -279,24 +279,23 @@ class Evaluation(models.Model):
     """The results of one evaluation by problem, in the Parquet artifact `artifact`.
 
     Two evaluations can be compared if `set_fingerprint` (the problems) and `conditions` (verifier,
-    prompt template, answer limit, sampling) are equal. `when` is `base` for the student before
-    training and `final` for the trained one.
+    prompt template, answer limit, sampling) are equal. `when` is about training, as in the event.
     """
 
     class When(models.TextChoices):
-        BASE = "base"
-        STEP = "step"
-        FINAL = "final"
+        BEFORE = "before"
+        DURING = "during"
+        AFTER = "after"
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="evaluations")
     attempt = models.IntegerField()
     seq = models.BigIntegerField()
     step = models.BigIntegerField()
     role = models.CharField(max_length=12)
-    when = models.CharField(max_length=5, choices=When)
+    when = models.CharField(max_length=6, choices=When)
     set_fingerprint = models.CharField(max_length=64)
     conditions = models.JSONField(default=dict)
-    problem_count = models.IntegerField()
+    problem_count = models.BigIntegerField()
     artifact = models.CharField(max_length=64)
 
     class Meta:

@@ -1,18 +1,17 @@
 """The results of an evaluation by problem, read from its Parquet artifact.
 
-Columns: `problem` (text, the id), `passed` (float, the share of the judged answers that are right;
-null if none was judged) and `judged` (integer, the number of judged answers).
+Columns: `problem` (text, the id), `passed` and `verdicts` (right and judged answers to it).
 """
 
 from __future__ import annotations
-
-import math
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from webapp.library import artifacts
 from webapp.runs.models import Evaluation
+
+COUNTS = ("passed", "verdicts")
 
 
 def per_problem(evaluation: Evaluation) -> dict[str, float]:
@@ -22,16 +21,13 @@ def per_problem(evaluation: Evaluation) -> dict[str, float]:
     """
     try:
         path = artifacts.path(evaluation.run.team, evaluation.artifact)
-        table = parquet.read_table(path, columns=["problem", "passed"])
-        rates = dict(
-            zip(
-                map(str, table["problem"].to_pylist()),
-                table["passed"].cast(pa.float64()).to_pylist(),
-                strict=True,
-            )
-        )
+        table = parquet.read_table(path, columns=["problem", *COUNTS])
+        problems = map(str, table["problem"].to_pylist())
+        passed, verdicts = (table[name].cast(pa.int64()).to_pylist() for name in COUNTS)
     except (pa.ArrowException, KeyError, OSError, TypeError, ValueError):
         return {}
     return {
-        problem: rate for problem, rate in rates.items() if rate is not None and math.isfinite(rate)
+        problem: right / judged
+        for problem, right, judged in zip(problems, passed, verdicts, strict=True)
+        if judged and right is not None and 0 <= right <= judged
     }

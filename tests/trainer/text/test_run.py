@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -76,6 +77,41 @@ def test_evaluations_and_checkpoints_are_compared_on_problems_that_all_of_them_a
     steps = [event["step"] for event in evaluations[1:] if event["common"]["pass_rate"] == best]
     marked = [event["step"] for event in events(tmp_path, "checkpoint") if event["best"]]
     assert marked[-1] == steps[0]
+
+
+def test_every_evaluation_records_what_it_found_for_each_problem(folder: Path) -> None:
+    evaluations, recorded = of(folder, "evaluation"), of(folder, "evaluated")
+    fingerprints = {event["role"]: event["fingerprint"] for event in events(folder, "problem_set")}
+    rates: list[dict[str, float]] = []
+    for evaluation, results in zip(evaluations, recorded, strict=True):
+        for name in ("step", "when", "role", "problems", "samples"):
+            assert results[name] == evaluation[name]
+        assert results["fingerprint"] == fingerprints[results["role"]]
+        table = pq.read_table(folder / "attempts/1/side" / results["file"]["name"]).to_pylist()
+        rates.append({row["problem"]: row["passed"] / row["verdicts"] for row in table})
+        assert len(table) == len(rates[-1]) == results["problems"]
+        assert fmean(rates[-1].values()) == pytest.approx(evaluation["pass_rate"])
+        assert max(row["verdicts"] for row in table) == results["samples"]
+    before, after = (
+        rates[index]
+        for index, event in enumerate(recorded)
+        if event["role"] == "evaluation" and event["when"] != "during"
+    )
+    changes = [after[problem] - before[problem] for problem in before]
+    [last] = of(folder, "evaluation", role="evaluation", when="after")
+    assert fmean(changes) == pytest.approx(last["difference"]["pass_rate"])
+
+
+def test_results_say_how_the_answers_were_asked_for(folder: Path) -> None:
+    conditions = {json.dumps(event["conditions"]) for event in events(folder, "evaluated")}
+    assert json.loads(conditions.pop()) == {
+        "verifier": spec().data.verifier.model_dump(mode="json"),
+        "prompt": "{question}",
+        "confidence": None,
+        "answer_limit": 24,
+        "sampling": {"temperature": 1.0, "top_p": 1.0, "top_k": 0},
+    }
+    assert not conditions
 
 
 def test_the_definition_is_stored_beside_the_log(folder: Path) -> None:

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
 
@@ -18,10 +19,12 @@ from tests.webapp.logs import event
 from tests.webapp.logs import metrics as logged
 from trainer import events
 from trainer.events import EventLog, read
+from trainer.text.recording import side_files
 from webapp.access.models import User
 from webapp.ingest import files, pending_uploads
 from webapp.ingest.event_log import ingest, retry_uploads
 from webapp.library import artifacts
+from webapp.runs import problem_results
 from webapp.runs.models import Checkpoint, Event, RolloutRow, Run
 from webapp.series import series_store
 
@@ -259,3 +262,46 @@ def test_a_removed_checkpoint_is_deleted_whichever_event_arrives_first(
     for position in order:
         ingest(claimed.pk, 1, [events[position]], tmp_path)
     assert list(Checkpoint.objects.filter(run=claimed).values_list("step", flat=True)) == [20]
+
+
+def evaluated(seq: int, file: dict[str, Any]) -> dict[str, Any]:
+    conditions = {
+        "verifier": {"kind": "numeric"},
+        "prompt": "{question}",
+        "answer_limit": 64,
+        "sampling": {"temperature": 1.0, "top_p": 1.0, "top_k": 0},
+    }
+    return event(
+        seq,
+        "evaluated",
+        step=4,
+        when="after",
+        role="evaluation",
+        fingerprint="f1" * 32,
+        problems=3,
+        samples=2,
+        conditions=conditions,
+        file=file,
+    )
+
+
+def test_results_by_problem_are_stored_once_and_read_as_pass_rates(
+    claimed: Run, tmp_path: Path
+) -> None:
+    table = side_files.result_table(["p1", "p2", "p3"], np.array([2, 1, 0]), np.array([2, 2, 0]))
+    file = side_files.write(tmp_path / "side", table)
+    for _ in range(2):
+        ingest(claimed.pk, 1, [evaluated(1, file)], tmp_path)
+    evaluation = claimed.evaluations.get()
+    assert (evaluation.when, evaluation.problem_count) == ("after", 3)
+    assert evaluation.set_fingerprint == "f1" * 32
+    assert evaluation.conditions["sampling"]["temperature"] == 1.0
+    # A problem without a verdict has no pass rate.
+    assert problem_results.per_problem(evaluation) == {"p1": 1.0, "p2": 0.5}
+
+
+def test_results_by_problem_whose_file_is_no_table_are_none(claimed: Run, tmp_path: Path) -> None:
+    missing = {"name": "gone.parquet", "sha256": "0" * 64, "rows": 2}
+    events = [evaluated(1, side_file(tmp_path)), evaluated(2, missing)]
+    ingest(claimed.pk, 1, events, tmp_path)
+    assert problem_results.per_problem(claimed.evaluations.get()) == {}

@@ -16,6 +16,7 @@ from trainer.engine.loop import EvaluationReport, Runtime
 from trainer.spec import PrivilegedContext, RunSpec
 from trainer.text.evaluation import confidence, pass_rate_summary, privileged_gap
 from trainer.text.evaluation.pass_rate_summary import ProblemCounts, count_by_problem
+from trainer.text.recording import side_files
 from trainer.text.recording.rollout_files import evenly_spaced, record_answers
 from trainer.text.recording.teacher_signals import compute_token_signals
 from trainer.text.rollouts.answers import tally
@@ -125,12 +126,42 @@ class Evaluator:
             common = now.at([asked[index] for index in self._common_indices()])
             event["common"] = pass_rate_summary.common(common)
         rt.emit("evaluation", when=when, role=role, **event)
+        self._record_results(rt, when, role, now, samples)
         if role == "evaluation":
             recorded = evenly_spaced(answers, self.spec.record.rollouts)
             signals = compute_token_signals(self.components, recorded, rt.micro_batch_tokens, rt)
             student = self.components.student
             record_answers(rt, student, "evaluation", recorded, len(answers), signals)
         return event, answers
+
+    def _record_results(
+        self, rt: Runtime, when: str, role: str, counts: ProblemCounts, samples: int
+    ) -> None:
+        """Write the counts of each problem to a side file, and the event that names it."""
+        ids = [problem.id for problem in counts.problems]
+        table = side_files.result_table(ids, counts.passed, counts.verdicts)
+        rt.emit(
+            "evaluated",
+            when=when,
+            role=role,
+            fingerprint=self.components.sets[role].fingerprint,
+            problems=len(ids),
+            samples=samples,
+            conditions=self._conditions(),
+            file=side_files.write(rt.folder / "side", table),
+        )
+
+    def _conditions(self) -> dict[str, Any]:
+        data, sampling = self.spec.data, self.spec.evaluation.sampling
+        return {
+            "verifier": data.verifier.model_dump(mode="json"),
+            "prompt": data.prompt,
+            "confidence": (
+                data.confidence.model_dump(mode="json") if self.components.codec else None
+            ),
+            "answer_limit": sampling.max_new_tokens,
+            "sampling": sampling.model_dump(include={"temperature", "top_p", "top_k"}),
+        }
 
     def _common_indices(self) -> Sequence[int]:
         """The held-out problems that every evaluation asks, also those during training."""

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainer.events import sync_folder
+from trainer.text.evaluation.intervals import Counts
 from trainer.text.problems import Message, ProblemSet
 
 HISTORY = pa.list_(pa.struct([("role", pa.string()), ("text", pa.string())]))
@@ -54,6 +55,17 @@ def problem_table(problems: ProblemSet) -> pa.Table:
         histories = [list(map(Message._asdict, problem.history)) for problem in problems.items]
         table["history"] = pa.array(histories, HISTORY)
     return pa.table(table)
+
+
+def result_table(ids: Sequence[str], passed: Counts, verdicts: Counts) -> pa.Table:
+    """Columns problem, passed and verdicts: right and judged answers to each problem."""
+    return pa.table(
+        {
+            "problem": pa.array(ids, pa.string()),
+            "passed": pa.array(passed, pa.int32()),
+            "verdicts": pa.array(verdicts, pa.int32()),
+        }
+    )
 
 
 # Given, not inferred: a column with only None would be of type null, and a reader of several files

@@ -26,13 +26,17 @@ class Migration(migrations.Migration):
                 (
                     "when",
                     models.CharField(
-                        choices=[("base", "Base"), ("step", "Step"), ("final", "Final")],
-                        max_length=5,
+                        choices=[
+                            ("before", "Before"),
+                            ("during", "During"),
+                            ("after", "After"),
+                        ],
+                        max_length=6,
                     ),
                 ),
                 ("set_fingerprint", models.CharField(max_length=64)),
                 ("conditions", models.JSONField(default=dict)),
-                ("problem_count", models.IntegerField()),
+                ("problem_count", models.BigIntegerField()),
                 ("artifact", models.CharField(max_length=64)),
                 (
                     "run",
