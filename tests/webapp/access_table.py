@@ -116,6 +116,8 @@ TABLE: dict[tuple[str, str], str] = {
     ("preview_data", "GET"): VIEWER,
     ("data_reading", "GET"): VIEWER,
     ("data_set", "GET"): VIEWER,
+    ("hold_out", "POST"): EDITOR,
+    ("mark_held_out", "POST"): EDITOR,
     ("delete_data", "POST"): EDITOR,
     ("delete_model", "POST"): EDITOR,
     ("models", "GET"): MEMBER,

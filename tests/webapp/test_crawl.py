@@ -94,7 +94,7 @@ class World:
             "checkpoint": {"run_id": self.run.public_id, "step": 30},
             "data_reading": {"reading_id": reading.pk},
             "data_set": {"data_id": data.pk},
-            "delete_data": {"data_id": data.pk},
+            **{name: {"data_id": data.pk} for name in ("delete_data", "hold_out", "mark_held_out")},
             "delete_model": {
                 "model_id": StoredModel.objects.create(
                     team=self.run.team, name="small", hash="h1", manifest={}

@@ -39,7 +39,7 @@ def choices_of(team: Team) -> LocationChoices:
         LocationChoice(
             uri_of_data(data_set),
             f"{data_set.name} ({data_set.problem_count:,} problems, {data_set.fingerprint[:8]})",
-            "The team's data sets",
+            "The team's held-out sets" if data_set.is_held_out else "The team's data sets",
             mapping=mapping_of(data_set),
         )
         for data_set in data_of(team)

@@ -178,6 +178,8 @@ def _check_data(spec: RunSpec, team: Team, report: ReferenceReport) -> None:
     problems: dict[str, ProblemSet] = {}
     for role, source in sources.items():
         try:
+            if role == "train" and isinstance(source, FileProblems):
+                _require_trainable(source, team)
             problem_set = problem_sources.read(source, team)
             # Without the problems the estimate still needs their number, which a row may know.
             if problem_set:
@@ -192,6 +194,16 @@ def _check_data(spec: RunSpec, team: Team, report: ReferenceReport) -> None:
     report.issues += _check_specialists(spec, problems.get("train"))
     if len(problems) < len(sources):
         report.notes.append(NOT_COMPARED_NOTE)
+
+
+def _require_trainable(source: FileProblems, team: Team) -> None:
+    """Raise LocationError if the data set is one that is measured on."""
+    data = locations.data_set(source.path, team)
+    if data is not None and data.is_held_out:
+        raise LocationError(
+            "is a held-out set of the team, which no run is trained on; choose another one, or "
+            "allow training on it on its page"
+        )
 
 
 def _check_specialists(spec: RunSpec, train: ProblemSet | None) -> Iterator[SpecIssue]:

@@ -98,6 +98,29 @@ def read_whole(
     return WholeFile(format_of(path), survey, check)
 
 
+def hold_out(
+    path: Path,
+    source: FileProblems,
+    verifier: VerifierDefinition,
+    questions: int,
+    seed: int,
+    folder: Path,
+    report: Report,
+) -> tuple[WholeFile, WholeFile]:
+    """Write `training.jsonl` and `held_out.jsonl` into `folder`; return what was read of each.
+
+    Raises ProblemError.
+    """
+    training, held_out = folder / "training.jsonl", folder / "held_out.jsonl"
+    columns = problems.hold_out(source, path, questions, seed, training, held_out)
+
+    def whole(file: Path) -> WholeFile:
+        mapped = FileProblems(path=f"file:{file}", format="jsonl", columns=columns)
+        return read_whole(file, mapped, verifier, report)
+
+    return whole(training), whole(held_out)
+
+
 class _Throttle:
     """Passes on a report every REPORT_SECONDS."""
 

@@ -153,6 +153,8 @@ def store(
     filename: str,
     verifier: dict[str, Any],
     whole: WholeFile,
+    made_from: DataSet | None = None,
+    is_held_out: bool = False,
 ) -> DataSet:
     """Store the data set of a file that was read; repeating it changes nothing."""
     survey, name = whole.survey, artifacts.local_path(artifact.sha256).name
@@ -170,6 +172,9 @@ def store(
             "notes": [note.replace(name, filename) for note in survey.notes],
         },
     }
+    # Saved again, a data set stays what it is.
+    if made_from:
+        fields |= {"made_from": made_from, "is_held_out": is_held_out}
     row, _ = DataSet.objects.update_or_create(
         team=team,
         name=slug,

@@ -41,7 +41,8 @@ def models_of(team: Team) -> list[StoredModel]:
 
 
 def data_of(team: Team) -> list[DataSet]:
-    return list(DataSet.objects.filter(team=team).order_by("name", "-created_at"))
+    """Return the team's data sets by name, those that are held out last."""
+    return list(DataSet.objects.filter(team=team).order_by("is_held_out", "name", "-created_at"))
 
 
 def uri_of_model(model: StoredModel) -> str:

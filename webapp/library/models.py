@@ -35,7 +35,11 @@ class Artifact(models.Model):
 
 
 class DataSet(models.Model):
-    """An uploaded data file with its column mapping."""
+    """A data file with its column mapping.
+
+    A held-out set (`is_held_out`) is measured on and never trained on. `made_from` is the data set
+    that it, or the rest of the problems beside it, was taken from.
+    """
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
     name = models.SlugField(max_length=80)
@@ -51,6 +55,8 @@ class DataSet(models.Model):
     problem_count = models.IntegerField()
     # {rows, left_out: [{reason, count, rows}], notes}; empty for data sets of earlier versions.
     survey = models.JSONField(default=dict)
+    is_held_out = models.BooleanField(default=False)
+    made_from = models.ForeignKey("self", null=True, on_delete=models.SET_NULL)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -66,6 +72,8 @@ class DataSet(models.Model):
 class DataReading(models.Model):
     """A mapped file whose rows are read; it ends with a data set or with a problem.
 
+    With `held_out` problems of the data set `source` are held out first, into a data set of this
+    name: {"questions", "seed", "training": name of the data set of the other problems}.
     `count` is the number of problems, 0 as long as it is not known. The process that reads it
     renews `heartbeat_at`.
     """
@@ -77,6 +85,8 @@ class DataReading(models.Model):
     filename = models.CharField(max_length=255)
     columns = models.JSONField()
     verifier = models.JSONField()
+    held_out = models.JSONField(null=True)
+    source = models.ForeignKey(DataSet, null=True, related_name="+", on_delete=models.CASCADE)
     rows = models.BigIntegerField(default=0)
     references = models.BigIntegerField(default=0)
     count = models.BigIntegerField(default=0)

@@ -3,6 +3,7 @@
 Imports without torch.
 """
 
+from trainer.text.problems.holding_out import hold_out
 from trainer.text.problems.inspection import Inspection, inspect
 from trainer.text.problems.locations import locate
 from trainer.text.problems.reading import LeftOut
@@ -30,6 +31,7 @@ __all__ = [
     "RunProblems",
     "Survey",
     "choice_answers",
+    "hold_out",
     "inspect",
     "load",
     "load_all",

@@ -168,6 +168,15 @@ def references(source: FileProblems, path: Path) -> Iterator[str]:
         yield problem.answer
 
 
+def stream(source: FileProblems, path: Path) -> Iterator[Problem]:
+    """The problems of a file of any size, in order, by columns that a survey has settled.
+
+    Raises ProblemError as `load` does.
+    """
+    reading = Reading(source, _columns(source, path), path)
+    yield from _unrepeated(reading, reading.problems())
+
+
 def problem_set(problems: Iterable[Problem], notes: Iterable[str] = ()) -> ProblemSet:
     items = tuple(problems)
     digest = hashlib.sha256()

@@ -33,7 +33,10 @@ from webapp.library import artifacts, data_readings, locations, uploads
 from webapp.library import data_sets as datasets
 from webapp.library.models import Artifact, DataReading, DataSet
 from webapp.pages.library import delete_uploads
+from webapp.pages.query_numbers import bigint
 
+# Problems that the form suggests to hold out: a pass rate is then known within 7 points.
+MOST_SUGGESTED = 200
 SHA256 = re.compile(r"[0-9a-f]{64}")
 UNREADABLE_ANSWERS = (
     "Runs count answers to these problems neither as right nor as wrong. Change the verifier's "
@@ -60,15 +63,34 @@ def data_sets(request: HttpRequest) -> HttpResponse:
 @require_safe
 def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
     data = permissions.find(actors.actor_of(request), "view", DataSet, pk=data_id)
+    return _data_set_page(request, data)
+
+
+def _data_set_page(
+    request: HttpRequest, data: DataSet, problem: str = "", form: QueryDict | None = None
+) -> HttpResponse:
+    """Show a data set; `problem` and `form` are of problems that could not be held out."""
     context = {
         "data": data,
+        "problem": problem,
+        "hold_out": form or _suggested_hold_out(data),
         "uri": locations.uri_of_data(data),
         "unreadable": datasets.unreadable_references(data),
+        "made": permissions.visible(actors.actor_of(request), DataSet).filter(made_from=data),
         "preview_query": _mapping_query(data).urlencode(),
         "columns": _changed_by_title(Columns, data.columns, ("question", "answer")),
         "verifier": _verifier_shown(data),
     }
-    return render(request, "data/data_set.html", context)
+    return render(request, "data/data_set.html", context, status=422 if problem else 200)
+
+
+def _suggested_hold_out(data: DataSet) -> dict[str, str | int]:
+    return {
+        "name": f"{data.name[:70]}-held-out",
+        "training": f"{data.name[:70]}-training",
+        "questions": max(1, min(MOST_SUGGESTED, data.problem_count // 10)),
+        "seed": 0,
+    }
 
 
 def _mapping_query(mapped: DataSet | DataReading) -> QueryDict:
@@ -114,6 +136,52 @@ def delete_data(request: HttpRequest, data_id: int) -> HttpResponse:
         return redirect("data_set", data_id)
     messages.success(request, f"{data.name} was deleted.")
     return redirect("data")
+
+
+@require_POST
+def hold_out(request: HttpRequest, data_id: int) -> HttpResponse:
+    """Let problems of a data set become a held-out set, and the others a training set."""
+    actor = actors.actor_of(request)
+    data = permissions.find(actor, "edit", DataSet, pk=data_id)
+    form = request.POST
+    try:
+        reading = data_readings.begin_holding_out(
+            data,
+            actor.user,
+            form.get("name", ""),
+            form.get("training", ""),
+            _whole_number(form.get("questions", ""), "number of problems"),
+            _whole_number(form.get("seed", "0"), "seed"),
+        )
+    except ProblemError as error:
+        return _data_set_page(request, data, str(error), form)
+    return redirect("data_reading", reading.pk)
+
+
+def _whole_number(text: str, name: str) -> int:
+    number = bigint(text.strip())
+    if number is None:
+        raise ProblemError(f"The {name} must be a whole number.")
+    return number
+
+
+@require_POST
+def mark_held_out(request: HttpRequest, data_id: int) -> HttpResponse:
+    """Say whether a data set is one that is measured on and never trained on."""
+    data = permissions.find(actors.actor_of(request), "edit", DataSet, pk=data_id)
+    data.is_held_out = request.POST.get("held_out") == "yes"
+    data.save(update_fields=["is_held_out"])
+    if not data.is_held_out:
+        messages.success(request, f"Runs may be trained on {data.name} again.")
+    elif count := delete_uploads.runs_trained_on(data).count():
+        messages.warning(
+            request,
+            f"{data.name} is a held-out set now, but {count:,} run{pluralize(count)} named it as "
+            "training problems: their results on it would measure memory.",
+        )
+    else:
+        messages.success(request, f"{data.name} is a held-out set now: no run is trained on it.")
+    return redirect("data_set", data.pk)
 
 
 @slow
@@ -194,7 +262,7 @@ def data_reading(request: HttpRequest, reading_id: int) -> HttpResponse:
     if reading.ended_at is None:
         data_readings.start_if_waiting(reading)
         return render(request, "data/reading.html", {"reading": reading})
-    address = request.path
+    address = reverse("data_set", args=[reading.source.pk]) if reading.source else request.path
     if data := reading.data_set:
         address = reverse("data_set", args=[data.pk])
         _tell_saved(request, data)
@@ -203,6 +271,9 @@ def data_reading(request: HttpRequest, reading_id: int) -> HttpResponse:
         return HttpResponse(headers={"HX-Redirect": address})
     if data:
         return redirect(address)
+    if reading.source:
+        messages.error(request, reading.problem)
+        return redirect("data_set", reading.source.pk)
     fields = _mapping_query(reading)
     fields["name"] = reading.name
     try:

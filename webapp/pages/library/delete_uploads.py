@@ -58,6 +58,11 @@ def runs_with(uri: str, team: Team) -> QuerySet[Run]:
     return _naming(Run.objects.filter(team=team), uri)
 
 
+def runs_trained_on(data: DataSet) -> QuerySet[Run]:
+    uri = locations.uri_of_data(data)
+    return Run.objects.filter(team=data.team, spec__data__train__path=uri)
+
+
 def _naming(rows: QuerySet[Definable], uri: str) -> QuerySet[Definable]:
     """Return the runs or jobs whose definition names the location."""
     # A location may be a value anywhere in a definition, so its JSON is searched as text. The

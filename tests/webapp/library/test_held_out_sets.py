@@ -1,0 +1,107 @@
+"""Held-out sets: made from a data set, or marked; no run is trained on one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.webapp.library.saving import save
+from tests.webapp.library.test_data_sets import COLUMNS, upload
+from tests.webapp.pages.test_new_run import as_
+from webapp.access.models import User
+from webapp.library import data_readings, locations
+from webapp.library.models import Artifact, DataReading, DataSet
+
+pytestmark = pytest.mark.django_db
+TEN = b"".join(b'{"q": "%d + 1?", "a": "%d"}\n' % (n, n + 1) for n in range(10))
+FORM = {"questions": "3", "seed": "0", "name": "sums-test", "training": "sums-train"}
+
+
+@pytest.fixture
+def sums(alice: User) -> DataSet:
+    upload(as_(alice), TEN)
+    sha256 = Artifact.objects.latest("stored_at").sha256
+    save(as_(alice), {"file": sha256, "filename": "sums.jsonl", "name": "sums"} | COLUMNS)
+    return DataSet.objects.get()
+
+
+def hold_out(client: Client, data: DataSet, **changes: str) -> Any:
+    return client.post(f"/data/{data.pk}/hold-out/", FORM | changes)
+
+
+def page(client: Client, data: DataSet) -> str:
+    return client.get(f"/data/{data.pk}/").content.decode()
+
+
+def test_a_data_set_is_divided_into_a_held_out_and_a_training_set(
+    alice: User, sums: DataSet
+) -> None:
+    client = as_(alice)
+    answer = hold_out(client, sums)
+    reading = DataReading.objects.get(ended_at=None)
+    assert answer["Location"] == f"/data/readings/{reading.pk}/"
+    assert "sums-train" in client.get(f"/data/readings/{reading.pk}/").content.decode()
+    data_readings.execute(reading)
+    test, train = (DataSet.objects.get(name=name) for name in ("sums-test", "sums-train"))
+    assert (test.problem_count, train.problem_count) == (3, 7)
+    assert (test.is_held_out, train.is_held_out) == (True, False)
+    assert test.verifier == sums.verifier
+    assert client.get(f"/data/readings/{reading.pk}/")["Location"] == f"/data/{test.pk}/"
+    assert "held-out set" in page(client, test) and "Hold out problems" not in page(client, test)
+    assert "sums-test</a> (3 problems, held out)" in page(client, sums)
+    # The same once more changes nothing.
+    hold_out(client, sums)
+    data_readings.execute(DataReading.objects.get(ended_at=None))
+    assert DataSet.objects.count() == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"questions": "10"}, "leave at least 1 to train on"),
+        ({"questions": "0"}, "Hold out at least 1"),
+        ({"questions": "many"}, "The number of problems must be a whole number"),
+        ({"seed": "-1"}, "The seed must be a whole number"),
+        ({"seed": "9" * 12}, "from 0 to 2,147,483,647"),
+        ({"name": "  "}, "Give the data set a name"),
+        ({"training": "sums test"}, "different names"),
+    ],
+)
+def test_what_cannot_be_held_out_is_refused_beside_the_form(
+    alice: User, sums: DataSet, changes: dict[str, str], sentence: str
+) -> None:
+    answer = hold_out(as_(alice), sums, **changes)
+    assert answer.status_code == 422
+    text = answer.content.decode()
+    assert sentence in text
+    # What was typed is still there.
+    assert f'value="{(FORM | changes)["training"]}"' in text
+    assert not DataReading.objects.filter(ended_at=None).exists()
+
+
+def test_questions_that_repeat_leave_none_and_the_page_of_the_data_says_so(alice: User) -> None:
+    client = as_(alice)
+    upload(client, b'{"q": "1?", "a": "1"}\n{"q": "1 ?", "a": "2"}\n')
+    sha256 = Artifact.objects.latest("stored_at").sha256
+    save(client, {"file": sha256, "filename": "sums.jsonl", "name": "sums"} | COLUMNS)
+    data = DataSet.objects.get()
+    hold_out(client, data, questions="1")
+    reading = DataReading.objects.get(ended_at=None)
+    data_readings.execute(reading)
+    answer = client.get(f"/data/readings/{reading.pk}/", follow=True)
+    assert "sums.jsonl has 1 different question, so" in answer.content.decode()
+    assert DataSet.objects.count() == 1
+
+
+def test_a_held_out_set_is_not_trained_on(alice: User, sums: DataSet) -> None:
+    client = as_(alice)
+    client.post(f"/data/{sums.pk}/held-out/", {"held_out": "yes"})
+    assert "no run is trained on it" in page(client, sums)
+    form = client.get(f"/runs/new/?data={sums.pk}").content.decode()
+    assert "held-out set of the team, which no run is trained on" in form
+    assert locations.data_of(sums.team)[-1] == sums
+    client.post(f"/data/{sums.pk}/held-out/", {"held_out": "no"})
+    form = client.get(f"/runs/new/?data={sums.pk}").content.decode()
+    assert "which no run is trained on" not in form
