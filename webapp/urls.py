@@ -22,5 +22,6 @@ urlpatterns = [
     path("", include("webapp.pages.jobs.urls")),
     path("", include("webapp.pages.library.urls")),
     path("", include("webapp.pages.machines.urls")),
+    path("", include("webapp.pages.compare.urls")),
     path("", include("webapp.pages.runs.urls")),
 ]
