@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "webapp.series",
     "webapp.ingest",
     "webapp.live",
+    "webapp.comparisons",
     "webapp.sharing",
     "webapp.clients",
     "webapp.pages",

@@ -23,5 +23,6 @@ urlpatterns = [
     path("", include("webapp.pages.experiments.urls")),
     path("", include("webapp.pages.library.urls")),
     path("", include("webapp.pages.machines.urls")),
+    path("", include("webapp.pages.compare.urls")),
     path("", include("webapp.pages.runs.urls")),
 ]

@@ -53,6 +53,16 @@ TABLE: dict[tuple[str, str], str] = {
     ("share", "GET"): EDITOR,
     ("share", "POST"): EDITOR,
     ("revoke_share", "POST"): EDITOR,
+    # Comparisons; the guest's link is to the run and not to the comparison
+    ("compare", "GET"): VIEWER,
+    ("compare_series", "GET"): VIEWER,
+    ("save_comparison", "POST"): "door door none no   in   in",
+    ("comparison", "GET"): "door none none in   in   in",
+    ("comparison_series", "GET"): "door none none in   in   in",
+    ("delete_comparison", "POST"): EDITOR,
+    ("share_comparison", "GET"): EDITOR,
+    ("share_comparison", "POST"): EDITOR,
+    ("revoke_comparison_share", "POST"): EDITOR,
     # Runs
     ("runs", "GET"): MEMBER,
     ("run", "GET"): SHARED,

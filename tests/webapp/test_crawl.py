@@ -27,6 +27,8 @@ from tests.webapp.sockets import Socket, quiet
 from trainer.spec.jobs import JobSpec
 from webapp.access import api_tokens, one_time_links
 from webapp.access.models import ApiToken, Invitation, Membership, Role, Scope, Team, User
+from webapp.comparisons import saving
+from webapp.comparisons.choices import Choices
 from webapp.experiments.models import Experiment
 from webapp.jobs import lifecycle as jobs
 from webapp.library import artifacts
@@ -37,6 +39,7 @@ from webapp.sharing import links as sharing
 from webapp.sharing.models import ShareLink
 
 JOB_PAGES = ("job", "stop_job", "delete_job", "job_csv", "job_json_lines", "job_parquet")
+COMPARISON_PAGES = ("comparison", "comparison_series", "delete_comparison", "share_comparison")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REFUSALS = {302, 401, 403, 404, 405}
 
@@ -50,6 +53,9 @@ class World:
         self.run = recorded.recorded(still, alice, folder / "run")
         self.sibling = recorded.recorded(still, alice, folder / "sibling")
         self.token = sharing.share(self.run, alice, timedelta(days=1))
+        own_link = ShareLink.objects.get()
+        comparison = saving.save(still, alice, "both", [self.run, self.sibling], Choices())
+        sharing.share(comparison, alice, timedelta(days=1))
         rollout = self.run.rollouts.first()
         assert rollout is not None
         (folder / "data").write_bytes(b"question,answer\n1 + 1?,2\n")
@@ -78,7 +84,12 @@ class World:
         job = jobs.create_job(still, alice, JobSpec(), 400, 1)
         node = Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1)
         self.invitation = one_time_links.invite(still, Role.VIEWER, alice)
-        self.queries = {"preview_data": f"?file={artifact.sha256}&filename=sums.csv"}
+        runs = f"?runs={self.run.public_id},{self.sibling.public_id}"
+        self.queries = {
+            "preview_data": f"?file={artifact.sha256}&filename=sums.csv",
+            "compare": runs,
+            "compare_series": f"{runs}&key=loss",
+        }
         self.places: dict[str, Any] = {
             "sign_in_link": {"token": one_time_links.make_sign_in_link(alice)},
             "invitation": {"token": self.invitation},
@@ -88,7 +99,7 @@ class World:
             "switch_team": {"slug": still.slug},
             "revoke_token": {"token_id": token_of(still, people["erin"]).pk},
             "shared": {"token": self.token},
-            "revoke_share": {"run_id": self.run.public_id, "link_id": ShareLink.objects.get().pk},
+            "revoke_share": {"run_id": self.run.public_id, "link_id": own_link.pk},
             "rollout": {
                 "run_id": self.run.public_id,
                 "attempt": rollout.attempt,
@@ -108,6 +119,11 @@ class World:
             **{
                 name: {"experiment_id": experiment.public_id}
                 for name in ("experiment", "stop_experiment", "repeat_run", "delete_experiment")
+            },
+            **{page: {"comparison_id": comparison.public_id} for page in COMPARISON_PAGES},
+            "revoke_comparison_share": {
+                "comparison_id": comparison.public_id,
+                "link_id": ShareLink.objects.get(comparison=comparison).pk,
             },
             "recipe": {"name": "paced"},
             **{name: {"node_id": node.pk} for name in ("drain", "undrain", "forget")},

@@ -18,6 +18,12 @@ find a true difference of that size (the usual approximation to the non-central 
 of a single run's pass rate is a different quantity: the bootstrap over problems
 (`trainer.text.evaluation.intervals`) measures it, and it ignores the variation between trainings.
 
+Two groups of runs without shared seeds are compared by Welch's interval (Biometrika 34, 1947):
+
+    interval = mean_a − mean_b ± t_{0.975, ν} · √(s_a² / n_a + s_b² / n_b)
+
+with ν of Satterthwaite, rounded down.
+
 Pure functions of numbers.
 """
 
@@ -26,10 +32,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 # The chance that is accepted of a verdict that the bound itself would get.
 ERROR_RATE = 0.05
 POWER = 0.8
+# More repetitions than this are not looked for: nobody runs so many.
+MOST_REPETITIONS = 100_000
+# Student's t with so many degrees of freedom is nearly normal: its quantiles are 0.1 % larger.
+MANY_DEGREES = 1000
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,80 @@ def estimate(differences: Sequence[float]) -> Estimate:
         (reach + student_quantile(POWER, n - 1)) * error,
         error,
     )
+
+
+@dataclass(frozen=True)
+class UnpairedEstimate:
+    """Difference of the means of two independent groups, with Welch's standard error.
+
+    `spread` is the standard deviation that a difference of one seed of each group has. `detectable`
+    is the smallest difference that is found with power 0.8.
+    """
+
+    counts: tuple[int, int]
+    mean: float
+    error: float
+    degrees: int
+    detectable: float
+    spread: float
+
+    def interval(self, claims: int = 1) -> tuple[float, float]:
+        """The interval at 1 − 0.05 / `claims`."""
+        reach = student_quantile(1 - ERROR_RATE / claims / 2, self.degrees) * self.error
+        return self.mean - reach, self.mean + reach
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> UnpairedEstimate:
+    """Compare two groups of at least two values each; ValueError for fewer."""
+    if min(len(first), len(second)) < 2:
+        raise ValueError("a group has fewer than two values, and an interval needs two; run more")
+    means = [math.fsum(values) / len(values) for values in (first, second)]
+    variances = [
+        math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+        for values, mean in zip((first, second), means, strict=True)
+    ]
+    parts = [
+        variance / len(values) for values, variance in zip((first, second), variances, strict=True)
+    ]
+    error = math.sqrt(sum(parts))
+    degrees = min(len(first), len(second)) - 1
+    # Without any variation, or so little that its square is 0, ν is not defined.
+    if (
+        below := parts[0] ** 2 / (len(first) - 1) + parts[1] ** 2 / (len(second) - 1)
+    ) and math.isfinite(ratio := sum(parts) ** 2 / below):
+        # Rounding errors must not make it smaller than its least value.
+        degrees = max(degrees, math.floor(ratio))
+    reach = student_quantile(1 - ERROR_RATE / 2, degrees) + student_quantile(POWER, degrees)
+    return UnpairedEstimate(
+        (len(first), len(second)),
+        means[0] - means[1],
+        error,
+        degrees,
+        reach * error,
+        math.sqrt(sum(variances)),
+    )
+
+
+def needed_seeds(
+    spread: float, interest: float, claims: int = 1, degrees_per_seed: int = 1
+) -> int | None:
+    """The number of seeds that find a difference of `interest` (above 0) with power 0.8.
+
+    `spread` is the standard deviation of a difference; `degrees_per_seed` is 1 for paired ones and
+    2 for two groups of that many seeds each. None beyond MOST_REPETITIONS.
+    """
+    share = 1 - ERROR_RATE / claims / 2
+    normal = student_quantile(share, MANY_DEGREES) + student_quantile(POWER, MANY_DEGREES)
+    # Student's quantiles are larger than the normal ones, so that fewer never suffice.
+    least = (normal * spread / interest) ** 2
+    if not least <= MOST_REPETITIONS:
+        return None
+    for n in range(max(3, math.floor(least)), MOST_REPETITIONS + 1):
+        degrees = min(degrees_per_seed * (n - 1), MANY_DEGREES)
+        reach = student_quantile(share, degrees) + student_quantile(POWER, degrees)
+        if reach * spread / math.sqrt(n) <= interest:
+            return n
+    return None
 
 
 def p_value(measured: Estimate, margin: float) -> float:
@@ -113,6 +198,7 @@ def student_cdf(t: float, degrees: int) -> float:
     return (1 + probability_inside) / 2
 
 
+@lru_cache(maxsize=4096)
 def student_quantile(share: float, degrees: int) -> float:
     """The t with P(T ≤ t) = `share` (0.5 … 1) for Student's t, by bisection."""
     # With one degree of freedom the 97.5 % quantile is 12.7, so the bracket is doubled until it

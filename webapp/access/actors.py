@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -35,18 +35,23 @@ CURRENT_TEAM = "team"
 class Actor:
     """Who asks, and what they have access to.
 
-    `roles` maps team id to role; `team` is the team whose pages are shown; `guest_runs` are the
-    runs that share links open to them.
+    `roles` maps team id to role; `team` is the team whose pages are shown; `guest_runs` and
+    `guest_comparisons` are what share links open to them.
     """
 
     user: User | None = None
     roles: Mapping[int, str] = field(default_factory=dict)
     team: Team | None = None
     guest_runs: frozenset[int] = frozenset()
+    guest_comparisons: frozenset[int] = frozenset()
+
+    @property
+    def is_guest(self) -> bool:
+        return bool(self.guest_runs or self.guest_comparisons)
 
     @property
     def is_anonymous(self) -> bool:
-        return self.user is None and not self.guest_runs
+        return self.user is None and not self.is_guest
 
 
 def actor_of(source: HttpRequest | Mapping[str, Any]) -> Actor:
@@ -65,14 +70,18 @@ def actor_of_key(session_key: str | None) -> Actor:
 def actor_of_session(session: SessionBase, user: User | AnonymousUser | None) -> Actor:
     """The actor of a session; `user` is looked up in the session if None."""
     account = user if user is not None else _user_of(session)
-    guest_runs = frozenset(valid_grants(session.get(GRANTS, [])).values())
+    shared = frozenset(valid_grants(session.get(GRANTS, [])).values())
+    guest = Actor(
+        guest_runs=frozenset(pk for kind, pk in shared if kind == "run"),
+        guest_comparisons=frozenset(pk for kind, pk in shared if kind == "comparison"),
+    )
     if not isinstance(account, User) or not account.is_active:
-        return Actor(guest_runs=guest_runs)
+        return guest
     roles = _roles_of(account)
     teams = {team.slug: team for team, _ in roles}
     # The session keeps the name of a team even after the person has left it.
     team = teams.get(session.get(CURRENT_TEAM, "")) or next(iter(teams.values()), None)
-    return Actor(account, {team.pk: role for team, role in roles}, team, guest_runs)
+    return replace(guest, user=account, roles={team.pk: role for team, role in roles}, team=team)
 
 
 def access_states(session_keys: Collection[str]) -> dict[str, Hashable]:

@@ -16,7 +16,7 @@ class SignInRequired:
     """Views are private unless marked.
 
     `login_not_required` marks public pages, `permissions.shown_to_guests` the pages of a shared
-    run.
+    run or comparison.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -35,7 +35,7 @@ class SignInRequired:
         if not getattr(view, "login_required", True):
             return None
         actor = actors.actor_of(request)
-        if actor.user is not None or (actor.guest_runs and getattr(view, "shown_to_guests", False)):
+        if actor.user is not None or (actor.is_guest and getattr(view, "shown_to_guests", False)):
             return None
         # htmx would follow a redirect and put the sign-in page inside the page that is shown; with
         # this header it sends the whole browser there.

@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest
 
 from webapp.access.actors import Actor, actor_of
 from webapp.access.models import Role, Team
-from webapp.access.registry import ownership_of
+from webapp.access.registry import Ownership, ownership_of
 
 Action = Literal["view", "download", "edit", "start", "stop", "share", "admin", "operate"]
 M = TypeVar("M", bound=Model)
@@ -26,7 +26,8 @@ ALLOWED: dict[str, frozenset[Action]] = {
     Role.EDITOR: frozenset({"view", "download", "edit", "start", "stop", "share"}),
     Role.ADMIN: frozenset({"view", "download", "edit", "start", "stop", "share", "admin"}),
 }
-# A guest reads the pages of the shared run; its checkpoints and other files stay with the team.
+# A guest reads the pages of the shared run or comparison; checkpoints and other files stay with the
+# team.
 GUEST: frozenset[Action] = frozenset({"view"})
 
 
@@ -41,8 +42,8 @@ def visible(actor: Actor, model: type[M]) -> QuerySet[M]:
         return manager.all() if actor.user is not None else manager.none()
     teams = [team for team, role in actor.roles.items() if "view" in ALLOWED[role]]
     allowed = Q(**{f"{ownership.team}__in": teams})
-    if ownership.run is not None and actor.guest_runs:
-        allowed |= Q(**{f"{ownership.run}__in": actor.guest_runs})
+    for path, shared in _shared_paths(actor, ownership):
+        allowed |= Q(**{f"{path}__in": shared})
     return model._default_manager.filter(allowed)
 
 
@@ -56,9 +57,9 @@ def may(actor: Actor, action: Action, instance: Model) -> bool:
     role = actor.roles.get(_key_at(instance, ownership.team))
     if role is not None and action in ALLOWED[role]:
         return True
-    if ownership.run is None or action not in GUEST:
-        return False
-    return _key_at(instance, ownership.run) in actor.guest_runs
+    return action in GUEST and any(
+        _key_at(instance, path) in shared for path, shared in _shared_paths(actor, ownership)
+    )
 
 
 def may_in_team(actor: Actor, action: Action) -> bool:
@@ -76,7 +77,7 @@ def require(actor: Actor, action: Action, instance: M | None) -> M:
     if may(actor, action, instance):
         return instance
     if actor.user is None:
-        raise PermissionDenied("A shared link only shows the run.")
+        raise PermissionDenied("A shared link only shows the run or the comparison.")
     if action == "operate":
         raise PermissionDenied("Only operators of this installation may do that.")
     raise PermissionDenied("Your role in this team does not allow that.")
@@ -105,6 +106,15 @@ def shown_to_guests(view: View) -> View:
     """Mark a view that guests with a share link may open; all others need a signed-in member."""
     view.shown_to_guests = True  # type: ignore[attr-defined]
     return view
+
+
+def _shared_paths(actor: Actor, ownership: Ownership) -> list[tuple[str, frozenset[int]]]:
+    """Return the paths to what share links show of a model, with what they show to the actor."""
+    paths = (
+        (ownership.run, actor.guest_runs),
+        (ownership.comparison, actor.guest_comparisons),
+    )
+    return [(path, shared) for path, shared in paths if path is not None and shared]
 
 
 def _key_at(instance: Model, path: str) -> Any:

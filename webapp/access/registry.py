@@ -1,4 +1,6 @@
-"""The lookup paths from each model to its team and its run, registered by the apps above.
+"""The lookup paths from each model to its team and to what a share link shows of it.
+
+The apps above register them.
 
 Access rules apply to models that this package does not import. Each app registers its own models
 in `AppConfig.ready`. A model that is not registered raises `NotRegistered` at the first access
@@ -9,11 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from django.db.models import Model
 
-# Takes ids of grants; returns the valid ones with the primary key of the run that each opens.
-GrantReader = Callable[[Collection[int]], Mapping[int, int]]
+# What a share link can show, with its primary key.
+Shared = tuple[Literal["run", "comparison"], int]
+# Takes ids of grants; returns the valid ones with what each of them opens.
+GrantReader = Callable[[Collection[int]], Mapping[int, Shared]]
 
 
 class NotRegistered(LookupError):
@@ -22,23 +27,27 @@ class NotRegistered(LookupError):
 
 @dataclass(frozen=True)
 class Ownership:
-    """Lookup paths from an object to its team and to the one run that a share link shows.
+    """Lookup paths from an object to its team, and to the run or comparison that a link shows.
 
-    `team` is None for models of the whole installation; `run` is None for models that no share
-    link shows. A path is written as in a query: `run__team`, or `pk` for the object itself.
+    `team` is None for models of the whole installation; `run` and `comparison` are None for models
+    that such a link does not show. A path is written as in a query: `run__team`, or `pk` for the
+    object itself.
     """
 
     team: str | None
     run: str | None = None
+    comparison: str | None = None
 
 
 _ownerships: dict[type[Model], Ownership] = {}
 _grant_readers: list[GrantReader] = []
 
 
-def register(*models: type[Model], team: str | None, run: str | None = None) -> None:
-    """Register the paths from these models to their team and to the run that can be shared."""
-    _ownerships.update(dict.fromkeys(models, Ownership(team, run)))
+def register(
+    *models: type[Model], team: str | None, run: str | None = None, comparison: str | None = None
+) -> None:
+    """Register the paths from these models to their team and to what can be shared."""
+    _ownerships.update(dict.fromkeys(models, Ownership(team, run, comparison)))
 
 
 def register_grants(reader: GrantReader) -> None:
@@ -58,8 +67,8 @@ def ownership_of(model: type[Model]) -> Ownership:
         ) from None
 
 
-def valid_grants(grants: Collection[int]) -> dict[int, int]:
-    """Return the primary keys of runs by grant, for those grants of a session that are valid."""
+def valid_grants(grants: Collection[int]) -> dict[int, Shared]:
+    """Return what each grant of a session opens, for those that are valid."""
     if not grants:
         return {}
-    return {grant: run for reader in _grant_readers for grant, run in reader(grants).items()}
+    return {grant: shared for reader in _grant_readers for grant, shared in reader(grants).items()}

@@ -9,11 +9,11 @@ from typing import Any
 from trainer.spec import SpecError, SpecIssue, load
 from webapp.access.models import Team
 from webapp.definition import run_checks
-from webapp.definition.changes import settings_of
 from webapp.definition.layout import PlacedIssue
 from webapp.definition.run_form import FormData, last_value
 from webapp.experiments import plan as plans
 from webapp.experiments.plan import MOST_VARIED, Plan, Varied
+from webapp.runs.definitions import flatten
 
 LABELS = {"repeats": "Seeds", "path": "Setting", "values": "Values"}
 
@@ -58,7 +58,7 @@ def read(form: FormData, definition: Mapping[str, Any]) -> Repetition:
         Varied(last_value(form, f"vary.{row}.path"), last_value(form, f"vary.{row}.values"))
         for row in range(MOST_VARIED)
     )
-    asked = Repetition(repeats, rows, None, (), tuple(settings_of(definition)))
+    asked = Repetition(repeats, rows, None, (), tuple(flatten(definition)))
     if not definition or (repeats == "1" and not asked.varies):
         return asked
     count = int(repeats) if repeats.isdecimal() and len(repeats) < 6 else 0

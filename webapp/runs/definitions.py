@@ -69,3 +69,15 @@ def _objectives(spec: Definition) -> Iterator[Definition]:
 
 def _stages(spec: Definition) -> Iterator[Definition]:
     return iter(spec.get("stages", ()))
+
+
+def flatten(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield settings as (path, text). A list of sections is walked; a list of values is a value."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from flatten(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        for index, inner in enumerate(value):
+            yield from flatten(inner, f"{path}.{index}")
+    elif value is not None:
+        yield path, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

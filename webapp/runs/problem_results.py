@@ -1,14 +1,18 @@
-"""The results of an evaluation by problem, read from its Parquet artifact.
+"""The results of evaluations by problem, read from their Parquet artifacts.
 
 Columns: `problem` (text, the id), `passed` and `verdicts` (right and judged answers to it).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from webapp.library import artifacts
+from webapp.library.models import Artifact
 from webapp.runs.models import Evaluation
 
 COUNTS = ("passed", "verdicts")
@@ -19,8 +23,30 @@ def per_problem(evaluation: Evaluation) -> dict[str, float]:
 
     Empty if the file is missing or damaged: a page then says that there are no results.
     """
+    return per_problem_of([evaluation])[evaluation.pk]
+
+
+def per_problem_of(evaluations: Iterable[Evaluation]) -> dict[int, dict[str, float]]:
+    """Return the same of several evaluations by their primary keys, in one query."""
+    evaluations = list(evaluations)
+    # Each team has its own row of an artifact: naming the bytes of another team gives no access.
+    stored = set(
+        Artifact.objects.filter(
+            sha256__in={evaluation.artifact for evaluation in evaluations}
+        ).values_list("team", "sha256")
+    )
+    return {
+        evaluation.pk: (
+            _rates(artifacts.local_path(evaluation.artifact))
+            if (evaluation.run.team_id, evaluation.artifact) in stored
+            else {}
+        )
+        for evaluation in evaluations
+    }
+
+
+def _rates(path: Path) -> dict[str, float]:
     try:
-        path = artifacts.path(evaluation.run.team, evaluation.artifact)
         table = parquet.read_table(path, columns=["problem", *COUNTS])
         problems = map(str, table["problem"].to_pylist())
         passed, verdicts = (table[name].cast(pa.int64()).to_pylist() for name in COUNTS)

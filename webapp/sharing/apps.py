@@ -10,8 +10,8 @@ class SharingConfig(AppConfig):
 
     def ready(self) -> None:
         from webapp.access import registry
-        from webapp.sharing.links import runs_of_valid_links
+        from webapp.sharing.links import shown_by_valid_links
         from webapp.sharing.models import ShareLink
 
-        registry.register(ShareLink, team="run__team")
-        registry.register_grants(runs_of_valid_links)
+        registry.register(ShareLink, team="team")
+        registry.register_grants(shown_by_valid_links)

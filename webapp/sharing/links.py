@@ -1,4 +1,4 @@
-"""Share links: create, revoke, and look up which run a guest may see."""
+"""Share links: create, revoke, and look up what a guest may see."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from webapp.access.digests import digest, new_token
 from webapp.access.models import User
+from webapp.access.registry import Shared
+from webapp.comparisons.models import SavedComparison
 from webapp.runs.models import Run
 from webapp.sharing.models import ShareLink
 
@@ -20,11 +22,16 @@ LIFETIMES = {
 }
 
 
-def share(run: Run, user: User, lifetime: timedelta) -> str:
-    """Create a link that shows `run` and nothing else to anybody who has it; return its token."""
+def share(shown: Run | SavedComparison, user: User, lifetime: timedelta) -> str:
+    """Create a link that shows `shown` and nothing else to anybody who has it; return its token."""
     token = new_token()
     ShareLink.objects.create(
-        run=run, created_by=user, digest=digest(token), expires_at=timezone.now() + lifetime
+        team=shown.team,
+        run=shown if isinstance(shown, Run) else None,
+        comparison=shown if isinstance(shown, SavedComparison) else None,
+        created_by=user,
+        digest=digest(token),
+        expires_at=timezone.now() + lifetime,
     )
     return token
 
@@ -35,18 +42,21 @@ def revoke(link: ShareLink) -> None:
     ShareLink.objects.filter(pk=link.pk, revoked_at=None).update(revoked_at=timezone.now())
 
 
-def runs_of_valid_links(link_ids: Collection[int]) -> dict[int, int]:
-    """Return the run's primary key of each link that is neither revoked nor expired."""
+def shown_by_valid_links(link_ids: Collection[int]) -> dict[int, Shared]:
+    """Return what each link shows that is neither revoked nor expired."""
     links = ShareLink.objects.filter(
         pk__in=set(link_ids), revoked_at=None, expires_at__gt=timezone.now()
     )
-    return dict(links.values_list("pk", "run_id"))
+    return {
+        pk: ("comparison", comparison) if run is None else ("run", run)
+        for pk, run, comparison in links.values_list("pk", "run_id", "comparison_id")
+    }
 
 
 def find(token: str) -> ShareLink | None:
     """Return the valid link of a token, or None."""
     return (
-        ShareLink.objects.select_related("run")
+        ShareLink.objects.select_related("run", "comparison")
         .filter(digest=digest(token), revoked_at=None, expires_at__gt=timezone.now())
         .first()
     )

@@ -9,7 +9,7 @@ import { columnsOf, keysOf, PER_LINE } from "./columns.js";
 import { listenToKeys } from "./keyboard.js";
 import { createLegend } from "./legend.js";
 import { drawBaseline, drawBroken, drawMarks } from "./marks.js";
-import { colour, DASHES, faint, token, onSchemeChange } from "./palette.js";
+import { colour, dashes, faint, token, onSchemeChange } from "./palette.js";
 import { extentOf, hasBuckets } from "./series.js";
 import { linearTicks, logRange, logTicks, paddedRange, tickLabels, xRange } from "./scales.js";
 import { fillTable } from "./table.js";
@@ -31,6 +31,8 @@ const POSITION_LABELS = {
   compute: "at operation",
 };
 const HEIGHT = 220;
+/** Lines of a chart from which on their bands would cover each other. */
+const MANY_LINES = 6;
 /** Least distance between ticks, in pixels. */
 const TICK_SPACE = { x: 64, y: 36 };
 /** Width of a character of a tick label, and the space beside a label. */
@@ -127,9 +129,9 @@ export function createChart(figure, declaration, sync, zoom) {
           : []),
       ],
       series: [{}, ...declaration.lines.flatMap(seriesOfLine)],
-      bands: declaration.lines.map((_, i) => ({
+      bands: (declaration.lines.length > MANY_LINES ? [] : declaration.lines).map((line, i) => ({
         series: [1 + i * PER_LINE + 2, 1 + i * PER_LINE + 1],
-        fill: () => faint(colour(i), 0.2),
+        fill: () => faint(colour(line.tint ?? i), 0.2),
       })),
       hooks: { draw: [decorate], setCursor: [updateLegend], setSelect: [select] },
     };
@@ -258,15 +260,16 @@ export function createChart(figure, declaration, sync, zoom) {
 
 /** @param {number} index of the line @returns {uPlot.Series[]} curve, low, high, raw */
 function seriesOfLine(/** @type {import("./columns.js").Line} */ line, index) {
+  const tint = line.tint ?? index;
   const scale = line.right ? "right" : "y";
   const edge = { scale, stroke: "transparent", points: { show: false }, spanGaps: true };
   return [
     {
       scale,
       label: line.label,
-      stroke: () => colour(index),
+      stroke: () => colour(tint),
       width: 1.75,
-      dash: DASHES[index],
+      dash: dashes(tint),
       spanGaps: true,
       points: { size: 5 },
     },
@@ -274,7 +277,7 @@ function seriesOfLine(/** @type {import("./columns.js").Line} */ line, index) {
     { ...edge },
     {
       scale,
-      stroke: () => faint(colour(index), 0.3),
+      stroke: () => faint(colour(tint), 0.3),
       width: 1,
       points: { show: false },
       spanGaps: true,

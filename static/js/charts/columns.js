@@ -8,7 +8,8 @@ import { align, emptySeries, hasBuckets, smooth } from "./series.js";
 /**
  * @typedef {import("./series.js").Series} Series
  * @typedef {{key: string, label: string, low?: string, high?: string, right?: boolean, format?:
- *   import("../format.js").Format, baseline?: boolean, schedule?: boolean}} Line
+ *   import("../format.js").Format, baseline?: boolean, schedule?: boolean, tint?: number}} Line
+ *   `tint`: number of its colour and dashes, if not its place
  * @typedef {{id: string, title: string, unit: string, format: import("../format.js").Format, lines:
  *   Line[], log: boolean, empty: string}} Declaration
  */

@@ -7,7 +7,7 @@
  */
 
 import { formatter, plain } from "../format.js";
-import { DASHES } from "./palette.js";
+import { DASHES, dashes } from "./palette.js";
 import { PER_LINE } from "./columns.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -26,7 +26,7 @@ export function createLegend(list, { lines, format }) {
     const isWide = lines.length === 1 || Boolean(line.low) || line.label.length > SHORT_NAME;
     item.classList.toggle("wide", isWide);
     item.hidden = lines.length > 1;
-    item.append(swatch(index), name, value);
+    item.append(swatch(line.tint ?? index), name, value);
     list.append(item);
     return { item, value };
   });
@@ -108,7 +108,7 @@ function swatch(index) {
     width: "22",
     height: "8",
     "aria-hidden": "true",
-    class: `swatch series-${index + 1}`,
+    class: `swatch series-${(index % DASHES.length) + 1}`,
   }))
     svg.setAttribute(name, value);
   for (const [name, value] of Object.entries({
@@ -116,7 +116,7 @@ function swatch(index) {
     x2: "22",
     y1: "4",
     y2: "4",
-    "stroke-dasharray": DASHES[index].join(" ") || "none",
+    "stroke-dasharray": dashes(index).join(" ") || "none",
   }))
     stroke.setAttribute(name, value);
   svg.append(stroke);

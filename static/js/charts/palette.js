@@ -18,6 +18,16 @@ export function colour(index) {
   return token(`series-${(index % DASHES.length) + 1}`);
 }
 
+/**
+ * The dashes of the line of that number. After the last colour the same colours come again with
+ * other dashes.
+ * @param {number} index
+ * @returns {number[]}
+ */
+export function dashes(index) {
+  return DASHES[(index + Math.floor(index / DASHES.length)) % DASHES.length];
+}
+
 /** @param {string} hex @param {number} alpha @returns {string} */
 export function faint(hex, alpha) {
   return `${hex}${Math.round(alpha * 255)

@@ -55,14 +55,26 @@ def difference(now: tuple[Counts, Counts], before: tuple[Counts, Counts]) -> tup
 def bootstrap(values: NDArray[np.float64], seed: int = 0) -> Interval:
     """95 % percentile interval of the mean, from 2,000 resamples of `values`.
 
-    The same values give the same interval. A resample is drawn as counts of the distinct values:
-    pass rates have few of them, so this has the same distribution for less work.
+    The same values give the same interval.
+    """
+    low, high = np.quantile(resampled_means(values, RESAMPLES, seed), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def resampled_means(
+    values: NDArray[np.float64], resamples: int, seed: int = 0
+) -> NDArray[np.float64]:
+    """Means of `resamples` resamples of `values`, each drawn with replacement.
+
+    A resample is drawn as counts of the distinct values: pass rates have few of them, so this has
+    the same distribution for less work.
     """
     levels, counts = np.unique(values, return_counts=True)
     rng = np.random.Generator(np.random.PCG64(seed))
-    means = rng.multinomial(len(values), counts / len(values), RESAMPLES) @ levels / len(values)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    means: NDArray[np.float64] = (
+        rng.multinomial(len(values), counts / len(values), resamples) @ levels / len(values)
+    )
+    return means
 
 
 def wilson(passed: int, total: int) -> Interval:

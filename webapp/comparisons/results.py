@@ -1,0 +1,114 @@
+"""The final results of several runs, read in a fixed number of queries.
+
+The runs have been checked for the person who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Q
+
+from webapp.comparisons.run_settings import RunSettings
+from webapp.runs import branches
+from webapp.runs.models import Checkpoint, Evaluation, Event, Run
+from webapp.runs.problem_results import per_problem_of
+from webapp.series import series_store
+from webapp.series.series_store import LastPoint
+
+# The series of the pass rate on held-out problems, whose results by problem are recorded.
+HELD_OUT = "eval/pass_rate"
+ROLE = "evaluation"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run with its last points by series, and the rates by problem of its final evaluation.
+
+    `evaluation` is None if the run recorded no final results by problem. `is_selected`: its student
+    started from a checkpoint that was chosen by its pass rate on held-out problems.
+    """
+
+    run: Run
+    settings: RunSettings
+    last: Mapping[str, LastPoint]
+    evaluation: Evaluation | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
+    is_selected: bool = False
+
+    @property
+    def seed(self) -> int:
+        """The seed; for a run without one a number that no other run has."""
+        return -self.run.pk if self.settings.seed is None else self.settings.seed
+
+
+def results_of(runs: Sequence[Run], settings: Mapping[int, RunSettings]) -> list[RunResult]:
+    """Return the result of each run, in the order of `runs`."""
+    evaluations = _final_evaluations(runs)
+    rates = per_problem_of(evaluations.values())
+    last = series_store.last_points(runs)
+    selected = _from_selected_checkpoints(runs)
+    return [
+        RunResult(
+            run,
+            settings[run.pk],
+            last[run.pk],
+            evaluations.get(run.pk),
+            rates.get(evaluations[run.pk].pk, {}) if run.pk in evaluations else {},
+            run.pk in selected,
+        )
+        for run in runs
+    ]
+
+
+def calibrations_of(runs: Sequence[Run]) -> dict[str, dict[int, dict[str, object]]]:
+    """Return the last calibration of each run after training, by readout and primary key."""
+    segments = branches.segments_by_run(runs)
+    rows = (
+        Event.objects.filter(
+            run__in=runs, type="calibration", payload__role=ROLE, payload__when="after"
+        )
+        .order_by("attempt", "seq")
+        .values_list("run", "attempt", "seq", "step", "payload")
+    )
+    by_readout: dict[str, dict[int, dict[str, object]]] = {}
+    for run, attempt, seq, step, payload in rows:
+        if any(segment.contains(attempt, seq, step or 0) for segment in segments[run]):
+            by_readout.setdefault(str(payload["readout"]), {})[run] = payload
+    return by_readout
+
+
+def _final_evaluations(runs: Sequence[Run]) -> dict[int, Evaluation]:
+    """Return the last final evaluation on the live branch of each run, by its primary key."""
+    segments = branches.segments_by_run(runs)
+    rows = Evaluation.objects.filter(
+        run__in=runs, role=ROLE, when=Evaluation.When.AFTER
+    ).select_related("run")
+    return {
+        row.run_id: row
+        for row in rows.order_by("attempt", "seq")
+        if any(segment.contains(row.attempt, row.seq, row.step) for segment in segments[row.run_id])
+    }
+
+
+def _from_selected_checkpoints(runs: Sequence[Run]) -> set[int]:
+    """Return the runs whose student started from the best checkpoint of another run."""
+    origins: dict[int, tuple[str, int]] = {}
+    for run in runs:
+        model = ((run.spec or {}).get("networks") or {}).get("student", {}).get("model", "")
+        name, _, step = str(model).removeprefix("checkpoint:").rpartition("@")
+        if str(model).startswith("checkpoint:") and step.isdecimal() and len(step) < 19:
+            origins[run.pk] = (name, int(step))
+    if not origins:
+        return set()
+    named = Q()
+    for name, step in set(origins.values()):
+        named |= Q(run__public_id=name, step=step)
+    teams = {run.team_id for run in runs}
+    best = set(
+        Checkpoint.objects.filter(named, run__team__in=teams, best=True).values_list(
+            "run__public_id", "step"
+        )
+    )
+    return {pk for pk, origin in origins.items() if origin in best}

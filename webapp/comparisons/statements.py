@@ -1,0 +1,132 @@
+"""Compare each shown run or group with the baseline: which measurements, then what they allow."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trainer.experiments.analysis import estimate
+from trainer.experiments.comparisons import (
+    Statement,
+    Terms,
+    common_means,
+    compare_checkpoints,
+    compare_settings,
+    compare_shared_seeds,
+    differing_condition,
+    problem_differences,
+)
+from webapp.comparisons.groups import RunGroup
+from webapp.comparisons.results import HELD_OUT, RunResult
+
+MISSING = "No per-problem results: evaluate again"
+
+
+@dataclass(frozen=True)
+class ComparedItem:
+    """A run, or a group of runs, with its results."""
+
+    group: RunGroup
+    results: tuple[RunResult, ...]
+
+    @property
+    def id(self) -> str:
+        return self.group.id
+
+    @property
+    def name(self) -> str:
+        return self.results[0].run.name
+
+    @property
+    def is_group(self) -> bool:
+        return len(self.results) > 1
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """The last value of a metric for each seed; the mean of the runs that share a seed."""
+        values: dict[int, list[float]] = defaultdict(list)
+        for result in self.results:
+            if metric in result.last:
+                values[result.seed].append(result.last[metric].value)
+        return {seed: sum(of_seed) / len(of_seed) for seed, of_seed in values.items()}
+
+    def rates_by_seed(self) -> dict[int, Mapping[str, float]]:
+        """The pass rates by problem for each seed; the mean of the runs that share a seed."""
+        tables: dict[int, list[Mapping[str, float]]] = defaultdict(list)
+        for result in self.results:
+            tables[result.seed].append(result.rates)
+        return {seed: _mean_rates(of_seed) for seed, of_seed in tables.items()}
+
+    def value(self, metric: str) -> float | None:
+        """The last value; of a group the mean over its seeds. None if nothing was measured."""
+        values = list(self.by_seed(metric).values())
+        return sum(values) / len(values) if values else None
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """The 95 % interval: over seeds for a group, as recorded for a run.
+
+        It depends on nothing else that is shown.
+        """
+        if self.is_group:
+            values = list(self.by_seed(metric).values())
+            if len(values) < 2:
+                return None
+            measured = estimate(values)
+            return measured.low, measured.high
+        last = self.results[0].last
+        edges = [last.get(f"{metric}/{edge}") for edge in ("low", "high")]
+        if edges[0] is None or edges[1] is None:
+            return None
+        return edges[0].value, edges[1].value
+
+
+def statement(item: ComparedItem, baseline: ComparedItem, metric: str, terms: Terms) -> Statement:
+    """Return what can be said about `item` − `baseline`."""
+    both = (item, baseline)
+    if metric == HELD_OUT and any(
+        result.run.spec is not None or result.rates for side in both for result in side.results
+    ):
+        return _on_problems(item, baseline, terms)
+    if not all(side.by_seed(metric) for side in both):
+        return Statement("no verdict", f"{metric} was not measured on both sides.")
+    if not any(side.is_group for side in both):
+        return Statement(
+            "no verdict",
+            f"No verdict: one value of {metric} a side has no interval. "
+            "Run each setting with three seeds or more.",
+        )
+    return compare_settings(item.by_seed(metric), baseline.by_seed(metric), terms)
+
+
+def _on_problems(item: ComparedItem, baseline: ComparedItem, terms: Terms) -> Statement:
+    results = [*item.results, *baseline.results]
+    if missing := [result.run.name for result in results if not result.rates]:
+        return Statement("no verdict", f"{MISSING} ({_listed(missing)}).")
+    conditions = [
+        {"set": result.evaluation.set_fingerprint, **result.evaluation.conditions}
+        for result in results
+        if result.evaluation is not None
+    ]
+    if differing := differing_condition(conditions):
+        return Statement("no verdict", f"Not comparable. {differing}")
+    if not item.is_group and not baseline.is_group:
+        return compare_checkpoints(item.results[0].rates, baseline.results[0].rates, terms)
+    a, b = item.rates_by_seed(), baseline.rates_by_seed()
+    if a.keys() & b.keys():
+        return compare_shared_seeds(problem_differences(a, b), terms)
+    return compare_settings(*common_means(a, b), terms)
+
+
+def _mean_rates(tables: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """The mean pass rate of each problem over the tables that have it."""
+    if len(tables) == 1:
+        return tables[0]
+    values: dict[str, list[float]] = defaultdict(list)
+    for table in tables:
+        for problem, rate in table.items():
+            values[problem].append(rate)
+    return {problem: sum(rates) / len(rates) for problem, rates in values.items()}
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

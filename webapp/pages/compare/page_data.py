@@ -1,0 +1,311 @@
+"""What the page of a comparison shows, from its runs and the choices of the address."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainer.experiments.comparisons import Statement, Terms
+from webapp.base.number_text import percent, plain
+from webapp.clients.masking import masked
+from webapp.comparisons import groups as run_groups
+from webapp.comparisons import results as run_results
+from webapp.comparisons.choices import MOST_CHARTS, MOST_RUNS, Choices
+from webapp.comparisons.groups import RunGroup
+from webapp.comparisons.results import HELD_OUT, RunResult
+from webapp.comparisons.run_settings import RunSettings, setting_rows, settings_of
+from webapp.comparisons.statements import ComparedItem, statement
+from webapp.pages.compare import figures
+from webapp.runs import status_text
+from webapp.runs.models import Run
+
+MOST_METRICS = 300
+# Rows of the table of settings: a client may log any number of parameters.
+MOST_SETTINGS = 300
+USUAL_CHARTS = (HELD_OUT, "loss", "divergence/mean", "length/mean")
+FEWEST_CHARTS = 4
+# Parts of the names of metrics that are shares; others are written as plain numbers.
+SHARES = ("pass_rate", "accuracy", "share")
+AXES = {"step": "steps", "tokens": "tokens", "time": "time", "compute": "compute (FLOP)"}
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One run or group in the table of results; `statement` is None for the baseline."""
+
+    item: ComparedItem
+    number: int
+    state: str
+    value: str
+    interval: str
+    statement: Statement | None
+    difference: str = ""
+    plain_interval: str = ""
+    adjusted_interval: str = ""
+    detectable: str = ""
+    needed: str = ""
+    badge: str = ""
+
+    @property
+    def series(self) -> int:
+        """The number of the colour of its lines and dots."""
+        return self.number % figures.COLOURS + 1
+
+
+def page_data(runs: Sequence[Run], choices: Choices, address: str, series: str) -> dict[str, Any]:
+    """Return the context of the page; `address` and `series` are its URLs up to the choices."""
+    settings = {run.pk: settings_of(run, _parameters(run)) for run in runs}
+    results = run_results.results_of(runs, settings)
+    items = _items(results, choices)
+    metrics = _metrics(results)
+    metric = choices.metric if choices.metric in metrics else next(iter(metrics), HELD_OUT)
+    baseline = _baseline(items, choices)
+    terms = Terms(choices.interest, max(1, len(items) - 1), _is_share(metric))
+    rows = [
+        _row(item, number, metric, None if item is baseline else baseline, terms)
+        for number, item in enumerate(items)
+    ]
+    all_rows = setting_rows([item.group.runs for item in items])
+    shown_settings = [row for row in all_rows if row.differs or choices.all_settings]
+    return {
+        "choices": choices,
+        "run_count": len(runs),
+        "address": address,
+        "query": choices.query(),
+        "rows": rows,
+        "baseline": baseline,
+        "metric": metric,
+        "metrics": metrics[:MOST_METRICS],
+        "terms": terms,
+        "interest": choices.asked_interest or f"{choices.interest:g}",
+        "confidence": f"{100 * (1 - 0.05 / terms.family):.4g}",
+        "most_runs": MOST_RUNS,
+        "axes": AXES.items(),
+        "by_runs": choices.query(by="runs"),
+        "by_groups": choices.query(by="groups"),
+        "has_groups": any(item.is_group for item in items),
+        "settings": shown_settings[:MOST_SETTINGS],
+        "settings_left_out": max(0, len(shown_settings) - MOST_SETTINGS),
+        "settings_count": len(all_rows),
+        "other_settings": choices.query(all_settings=not choices.all_settings),
+        "selected_runs": [result.run.name for result in results if result.is_selected],
+        "hidden": choices.stored().items(),
+        **_group_links(items, choices),
+        **_charts(items, metrics, metric, choices, series),
+        **_figures(items, all_rows, metric, choices),
+    }
+
+
+def _parameters(run: Run) -> Mapping[str, object] | None:
+    """What a client logged about its run, without secrets of logs of earlier versions."""
+    origin = getattr(run, "origin", None)
+    return masked(origin.params) if origin is not None else None
+
+
+def _items(results: Sequence[RunResult], choices: Choices) -> list[ComparedItem]:
+    by_id = {result.run.public_id: result for result in results}
+    all_settings = [result.settings for result in results]
+    groups = (
+        [RunGroup((settings,), {}) for settings in all_settings]
+        if choices.by == "runs"
+        else run_groups.grouped(all_settings, choices.split, choices.merge)
+    )
+    return [
+        ComparedItem(group, tuple(by_id[settings.run] for settings in group.runs))
+        for group in groups
+    ]
+
+
+def _baseline(items: Sequence[ComparedItem], choices: Choices) -> ComparedItem:
+    """The pinned one; the first unless a run of another was pinned."""
+    return next(
+        (
+            item
+            for item in items
+            if any(settings.run == choices.baseline for settings in item.group.runs)
+        ),
+        items[0],
+    )
+
+
+def _metrics(results: Sequence[RunResult]) -> list[str]:
+    """The series that have values: the held-out pass rate first, then those of the most runs."""
+    counts = Counter(key for result in results for key in result.last)
+    edges = {f"{key}/{edge}" for key in counts for edge in ("low", "high")}
+    names = sorted(counts.keys() - edges, key=lambda key: (key != HELD_OUT, -counts[key], key))
+    # Runs with a definition are compared by it even before its first value.
+    has_definition = any(result.run.spec is not None for result in results)
+    return names if HELD_OUT in counts or not has_definition else [HELD_OUT, *names]
+
+
+def _is_share(metric: str) -> bool:
+    return any(name in metric for name in SHARES)
+
+
+def _row(
+    item: ComparedItem, number: int, metric: str, baseline: ComparedItem | None, terms: Terms
+) -> ResultRow:
+    text = percent if terms.is_share else plain
+    interval = item.interval(metric)
+    said = None if baseline is None else statement(item, baseline, metric, terms)
+    row = ResultRow(
+        item,
+        number,
+        ", ".join(dict.fromkeys(status_text.state_of(result.run) for result in item.results)),
+        text(item.value(metric)),
+        f"{text(interval[0])} to {text(interval[1])}" if interval else "",
+        said,
+    )
+    if said is None or said.measured is None:
+        return row
+    measured = said.measured
+    return ResultRow(
+        *(row.item, row.number, row.state, row.value, row.interval, said),
+        difference=terms.difference(measured.mean),
+        plain_interval=terms.range(measured.interval),
+        adjusted_interval=terms.range(measured.adjusted) if terms.family > 1 else "",
+        detectable=terms.size(measured.detectable),
+        needed=f"{measured.needed:,}" if measured.needed else "–",
+        badge=_badge(said, metric),
+    )
+
+
+def _badge(said: Statement, metric: str) -> str:
+    """The class of a verdict: good and bad only where higher is known to be better."""
+    if not said.verdict.startswith(("higher", "lower")):
+        return "plain"
+    if metric.endswith("pass_rate"):
+        return "good" if said.verdict.startswith("higher") else "bad"
+    return "accent"
+
+
+def _group_links(items: Sequence[ComparedItem], choices: Choices) -> dict[str, Any]:
+    """For each group the links that split a run from it, and what was ignored in it."""
+    groups = [
+        {
+            "item": item,
+            "runs": [
+                (
+                    result,
+                    choices.query(split=(*choices.split, result.run.public_id))
+                    if item.is_group
+                    else "",
+                )
+                for result in item.results
+            ],
+            "ignored": [
+                (path, ", ".join(values))
+                for path, values in item.group.ignored.items()
+                if path != "name"
+            ],
+            "merge": [
+                (other, choices.query(merge=(*choices.merge, (item.id, other.id))))
+                for other in items
+                if other is not item
+            ]
+            if len(items) <= 12
+            else [],
+        }
+        for item in items
+    ]
+    is_changed = bool(choices.split or choices.merge)
+    return {
+        "groups": groups if choices.by == "groups" else [],
+        "as_grouped": choices.query(split=(), merge=()) if is_changed else "",
+    }
+
+
+def _charts(
+    items: Sequence[ComparedItem],
+    metrics: Sequence[str],
+    metric: str,
+    choices: Choices,
+    series: str,
+) -> dict[str, Any]:
+    """The charts with a line for each run; runs of a group have the same colour."""
+    usual = [key for key in (metric, *USUAL_CHARTS) if key in metrics]
+    keys = [key for key in choices.charts if key in metrics] or list(
+        dict.fromkeys([*usual, *metrics])
+    )[: max(FEWEST_CHARTS, len(set(usual)))]
+    lines = [
+        (result.run, _line_label(item, result), number)
+        for number, item in enumerate(items)
+        for result in item.results
+    ]
+    declarations = [
+        {
+            "id": f"compared-{index}",
+            "title": key,
+            "unit": "",
+            "format": "percent" if _is_share(key) else "plain",
+            "log": False,
+            "empty": "None of the runs has values.",
+            "name": key,
+            "lines": [
+                {"key": f"{run.public_id}/{key}", "label": label, "tint": number}
+                for run, label, number in lines
+            ],
+        }
+        for index, key in enumerate(keys[:MOST_CHARTS])
+    ]
+    return {
+        "charts": declarations,
+        "board": {"series": series, "charts": declarations, "axis": choices.axis},
+        "chart_keys": keys,
+        "most_charts": MOST_CHARTS,
+    }
+
+
+def _line_label(item: ComparedItem, result: RunResult) -> str:
+    seed = result.settings.seed
+    return (
+        f"{result.run.name}, seed {seed}"
+        if item.is_group and seed is not None
+        else (result.run.name)
+    )
+
+
+def _figures(
+    items: Sequence[ComparedItem], all_rows: Sequence[Any], metric: str, choices: Choices
+) -> dict[str, Any]:
+    settings_by_run: list[tuple[RunSettings, float, int, str]] = [
+        (result.settings, result.last[metric].value, number, result.run.name)
+        for number, item in enumerate(items)
+        for result in item.results
+        if metric in result.last
+    ]
+    options = [row.path for row in all_rows if row.differs and _is_numeric(row.path, items)]
+    against = choices.against if choices.against in options else next(iter(options), "")
+    lines = [
+        (result.run.pk, _line_label(item, result), number)
+        for number, item in enumerate(items)
+        for result in item.results
+    ]
+    runs = [result.run for item in items for result in item.results]
+    return {
+        "against": against,
+        "against_options": options,
+        "scatter": figures.scatter(
+            [
+                (settings.settings.get(against, ""), value, number, name)
+                for settings, value, number, name in settings_by_run
+            ],
+            percent if _is_share(metric) else plain,
+        )
+        if against
+        else None,
+        "reliability": figures.reliability(run_results.calibrations_of(runs), lines),
+    }
+
+
+def _is_numeric(path: str, items: Sequence[ComparedItem]) -> bool:
+    """Whether at least two runs have a different number as this setting."""
+    numbers = {
+        number
+        for item in items
+        for settings in item.group.runs
+        if (number := figures.as_finite(settings.settings.get(path, ""))) is not None
+    }
+    return len(numbers) > 1

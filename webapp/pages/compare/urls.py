@@ -1,0 +1,27 @@
+"""URLs of comparisons."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from webapp.pages.compare import compare, saved
+
+urlpatterns = [
+    path("compare/", compare.compare, name="compare"),
+    path("compare/series.json", compare.compare_series, name="compare_series"),
+    # Before "compare/<str:comparison_id>/", which would take "save" for an id.
+    path("compare/save/", saved.save, name="save_comparison"),
+    path("compare/<str:comparison_id>/", compare.comparison, name="comparison"),
+    path(
+        "compare/<str:comparison_id>/series.json",
+        compare.comparison_series,
+        name="comparison_series",
+    ),
+    path("compare/<str:comparison_id>/delete/", saved.delete, name="delete_comparison"),
+    path("compare/<str:comparison_id>/share/", saved.share, name="share_comparison"),
+    path(
+        "compare/<str:comparison_id>/share/<int:link_id>/revoke/",
+        saved.revoke,
+        name="revoke_comparison_share",
+    ),
+]
