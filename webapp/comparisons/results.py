@@ -80,14 +80,17 @@ def calibrations_of(runs: Sequence[Run]) -> dict[str, dict[int, dict[str, object
 
 
 def _final_evaluations(runs: Sequence[Run]) -> dict[int, Evaluation]:
-    """Return the last final evaluation on the live branch of each run, by its primary key."""
+    """Return the last final evaluation on the live branch of each run, by its primary key.
+
+    That of a job, on any problems, counts where the run recorded none itself.
+    """
     segments = branches.segments_by_run(runs)
     rows = Evaluation.objects.filter(
         run__in=runs, role=ROLE, when=Evaluation.When.AFTER
     ).select_related("run")
     return {
         row.run_id: row
-        for row in rows.order_by("attempt", "seq")
+        for row in rows.annotate(is_own=Q(job="")).order_by("is_own", "attempt", "seq")
         if any(segment.contains(row.attempt, row.seq, row.step) for segment in segments[row.run_id])
     }
 

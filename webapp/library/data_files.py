@@ -98,6 +98,11 @@ def read_whole(
     return WholeFile(format_of(path), survey, check)
 
 
+def fingerprint(path: Path, source: FileProblems) -> str:
+    """The fingerprint of the problems that a source takes of a file. Raises ProblemError."""
+    return problems.load_source(source, lambda _: path).fingerprint
+
+
 def hold_out(
     path: Path,
     source: FileProblems,

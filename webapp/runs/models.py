@@ -280,6 +280,8 @@ class Evaluation(models.Model):
 
     Two evaluations can be compared if `set_fingerprint` (the problems) and `conditions` (verifier,
     prompt template, answer limit, sampling) are equal. `when` is about training, as in the event.
+    `job` is the public id of the job that evaluated a checkpoint of the run; `seq` is then that of
+    the checkpoint.
     """
 
     class When(models.TextChoices):
@@ -297,6 +299,7 @@ class Evaluation(models.Model):
     conditions = models.JSONField(default=dict)
     problem_count = models.BigIntegerField()
     artifact = models.CharField(max_length=64)
+    job = models.CharField(max_length=16, blank=True)
 
     class Meta:
         constraints = [

@@ -20,7 +20,7 @@ from django.db.models import Count, F, Min, Q
 from django.db.models.functions import Extract, Now
 
 from webapp.access.models import Team
-from webapp.jobs import lifecycle, results
+from webapp.jobs import checkpoint_evaluations, lifecycle, results
 from webapp.jobs.models import Copy, Job, Outcome, Shard, State
 from webapp.nodes import queue
 from webapp.nodes.models import Device, Kind
@@ -203,10 +203,12 @@ def release_devices() -> None:
 def complete_job(job_id: int) -> bool:
     """Complete a job whose parts are all done; return False if a part is missing.
 
-    A teacher's answers become a data set first.
+    A teacher's answers become a data set first, the results of a checkpoint an evaluation of its
+    run.
     """
     job = Job.objects.select_related("team", "owner").get(pk=job_id)
     if job.shards.filter(result=None).exists():
         return False
     answers = results.store_answers(job) if job.kind == "teacher_answers" else None
+    checkpoint_evaluations.record(job)
     return lifecycle.finish(job.pk, answers)

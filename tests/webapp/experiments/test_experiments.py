@@ -37,10 +37,10 @@ def page(client: Client, experiment: Experiment) -> str:
 def finish(experiment: Experiment, rates: dict[tuple[int, int], float]) -> None:
     """Let the runs of these (arm, seed) complete with the pass rates."""
     for (arm, seed), rate in rates.items():
-        cell = experiment.runs.get(arm=arm, seed=seed)
-        Run.objects.filter(pk=cell.run_id).update(
-            state=State.COMPLETED, summary={"pass_rate": rate}
+        run = Run.objects.filter(
+            experimentrun__experiment=experiment, experimentrun__arm=arm, experimentrun__seed=seed
         )
+        run.update(state=State.COMPLETED, summary={"pass_rate": rate})
 
 
 def test_all_runs_are_queued_at_once_seed_by_seed(alice: User, experiment: Experiment) -> None:
@@ -79,9 +79,9 @@ def test_a_run_that_failed_or_was_deleted_is_carried_out_again(
 ) -> None:
     client = as_(alice)
     failed, deleted, completed, queued = experiment.runs.order_by("pk")
-    Run.objects.filter(pk=failed.run_id).update(state=State.FAILED)
-    Run.objects.filter(pk=completed.run_id).update(state=State.COMPLETED)
-    Run.objects.filter(pk=deleted.run_id).delete()
+    for cell, state in ((failed, State.FAILED), (completed, State.COMPLETED)):
+        Run.objects.filter(experimentrun=cell).update(state=state)
+    Run.objects.filter(experimentrun=deleted).delete()
     assert page(client, experiment).count("Run again") == 2
     for cell in (failed, deleted, completed, queued):
         client.post(f"/experiments/{experiment.public_id}/repeat/", {"cell": cell.pk})

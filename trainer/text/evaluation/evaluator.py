@@ -15,6 +15,7 @@ import numpy as np
 from trainer.engine.loop import EvaluationReport, Runtime
 from trainer.spec import PrivilegedContext, RunSpec
 from trainer.text.evaluation import confidence, pass_rate_summary, privileged_gap
+from trainer.text.evaluation.conditions import conditions
 from trainer.text.evaluation.pass_rate_summary import ProblemCounts, count_by_problem
 from trainer.text.recording import side_files
 from trainer.text.recording.rollout_files import evenly_spaced, record_answers
@@ -138,6 +139,7 @@ class Evaluator:
         self, rt: Runtime, when: str, role: str, counts: ProblemCounts, samples: int
     ) -> None:
         """Write the counts of each problem to a side file, and the event that names it."""
+        data, sampling = self.spec.data, self.spec.evaluation.sampling
         ids = [problem.id for problem in counts.problems]
         table = side_files.result_table(ids, counts.passed, counts.verdicts)
         rt.emit(
@@ -147,21 +149,9 @@ class Evaluator:
             fingerprint=self.components.sets[role].fingerprint,
             problems=len(ids),
             samples=samples,
-            conditions=self._conditions(),
+            conditions=conditions(data.verifier, data.prompt, data.confidence, sampling),
             file=side_files.write(rt.folder / "side", table),
         )
-
-    def _conditions(self) -> dict[str, Any]:
-        data, sampling = self.spec.data, self.spec.evaluation.sampling
-        return {
-            "verifier": data.verifier.model_dump(mode="json"),
-            "prompt": data.prompt,
-            "confidence": (
-                data.confidence.model_dump(mode="json") if self.components.codec else None
-            ),
-            "answer_limit": sampling.max_new_tokens,
-            "sampling": sampling.model_dump(include={"temperature", "top_p", "top_k"}),
-        }
 
     def _common_indices(self) -> Sequence[int]:
         """The held-out problems that every evaluation asks, also those during training."""

@@ -47,7 +47,9 @@ def experiment(request: HttpRequest, experiment_id: str) -> HttpResponse:
         "experiment": shown,
         "progress": progress_of(cells),
         "arms": arm_results(shown, cells),
-        "compare": f"/compare/?{urlencode({'runs': ','.join(run_ids)})}" if run_ids else "",
+        "compare": f"{reverse('compare')}?{urlencode({'runs': ','.join(run_ids)})}"
+        if run_ids
+        else "",
         "may": {
             action: permissions.may(actor, action, shown) for action in ("edit", "start", "stop")
         },

@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
                 ("conditions", models.JSONField(default=dict)),
                 ("problem_count", models.BigIntegerField()),
                 ("artifact", models.CharField(max_length=64)),
+                ("job", models.CharField(blank=True, max_length=16)),
                 (
                     "run",
                     models.ForeignKey(

@@ -1,0 +1,80 @@
+"""An evaluation job of a checkpoint counts as an evaluation of the run that wrote it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.webapp.pages.test_jobs import answered, line
+from tests.webapp.recorded import recorded
+from trainer.spec import ArithmeticProblems
+from trainer.spec.jobs import JobSpec
+from trainer.text.problems import load_source
+from webapp.access.models import Team, User
+from webapp.jobs import lifecycle
+from webapp.jobs.models import Job, State
+from webapp.runs import problem_results
+from webapp.runs.models import Evaluation, Run
+from workers.shards.placement import complete_job
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def run(still: Team, alice: User, tmp_path: Path) -> Run:
+    return recorded(still, alice, tmp_path)
+
+
+def job_of(run: Run, kind: str = "evaluation", step: int = 30, **changes: Any) -> Job:
+    spec = JobSpec.model_validate(
+        {
+            "work": {"kind": kind},
+            "model": {"kind": "checkpoint", "checkpoint": f"checkpoint:{run.public_id}@{step}"},
+            "problems": {"kind": "arithmetic", "count": 4},
+            "sampling": {"temperature": 0.5, "max_new_tokens": 32},
+            **changes,
+        }
+    )
+    job = lifecycle.create_job(run.team, run.owner, spec, 4, 1)
+    answered(job, [line(1, [True, False]), line(2, [True, None]), line(3, [None, None])])
+    return job
+
+
+def own_evaluations() -> set[int]:
+    return set(Evaluation.objects.filter(job="").values_list("pk", flat=True))
+
+
+def test_the_results_of_a_job_can_be_compared_problem_by_problem(run: Run) -> None:
+    before, job = own_evaluations(), job_of(run)
+    assert complete_job(job.pk)
+    evaluation = Evaluation.objects.exclude(job="").get()
+    assert (evaluation.run, evaluation.step, evaluation.when) == (run, 30, "after")
+    assert evaluation.job == job.public_id
+    problems = load_source(ArithmeticProblems(count=4))
+    assert evaluation.set_fingerprint == problems.fingerprint
+    assert evaluation.conditions["answer_limit"] == 32
+    assert evaluation.conditions["sampling"]["temperature"] == 0.5
+    assert problem_results.per_problem(evaluation) == {"p1": 0.5, "p2": 1.0}
+    # Another job at the same checkpoint replaces it; the run's own evaluations stay.
+    newer = job_of(run, sampling={"temperature": 1.0})
+    complete_job(newer.pk)
+    assert Evaluation.objects.exclude(job="").get().job == newer.public_id
+    assert own_evaluations() == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "pass_rates"},
+        {"step": 31},
+        {"model": {"kind": "model", "model": "builtin:student"}},
+    ],
+)
+def test_other_jobs_evaluate_no_run(run: Run, changes: dict[str, Any]) -> None:
+    job = job_of(run, **changes)
+    assert complete_job(job.pk)
+    job.refresh_from_db()
+    assert job.state == State.COMPLETED
+    assert not Evaluation.objects.exclude(job="").exists()
