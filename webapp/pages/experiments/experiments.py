@@ -7,7 +7,6 @@ from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from webapp.access import actors, permissions
@@ -47,9 +46,7 @@ def experiment(request: HttpRequest, experiment_id: str) -> HttpResponse:
         "experiment": shown,
         "progress": progress_of(cells),
         "arms": arm_results(shown, cells),
-        "compare": f"{reverse('compare')}?{urlencode({'runs': ','.join(run_ids)})}"
-        if run_ids
-        else "",
+        "compare": f"{reverse('compare')}?runs={','.join(run_ids)}" if run_ids else "",
         "may": {
             action: permissions.may(actor, action, shown) for action in ("edit", "start", "stop")
         },
