@@ -27,6 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "preflight",
         "run-definition",
         "reading-a-run",
+        "experiments",
         "data",
         "teachers",
         "rollouts",
