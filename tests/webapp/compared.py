@@ -64,7 +64,7 @@ def compared(
         for step in range(1, steps + 1)
     ]
     edges = {"eval/pass_rate/low": rate - 0.05, "eval/pass_rate/high": rate + 0.05}
-    events.append(_metrics(steps, {"eval/pass_rate": rate, **edges}))
+    events.append(_metrics(steps, edges))
     if passed is not None:
         counts = np.array(passed), np.full(len(passed), ANSWERS)
         table = side_files.result_table([problem(i) for i in range(len(passed))], *counts)

@@ -19,10 +19,12 @@ class CannotSave(Exception):
 
 
 def save(
-    team: Team, user: User, name: str, runs: Sequence[Run], choices: Choices
+    team: Team, user: User | None, name: str, runs: Sequence[Run], choices: Choices
 ) -> SavedComparison:
     """Save a comparison of runs of one team. Raises CannotSave."""
     name = name.replace("\0", "").strip()
+    if not runs:
+        raise CannotSave("No runs were named. Select runs in the list of runs and compare them.")
     if not name:
         raise CannotSave("The comparison has no name. Type one.")
     if len(name) > LONGEST_NAME:

@@ -210,10 +210,10 @@ def _group_links(items: Sequence[ComparedItem], choices: Choices) -> dict[str, A
         }
         for item in items
     ]
-    is_changed = bool(choices.split or choices.merge)
     return {
         "groups": groups if choices.by == "groups" else [],
-        "as_grouped": choices.query(split=(), merge=()) if is_changed else "",
+        "is_regrouped": bool(choices.split or choices.merge),
+        "as_grouped": choices.query(split=(), merge=()),
     }
 
 
