@@ -33,7 +33,8 @@ GUEST: frozenset[Action] = frozenset({"view"})
 def visible(actor: Actor, model: type[M]) -> QuerySet[M]:
     """Return every object of `model` that the actor may see, in all their teams.
 
-    Raises NotRegistered for a model that no app has registered.
+    Deleted ones exist for nobody (see `deleted`). Raises NotRegistered for a model that no app has
+    registered.
     """
     ownership = ownership_of(model)
     if ownership.team is None:
@@ -43,7 +44,18 @@ def visible(actor: Actor, model: type[M]) -> QuerySet[M]:
     allowed = Q(**{f"{ownership.team}__in": teams})
     if ownership.run is not None and actor.guest_runs:
         allowed |= Q(**{f"{ownership.run}__in": actor.guest_runs})
-    return model._default_manager.filter(allowed)
+    present = Q() if ownership.deleted is None else Q(**{ownership.deleted: None})
+    return model._default_manager.filter(allowed, present)
+
+
+def deleted(actor: Actor, model: type[M]) -> QuerySet[M]:
+    """Return the deleted objects that the actor may restore: those that they could edit before."""
+    ownership = ownership_of(model)
+    assert ownership.deleted is not None and ownership.team is not None
+    teams = [team for team, role in actor.roles.items() if "edit" in ALLOWED[role]]
+    return model._default_manager.filter(
+        **{f"{ownership.team}__in": teams, f"{ownership.deleted}__isnull": False}
+    )
 
 
 def may(actor: Actor, action: Action, instance: Model) -> bool:
@@ -53,6 +65,8 @@ def may(actor: Actor, action: Action, instance: Model) -> bool:
         if actor.user is None:
             return False
         return action == "view" or (action == "operate" and actor.user.is_operator)
+    if ownership.deleted is not None and _value_at(instance, ownership.deleted) is not None:
+        return False
     role = actor.roles.get(_key_at(instance, ownership.team))
     if role is not None and action in ALLOWED[role]:
         return True
@@ -109,7 +123,12 @@ def shown_to_guests(view: View) -> View:
 
 def _key_at(instance: Model, path: str) -> Any:
     """Return the key at a lookup path such as `run__team`, without a query for its last part."""
+    return _value_at(instance, path if path.endswith("pk") else f"{path}_id")
+
+
+def _value_at(instance: Model, path: str) -> Any:
+    """Return the value at a lookup path such as `run__deleted_at`."""
     *relations, last = path.split("__")
     for relation in relations:
         instance = getattr(instance, relation)
-    return instance.pk if last == "pk" else getattr(instance, f"{last}_id")
+    return getattr(instance, last)

@@ -88,7 +88,7 @@ class TooMany(ValueError):
 def news_since(run_id: int, since: int) -> RunChanges:
     """Return everything about a run after batch `since`. Raises Run.DoesNotExist."""
     with snapshot():
-        run = Run.objects.defer("spec").get(pk=run_id)
+        run = Run.objects.defer("spec").get(pk=run_id, deleted_at=None)
         types = (
             set(
                 Event.objects.filter(run=run, batch_number__gt=since)
@@ -187,7 +187,8 @@ def job_frame(rows: Sequence[JobRow]) -> str:
 
 def cursors(run_ids: Sequence[int]) -> dict[int, int]:
     """Return the batch counts of runs by id; deleted runs are missing."""
-    return dict(Run.objects.filter(pk__in=run_ids).values_list("pk", "batch_count"))
+    present = Run.objects.filter(pk__in=run_ids, deleted_at=None)
+    return dict(present.values_list("pk", "batch_count"))
 
 
 def state_of(run: Run) -> State:

@@ -14,8 +14,15 @@ class RunsConfig(AppConfig):
         from webapp.runs.lifecycle import referenced_artifacts
         from webapp.runs.models import Attempt, Checkpoint, Event, RolloutRow, Run, Transition
 
-        registry.register(Run, team="team", run="pk")
+        registry.register(Run, team="team", run="pk", deleted="deleted_at")
         registry.register(
-            Attempt, Transition, Event, RolloutRow, Checkpoint, team="run__team", run="run"
+            Attempt,
+            Transition,
+            Event,
+            RolloutRow,
+            Checkpoint,
+            team="run__team",
+            run="run",
+            deleted="run__deleted_at",
         )
         artifacts.register_references(referenced_artifacts)

@@ -13,5 +13,5 @@ class SharingConfig(AppConfig):
         from webapp.sharing.links import runs_of_valid_links
         from webapp.sharing.models import ShareLink
 
-        registry.register(ShareLink, team="run__team")
+        registry.register(ShareLink, team="run__team", deleted="run__deleted_at")
         registry.register_grants(runs_of_valid_links)

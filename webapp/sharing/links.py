@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from webapp.access.digests import digest, new_token
@@ -36,17 +37,17 @@ def revoke(link: ShareLink) -> None:
 
 
 def runs_of_valid_links(link_ids: Collection[int]) -> dict[int, int]:
-    """Return the run's primary key of each link that is neither revoked nor expired."""
-    links = ShareLink.objects.filter(
-        pk__in=set(link_ids), revoked_at=None, expires_at__gt=timezone.now()
-    )
-    return dict(links.values_list("pk", "run_id"))
+    """Return the run's primary key of each link that is valid."""
+    return dict(_valid_links().filter(pk__in=set(link_ids)).values_list("pk", "run_id"))
 
 
 def find(token: str) -> ShareLink | None:
     """Return the valid link of a token, or None."""
-    return (
-        ShareLink.objects.select_related("run")
-        .filter(digest=digest(token), revoked_at=None, expires_at__gt=timezone.now())
-        .first()
+    return _valid_links().select_related("run").filter(digest=digest(token)).first()
+
+
+def _valid_links() -> QuerySet[ShareLink]:
+    """Return the links that are not revoked or expired, and whose run is not deleted."""
+    return ShareLink.objects.filter(
+        revoked_at=None, expires_at__gt=timezone.now(), run__deleted_at=None
     )

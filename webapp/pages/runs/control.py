@@ -18,7 +18,7 @@ from webapp.clients import runs as client_runs
 from webapp.definition import launch_check
 from webapp.pages.runs.run_page import requested_run
 from webapp.pages.runs.tabs import origin_of
-from webapp.runs import lifecycle, transitions
+from webapp.runs import deletion, edits, lifecycle, transitions
 from webapp.runs.models import Run
 
 
@@ -60,10 +60,10 @@ def reopen(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
 def restore(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     """Restore a run that was deleted with its client, with its project if that was deleted."""
     run = requested_run(request, run_id, "edit")
+    edits.carry_out_one(edits.restore(), run, actor_of(request).user)
     origin = origin_of(run)
     if origin is not None:
-        client_runs.restore(origin)
-        client_runs.restore(origin.project)
+        client_runs.restore_project(origin.project)
     return redirect("run", run.public_id)
 
 
@@ -85,8 +85,8 @@ def clone(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
 def delete(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     run = requested_run(request, run_id, "edit")
     try:
-        lifecycle.delete(run)
-    except transitions.TransitionRefused as refusal:
+        edits.carry_out_one(deletion.delete(actor_of(request).user), run, actor_of(request).user)
+    except edits.EditRefused as refusal:
         messages.error(request, str(refusal))
         return redirect("run", run.public_id)
     messages.success(request, f"“{run.name}” was deleted.")
