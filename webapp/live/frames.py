@@ -151,12 +151,14 @@ def list_rows(
     return rows
 
 
-def list_frames(rows: Sequence[Row]) -> list[str]:
-    """Return `rows` as frames of at most FRAME_ROWS rows."""
+def list_frames(rows: Sequence[Row], removed: bool) -> list[str]:
+    """Return `rows` as frames of at most FRAME_ROWS rows, one frame at least."""
     chunks = [rows[first : first + FRAME_ROWS] for first in range(0, len(rows), FRAME_ROWS)]
     return [
-        Runs.model_construct(type="runs", now=database_now(), rows=list(chunk)).model_dump_json()
-        for chunk in chunks
+        Runs.model_construct(
+            type="runs", now=database_now(), rows=list(chunk), removed=removed
+        ).model_dump_json()
+        for chunk in chunks or [()]
     ]
 
 
@@ -206,6 +208,7 @@ def state_of(run: Run) -> State:
         last_event_at=run.last_event_at,
         behind_s=run.summary.get("behind_s"),
         summary=run.summary,
+        edits=run.edits,
     )
 
 
