@@ -9,8 +9,7 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-# Headings of notes are below the headings of the page that shows them, which are h1 and h2.
-HEADING_SHIFT = 2
+# The page that shows notes has an h1.
 LOWEST_HEADING = 6
 # CommonMark without raw HTML, which is shown as text, and without pictures: the pages' content
 # security policy allows none from elsewhere. A picture becomes a link to it. markdown-it makes no
@@ -24,15 +23,28 @@ _notes.disable("image")
 def notes_html(notes: str) -> SafeString:
     """Return notes that people wrote in Markdown as safe HTML."""
     tokens = _notes.parse(notes)
+    _nest_headings(tokens)
     for token in tokens:
-        if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{min(LOWEST_HEADING, int(token.tag[1:]) + HEADING_SHIFT)}"
+        # The policy allows no style attribute, by which markdown-it aligns cells.
+        alignment = str(token.attrs.pop("style", ""))
+        if "right" in alignment:
+            token.attrSet("class", "number")
         for child in token.children or ():
             if child.type == "link_open":
                 # Links of people say nothing about what this site recommends, and the page behind
                 # them does not learn from where somebody came.
                 child.attrSet("rel", "noopener noreferrer nofollow")
     return mark_safe(_notes.renderer.render(list(with_scroll_boxes(tokens)), _notes.options, {}))
+
+
+def _nest_headings(tokens: Sequence[Token]) -> None:
+    """Make headings start at h2 and skip no level, as the outline of a page must."""
+    levels: list[str] = []
+    for token in tokens:
+        if token.type == "heading_open":
+            levels = [level for level in levels if level < token.tag] + [token.tag]
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(LOWEST_HEADING, len(levels) + 1)}"
 
 
 def first_line(notes: str) -> str:
