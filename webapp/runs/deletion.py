@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from webapp.access.models import User
 from webapp.base import statement_limit
 from webapp.base.database_clock import database_now
+from webapp.library.models import Artifact
 from webapp.runs import status_text
 from webapp.runs.edits import Edit, EditRefused
 from webapp.runs.models import ACTIVE, FINISHED, Checkpoint, RolloutRow, Run
@@ -26,11 +27,15 @@ FIELDS = ("deleted_at", "deleted_by")
 
 @dataclass(frozen=True)
 class Contents:
-    """What is removed with runs; `with_checkpoints` are the primary keys of those that hold any."""
+    """What is removed with runs, in rows and bytes of their files.
+
+    `with_checkpoints` are the primary keys of the runs that hold checkpoints.
+    """
 
     checkpoints: int
     checkpoint_bytes: int
     rollouts: int
+    rollout_bytes: int
     with_checkpoints: frozenset[int]
 
 
@@ -38,6 +43,11 @@ def contents_of(runs: QuerySet[Run]) -> Contents:
     """Count what belongs to `runs`."""
     # Named by their keys: the database would otherwise join the runs to every rollout.
     keys = list(runs.values_list("pk", flat=True))
+    rollouts = RolloutRow.objects.filter(run__in=keys)
+    # One file holds the rollouts of a step.
+    files = Artifact.objects.filter(
+        team__in=runs.values("team"), sha256__in=rollouts.values("artifact")
+    )
     rows = (
         Checkpoint.objects.filter(run__in=keys)
         .values_list("run")
@@ -47,7 +57,8 @@ def contents_of(runs: QuerySet[Run]) -> Contents:
     return Contents(
         sum(number for _, number, _ in checkpoints),
         sum(size for *_, size in checkpoints),
-        RolloutRow.objects.filter(run__in=keys).count(),
+        rollouts.count(),
+        files.aggregate(bytes=Sum("size"))["bytes"] or 0,
         frozenset(run for run, *_ in checkpoints),
     )
 

@@ -29,7 +29,7 @@ def find_run(actor: Actor, action: Action, public_id: str) -> Run:
         raise Http404("no name holds a NUL character")
     fields = ", ".join(field.attname for field in Run._meta.concrete_fields)
     run = next(iter(Run.objects.raw(RUN_QUERY.format(fields=fields), [public_id])), None)
-    is_deleted = run is not None and run.deleted_at is not None
-    if is_deleted and permissions.deleted(actor, Run).filter(pk=run.pk).exists():
-        raise RunDeleted(run)
+    if run is not None and run.deleted_at is not None:
+        may_restore = permissions.deleted(actor, Run).filter(pk=run.pk).exists()
+        raise RunDeleted(run) if may_restore else Http404("deleted")
     return permissions.require(actor, action, run)

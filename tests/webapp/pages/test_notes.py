@@ -84,7 +84,9 @@ def test_notes_that_are_too_long_are_kept_in_the_form(client: Client, run: Run, 
 
 def test_a_guest_sees_the_tags_but_not_the_notes(client: Client, run: Run, alice: User) -> None:
     Run.objects.update(notes="between us", tags=["ablation"])
+    edits.carry_out_one(edits.rename("new name"), run, alice)
     client.get(f"/s/{links.share(run, alice, timedelta(days=1))}/")
+    assert "Renamed" not in text_of(client, f"/runs/{run.public_id}/log/")
     page = text_of(client, f"/runs/{run.public_id}/")
     assert "ablation" in page and "between us" not in page and "Remove the tag" not in page
 

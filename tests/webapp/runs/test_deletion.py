@@ -161,6 +161,10 @@ def test_what_goes_is_counted(still: Team, alice: User, tmp_path: Path) -> None:
     assert contents.checkpoints == len(checkpoints) > 0
     assert contents.checkpoint_bytes == sum(checkpoint.size for checkpoint in checkpoints)
     assert contents.rollouts == run.rollouts.count() > 0
+    files = {event.payload["file"]["sha256"] for event in run.events.filter(type="rollouts")}
+    assert contents.rollout_bytes == sum(
+        Artifact.objects.get(sha256=sha256).size for sha256 in files
+    )
     assert contents.with_checkpoints == {run.pk}
     assert deletion.contents_of(Run.objects.filter(pk=empty.pk)).rollouts == 0
 
