@@ -129,6 +129,7 @@ def _start(request: HttpRequest) -> HttpResponse:
         actors.actor_of(request).user,
         draft.definition,
         parent=parent,
+        tags=parent.tags if parent else (),
         memory_bytes=draft.estimate.memory_bytes if draft.estimate else None,
     )
     if draft.check and draft.check.state == "not_made":
