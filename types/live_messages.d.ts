@@ -119,17 +119,21 @@ export type Row = {
   last_event_at: string | null;
   behind_s: number | null;
   summary: Record<string, any>;
+  edits?: number;
   run: string;
   name: string;
 };
 
 /**
  * Rows of the list that changed or are new to this client.
+ *
+ * `removed`: a run that this client has heard of was deleted, or is too old for the list now.
  */
 export type Runs = {
   type: "runs";
   now: string;
   rows: Array<Row>;
+  removed?: boolean;
 };
 
 /**
@@ -143,8 +147,9 @@ export type Stalled = {
 /**
  * What headers and lists show of a run.
  *
- * `word` is the state as people read it: a queued run may be held, a running one logging.
- * `last_event_at` is by the database's clock; `behind_s` is its age while more events wait.
+ * `word` is the state as people read it: a queued run may be held, a running one logging. `edits`
+ * counts the changes of name, notes, tags, pin and archive. `last_event_at` is by the database's
+ * clock; `behind_s` is its age while more events wait.
  */
 export type State = {
   state: string;
@@ -159,6 +164,7 @@ export type State = {
   last_event_at: string | null;
   behind_s: number | null;
   summary: Record<string, any>;
+  edits?: number;
 };
 
 /**

@@ -23,7 +23,7 @@ from webapp.nodes import queue
 from webapp.nodes.allocation_keys import attempt_from_key
 from webapp.nodes.models import Device
 from webapp.preflights.preflights import prune as prune_preflights
-from webapp.runs import leases
+from webapp.runs import deletion, leases
 from webapp.runs.models import ACTIVE, Attempt, Run
 from webapp.series import series_store
 from workers import heartbeat, preflights
@@ -63,6 +63,11 @@ def run_forever() -> None:
             cleaned_at = time.monotonic()
             # A large store takes long.
             heartbeat.beat(within=CLEANUP_SECONDS)
+            # Before the artifacts, of which these runs name some.
+            logger.info(
+                "removed %d runs that were deleted a day ago",
+                retry_on_outage(deletion.remove_expired),
+            )
             logger.info("removed %d unused artifacts", retry_on_outage(artifacts.collect))
             logger.info(
                 "compacted the series of %d runs", retry_on_outage(series_store.compact_finished)

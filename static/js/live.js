@@ -61,7 +61,7 @@ export function openLive({ address = liveAddress(), Socket = WebSocket, page = d
   const runs = new Map();
   /** @type {Map<string, string>} run → its state in the last message */
   const states = new Map();
-  /** @type {((rows: Row[]) => void) | null} */
+  /** @type {((rows: Row[], removed: boolean) => void) | null} */
   let onList = null;
   /** @type {((rows: JobRow[]) => void) | null} */
   let onJobs = null;
@@ -149,7 +149,7 @@ export function openLive({ address = liveAddress(), Socket = WebSocket, page = d
     onStatus(frame.type === "stalled" ? "stalled" : "live");
     if (frame.type === "runs") {
       frame.rows.forEach((row) => states.set(row.run, row.state));
-      onList?.(frame.rows);
+      onList?.(frame.rows, frame.removed ?? false);
     } else if (frame.type === "jobs") {
       activeJobs = frame.rows.length;
       onJobs?.(frame.rows);
@@ -202,7 +202,7 @@ export function openLive({ address = liveAddress(), Socket = WebSocket, page = d
     },
     /**
      * Subscribe to the list of all runs that this person can see.
-     * @param {(rows: Row[]) => void} listener
+     * @param {(rows: Row[], removed: boolean) => void} listener `removed`: a run is not listed any more
      */
     followList(listener) {
       onList = listener;

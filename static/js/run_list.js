@@ -1,6 +1,6 @@
 /**
- * The list of runs: values are updated in place; a new run, another state or a longer curve reloads
- * the rows.
+ * The list of runs: values are updated in place; a new or deleted run, another state, name or tag,
+ * or a longer curve reloads the rows.
  */
 
 import { count, percent, points } from "./format.js";
@@ -17,7 +17,7 @@ const reloadedFor = new Set();
  * @param {import("./live.js").Row} update
  * @returns {boolean} whether the rows must be reloaded
  */
-function updateRow({ run, state, word, step, phase, summary, last_event_at: lastEvent }) {
+function updateRow({ run, state, word, step, phase, summary, edits, last_event_at: lastEvent }) {
   const row = /** @type {HTMLElement | null} */ (
     document.querySelector(`tr[data-run="${CSS.escape(run)}"]`)
   );
@@ -32,6 +32,7 @@ function updateRow({ run, state, word, step, phase, summary, last_event_at: last
   if (bar) bar.value = step;
   return (
     row.dataset.stateText !== word ||
+    Number(row.dataset.edits) !== edits ||
     Number(row.dataset.sparkline) !== (summary.sparkline ?? []).length
   );
 }
@@ -62,7 +63,7 @@ function showSilence() {
 startAgeTimer();
 followMlflowLinks(projects);
 setInterval(showSilence, 5000);
-openLive().followList((rows) => {
-  if (rows.map(updateRow).some(Boolean)) emit("runs:changed");
+openLive().followList((rows, removed) => {
+  if (rows.map(updateRow).some(Boolean) || removed) emit("runs:changed");
   showSilence();
 });

@@ -199,7 +199,7 @@ def test_nothing_of_another_team_is_read_changed_or_deleted(
     assert stranger.post("experiments/search").json()["experiments"] == [
         stranger.get("experiments/get", experiment_id="0").json()["experiment"]
     ]
-    assert Run.objects.get(public_id=run_id).origin.archived_at is None
+    assert Run.objects.get(public_id=run_id).archived_at is None
 
 
 def test_a_refusal_names_the_path_that_was_asked_for(caller: Caller) -> None:

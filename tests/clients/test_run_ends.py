@@ -32,6 +32,10 @@ def log(site: str, token: str, *steps: int, created: str = "1") -> Run:
     return Run.objects.get()
 
 
+def change(client: Client, action: str, run_id: str, **more: str) -> None:
+    client.post("/runs/selected/", {"action": action, "run": run_id, **more})
+
+
 def shown(client: Client, path: str) -> str:
     return client.get(path).content.decode()
 
@@ -115,7 +119,7 @@ def test_an_archived_run_leaves_the_list_and_is_restored_on_its_page(
     page = f"/runs/{run_id}/"
     assert run_id not in shown(client, "/") and run_id in shown(client, "/?state=archived")
     assert "archived</span>" in shown(client, page) and "Restore" in shown(client, page)
-    client.post(f"{page}restore/")
+    change(client, "restore", run_id)
     assert run_id in shown(client, "/") and run_id not in shown(client, "/?state=archived")
 
 
@@ -129,9 +133,10 @@ def test_a_viewer_and_a_stranger_end_and_restore_nothing(
         (member("charlie@mash.example", "Charlie", mash, Role.ADMIN), 404),
     ):
         client.force_login(person)
-        for action in ("end", "reopen", "restore"):
+        for action in ("end", "reopen"):
             assert client.post(f"/runs/{run_id}/{action}/").status_code == status
-    assert Run.objects.get().origin.archived_at is not None
+        change(client, "restore", run_id)
+    assert Run.objects.get().archived_at is not None
 
 
 def test_a_new_run_brings_its_archived_project_back(
@@ -153,7 +158,7 @@ def test_a_run_of_a_deleted_experiment_is_restored_with_it_on_its_page(
     client.force_login(erin)
     caller.post("experiments/delete", {"experiment_id": str(Project.objects.get().pk)})
     assert run_id not in shown(client, "/")
-    client.post(f"/runs/{run_id}/restore/")
+    change(client, "restore", run_id)
     assert run_id in shown(client, "/") and Project.objects.get().archived_at is None
 
 

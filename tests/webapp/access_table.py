@@ -88,8 +88,14 @@ TABLE: dict[tuple[str, str], str] = {
     ("clone", "POST"): EDITOR,
     ("end", "POST"): EDITOR,
     ("reopen", "POST"): EDITOR,
-    ("restore", "POST"): EDITOR,
-    ("delete", "POST"): EDITOR,
+    ("rename", "POST"): EDITOR,
+    ("notes", "GET"): EDITOR,
+    ("notes", "POST"): EDITOR,
+    ("delete", "GET"): EDITOR,
+    # Decided for each of the selected runs, see tests/webapp/pages/test_selected_runs.py.
+    ("selected_runs", "POST"): MEMBER,
+    ("deleted_runs", "GET"): "door door in   no   in   in",
+    ("tag_names", "GET"): MEMBER,
     # Jobs over whole data sets
     ("jobs", "GET"): MEMBER,
     ("new_job", "GET"): MEMBER,

@@ -34,7 +34,8 @@ GUEST: frozenset[Action] = frozenset({"view"})
 def visible(actor: Actor, model: type[M]) -> QuerySet[M]:
     """Return every object of `model` that the actor may see, in all their teams.
 
-    Raises NotRegistered for a model that no app has registered.
+    Deleted ones exist for nobody (see `deleted`). Raises NotRegistered for a model that no app has
+    registered.
     """
     ownership = ownership_of(model)
     if ownership.team is None:
@@ -44,7 +45,18 @@ def visible(actor: Actor, model: type[M]) -> QuerySet[M]:
     allowed = Q(**{f"{ownership.team}__in": teams})
     for path, shared in _shared_paths(actor, ownership):
         allowed |= Q(**{f"{path}__in": shared})
-    return model._default_manager.filter(allowed)
+    present = Q() if ownership.deleted is None else Q(**{ownership.deleted: None})
+    return model._default_manager.filter(allowed, present)
+
+
+def deleted(actor: Actor, model: type[M]) -> QuerySet[M]:
+    """Return the deleted objects that the actor may restore: those that they could edit before."""
+    ownership = ownership_of(model)
+    assert ownership.deleted is not None and ownership.team is not None
+    teams = [team for team, role in actor.roles.items() if "edit" in ALLOWED[role]]
+    return model._default_manager.filter(
+        **{f"{ownership.team}__in": teams, f"{ownership.deleted}__isnull": False}
+    )
 
 
 def may(actor: Actor, action: Action, instance: Model) -> bool:
@@ -54,6 +66,8 @@ def may(actor: Actor, action: Action, instance: Model) -> bool:
         if actor.user is None:
             return False
         return action == "view" or (action == "operate" and actor.user.is_operator)
+    if ownership.deleted is not None and _value_at(instance, ownership.deleted) is not None:
+        return False
     role = actor.roles.get(_key_at(instance, ownership.team))
     if role is not None and action in ALLOWED[role]:
         return True
@@ -119,7 +133,15 @@ def _shared_paths(actor: Actor, ownership: Ownership) -> list[tuple[str, frozens
 
 def _key_at(instance: Model, path: str) -> Any:
     """Return the key at a lookup path such as `run__team`, without a query for its last part."""
+    return _value_at(instance, path if path.endswith("pk") else f"{path}_id")
+
+
+def _value_at(instance: Model, path: str) -> Any:
+    """Return the value at a lookup path such as `run__deleted_at`."""
     *relations, last = path.split("__")
     for relation in relations:
         instance = getattr(instance, relation)
-    return instance.pk if last == "pk" else getattr(instance, f"{last}_id")
+        # The link of a comparison has no run.
+        if instance is None:
+            return None
+    return getattr(instance, last)

@@ -32,11 +32,14 @@ class Ownership:
     `team` is None for models of the whole installation; `run` and `comparison` are None for models
     that such a link does not show. A path is written as in a query: `run__team`, or `pk` for the
     object itself.
+    `deleted` leads to the time at which the object, or the run that it belongs to, was deleted;
+    None for models whose rows exist until they are removed for good.
     """
 
     team: str | None
     run: str | None = None
     comparison: str | None = None
+    deleted: str | None = None
 
 
 _ownerships: dict[type[Model], Ownership] = {}
@@ -44,10 +47,14 @@ _grant_readers: list[GrantReader] = []
 
 
 def register(
-    *models: type[Model], team: str | None, run: str | None = None, comparison: str | None = None
+    *models: type[Model],
+    team: str | None,
+    run: str | None = None,
+    comparison: str | None = None,
+    deleted: str | None = None,
 ) -> None:
-    """Register the paths from these models to their team and to what can be shared."""
-    _ownerships.update(dict.fromkeys(models, Ownership(team, run, comparison)))
+    """Register the paths of these models (see `Ownership`)."""
+    _ownerships.update(dict.fromkeys(models, Ownership(team, run, comparison, deleted)))
 
 
 def register_grants(reader: GrantReader) -> None:

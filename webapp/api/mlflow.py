@@ -47,6 +47,7 @@ from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Reques
 from webapp.clients import runs
 from webapp.clients.client_batch import ClientBatch, RunPublicId
 from webapp.clients.run_names import random_name
+from webapp.runs import edits
 from webapp.runs.event_rows import storable
 from webapp.runs.models import State
 
@@ -175,19 +176,21 @@ def get_run(request: Request) -> dict[str, Any]:
 
 
 def delete_run(request: Request) -> dict[str, Any]:
-    runs.archive(find_run(request, read(RunRequest, request.body).run_id).origin)
+    run = find_run(request, read(RunRequest, request.body).run_id)
+    edits.carry_out_one(edits.archive(), run, request.actor.user)
     return {}
 
 
 def restore_run(request: Request) -> dict[str, Any]:
-    origin = find_run(request, read(RunRequest, request.body).run_id).origin
-    if origin.project.archived_at is not None:
+    run = find_run(request, read(RunRequest, request.body).run_id)
+    if run.origin.project.archived_at is not None:
         raise ApiError(
             400,
             "INVALID_PARAMETER_VALUE",
-            f"The experiment {origin.project_id} of this run is deleted. Restore the experiment.",
+            f"The experiment {run.origin.project_id} of this run is deleted. "
+            "Restore the experiment.",
         )
-    runs.restore(origin)
+    edits.carry_out_one(edits.restore(), run, request.actor.user)
     return {}
 
 
@@ -242,9 +245,7 @@ def search_runs(request: Request) -> dict[str, Any]:
     page = find_runs(
         visible_runs(request)
         .filter(origin__project__in=projects)
-        .filter(
-            archived(message.run_view_type, "origin__archived_at", "origin__project__archived_at")
-        ),
+        .filter(archived(message.run_view_type, "archived_at", "origin__project__archived_at")),
         message.filter,
         message.order_by,
         first,

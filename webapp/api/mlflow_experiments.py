@@ -88,12 +88,12 @@ def rename(request: Request) -> dict[str, Any]:
 
 
 def delete(request: Request) -> dict[str, Any]:
-    runs.archive(_active(request, read(Experiment, request.body).experiment_id))
+    runs.archive_project(_active(request, read(Experiment, request.body).experiment_id))
     return {}
 
 
 def restore(request: Request) -> dict[str, Any]:
-    runs.restore(find_project(request, read(Experiment, request.body).experiment_id))
+    runs.restore_project(find_project(request, read(Experiment, request.body).experiment_id))
     return {}
 
 

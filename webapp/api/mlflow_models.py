@@ -119,7 +119,7 @@ def search(request: Request) -> dict[str, Any]:
     origins = (
         permissions.visible(request.actor, Origin)
         .filter(project__in=projects, run__source=Run.Source.CLIENT)
-        .filter(archived("ACTIVE_ONLY", "archived_at", "project__archived_at"))
+        .filter(archived("ACTIVE_ONLY", "run__archived_at", "project__archived_at"))
         .annotate(tag_text=Cast("tags", TextField()))
         .filter(tag_text__contains=f'"{TAG}')
         .select_related("run")

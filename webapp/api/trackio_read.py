@@ -185,7 +185,7 @@ def _runs(request: Request, question: Question) -> QuerySet[Run]:
         .filter(
             origin__client=CLIENT,
             origin__project__name=project_name(storable(question.project or "")),
-            origin__archived_at=None,
+            archived_at=None,
         )
         .select_related("origin")
         .order_by("pk")

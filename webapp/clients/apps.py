@@ -13,4 +13,4 @@ class ClientsConfig(AppConfig):
         from webapp.clients.models import Origin, Project
 
         registry.register(Project, team="team")
-        registry.register(Origin, team="run__team", run="run")
+        registry.register(Origin, team="run__team", run="run", deleted="run__deleted_at")

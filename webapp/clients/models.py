@@ -31,11 +31,10 @@ class Project(models.Model):
 class Origin(models.Model):
     """Where a run without a definition comes from; `key` identifies it in the client.
 
-    `name` is the run's name in the client, which may be longer than that of the run; empty for runs
-    of earlier versions. `archived_at` is set while the run is deleted for clients (see also
-    `is_archived`). `not_kept` lists keys whose values are not numbers. `resuming` is set when a
-    client process resumes the run, until the first values of its series tell at which step.
-    `resumed_keys` are the series whose first values have come since then.
+    `name` is the run's name in the client, which may be longer than that of the run, and stays when
+    a person renames the run here. `not_kept` lists keys whose values are not numbers. `resuming` is
+    set when a client process resumes the run, until the first values of its series tell at which
+    step. `resumed_keys` are the series whose first values have come since then.
     """
 
     run = models.OneToOneField(
@@ -45,7 +44,6 @@ class Origin(models.Model):
     client = models.CharField(max_length=16)
     key = models.CharField(max_length=250)
     name = models.CharField(max_length=2000, default="")
-    archived_at = models.DateTimeField(null=True)
     params = models.JSONField(default=dict)
     tags = models.JSONField(default=dict)
     inputs = models.JSONField(default=list)
@@ -62,7 +60,8 @@ class Origin(models.Model):
 
     @property
     def is_archived(self) -> bool:
-        return self.archived_at is not None or self.project.archived_at is not None
+        """Return whether the run is deleted for its client: archived, or with its project."""
+        return self.run.archived_at is not None or self.project.archived_at is not None
 
 
 class ImportedFile(models.Model):

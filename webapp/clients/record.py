@@ -34,7 +34,9 @@ Item = TypeVar("Item", LoggedValues, LogLine)
 
 # The rows are locked in the order of their ids, so that two writers cannot deadlock.
 TAKE = """
-WITH locked AS (SELECT id FROM runs_run WHERE id = ANY(%(runs)s) ORDER BY id FOR UPDATE)
+WITH locked AS (
+    SELECT id FROM runs_run WHERE id = ANY(%(runs)s) AND deleted_at IS NULL ORDER BY id FOR UPDATE
+)
 UPDATE runs_run AS run SET
     batch_count = run.batch_count + 1,
     last_event_at = to_timestamp(%(now)s),

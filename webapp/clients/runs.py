@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from webapp.access.models import Team, User
 from webapp.base.database_clock import database_now
@@ -20,6 +21,7 @@ from webapp.runs.transitions import TransitionRefused
 
 LONGEST_NAME = 120
 LONGEST_CLIENT_NAME = 2000
+UNTITLED = "untitled"
 # A run that logged within this time is joined by another process rather than resumed: processes
 # that log to one run at the same time must not replace each other's values.
 ALONGSIDE = timedelta(seconds=5)
@@ -44,7 +46,7 @@ def key_of(name: str) -> str:
 
 
 def at(address: RunAddress) -> int:
-    """Return the id of the run at `address`, created if there is none.
+    """Return the id of the run at `address`, created if there is none or it was deleted.
 
     Two callers that create it at once get the same run.
     """
@@ -54,15 +56,17 @@ def at(address: RunAddress) -> int:
         client=address.client,
         key=key_of(address.key),
     )
-    run_id = origins.values_list("run_id", flat=True).first()
+    run_id, deleted_at = origins.values_list("run_id", "run__deleted_at").first() or (None, None)
     if run_id is not None:
-        return run_id
+        if deleted_at is None:
+            return run_id
+        _release_key(run_id)
     team = Team.objects.get(pk=address.team_id)
     owner = None if address.owner_id is None else User.objects.filter(pk=address.owner_id).first()
     where = project(team, address.project)
     # A new run must not be hidden, so that its project is restored.
     if where.archived_at is not None:
-        restore(where)
+        restore_project(where)
     try:
         return create(
             where,
@@ -77,10 +81,22 @@ def at(address: RunAddress) -> int:
         return origins.values_list("run_id", flat=True)[0]
 
 
+def _release_key(run_id: int) -> None:
+    """Let a new run have the key of a deleted one, which keeps its public id as its key."""
+    with transaction.atomic():
+        # Nothing changes if somebody has just undone the deletion: the run keeps its key.
+        deleted_runs = Run.objects.select_for_update().filter(pk=run_id).exclude(deleted_at=None)
+        for run in deleted_runs:
+            Origin.objects.filter(pk=run.pk).update(key=run.public_id)
+
+
 def named(name: RunPublicId) -> int:
     """Return the id of a run that a client of the team logs. Raises Run.DoesNotExist."""
     return Run.objects.values_list("pk", flat=True).get(
-        team=name.team_id, public_id=name.public_id, source=Run.Source.CLIENT
+        team=name.team_id,
+        public_id=name.public_id,
+        source=Run.Source.CLIENT,
+        deleted_at=None,
     )
 
 
@@ -106,7 +122,7 @@ def create(
             where.team,
             owner,
             None,
-            name=masked_text(name).strip()[:LONGEST_NAME] or "untitled",
+            name=shown_name(masked_text(name)),
             source=source,
             state=state,
         )
@@ -120,7 +136,7 @@ def create(
             project=where,
             client=client,
             key=key_of(key) or run.public_id,
-            name=masked_text(name)[:LONGEST_CLIENT_NAME],
+            name=masked_text(name)[:LONGEST_CLIENT_NAME] or UNTITLED,
             tags=masked(tags or {}),
         )
         run.refresh_from_db()
@@ -138,25 +154,30 @@ def locked_origin(run: Run) -> Origin:
     return Origin.objects.select_related("run").get(pk=locked.pk)
 
 
+def shown_name(name: str) -> str:
+    """Return what pages call a run that its client calls `name`, unless a person renames it."""
+    return name.strip()[:LONGEST_NAME] or UNTITLED
+
+
 def rename(run: Run, name: str) -> None:
-    if name.strip():
-        name = masked_text(name)
-        Run.objects.filter(pk=run.pk).update(name=name.strip()[:LONGEST_NAME])
+    """Rename a run as its client asks. On pages a name that a person gave it stays."""
+    if not name.strip():
+        return
+    name = masked_text(name)
+    with transaction.atomic():
+        origin = locked_origin(run)
+        if origin.run.name == shown_name(origin.name):
+            Run.objects.filter(pk=run.pk).update(name=shown_name(name), edits=F("edits") + 1)
         Origin.objects.filter(pk=run.pk).update(name=name[:LONGEST_CLIENT_NAME])
 
 
-def archive(item: Project | Origin) -> None:
-    """Delete a project or a run for clients, and take it out of lists; nothing is lost."""
-    _set_archived(item, database_now())
+def archive_project(project: Project) -> None:
+    """Delete a project for clients, and take its runs out of lists; nothing is lost."""
+    Project.objects.filter(pk=project.pk).update(archived_at=database_now())
 
 
-def restore(item: Project | Origin) -> None:
-    _set_archived(item, None)
-
-
-def _set_archived(item: Project | Origin, archived_at: datetime | None) -> None:
-    item.archived_at = archived_at
-    item.save(update_fields=["archived_at"])
+def restore_project(project: Project) -> None:
+    Project.objects.filter(pk=project.pk).update(archived_at=None)
 
 
 def end(run: Run, state: str, ended_at: datetime | None = None) -> None:

@@ -54,6 +54,8 @@ def repeat(cell: ExperimentRun, owner: User | None) -> Run:
     with transaction.atomic():
         cell = ExperimentRun.objects.select_for_update().get(pk=cell.pk)
         experiment, old = cell.experiment, cell.run
+        if old and old.deleted_at:
+            old = None
         if old and (old.state not in FINISHED or old.state == State.COMPLETED):
             raise TransitionRefused(
                 f"“{old.name}” is {old.state}; only a run that failed, was stopped or deleted is "
@@ -78,9 +80,8 @@ def repeat(cell: ExperimentRun, owner: User | None) -> Run:
 def stop(experiment: Experiment, actor: User | None) -> int:
     """Ask every run that has not ended to stop; return how many were asked."""
     asked = 0
-    for cell in experiment.runs.exclude(run=None).select_related("run"):
-        run = cell.run
-        if run is None or run.state in FINISHED:
+    for run in Run.objects.filter(experimentrun__experiment=experiment, deleted_at=None):
+        if run.state in FINISHED:
             continue
         try:
             lifecycle.request_stop(run, actor)

@@ -343,14 +343,16 @@ class LiveSocket:
             for run_id, (cursor, _) in rows.items()
             if self.list_cursors.get(run_id) != cursor
         )
+        removed = not self.list_cursors.keys() <= rows.keys()
         self.list_cursors = {run_id: cursor for run_id, (cursor, _) in rows.items()}
-        if not changed_runs:
+        if not changed_runs and not removed:
             return ()
         return await self.hub.shared(
             Hub.LIST,
-            changed_runs,
+            (removed, changed_runs),
             frames.list_frames,
             [rows[run_id][1] for run_id, _ in changed_runs],
+            removed,
         )
 
     async def _jobs_frames(self) -> Sequence[str]:

@@ -88,7 +88,7 @@ class TooMany(ValueError):
 def news_since(run_id: int, since: int) -> RunChanges:
     """Return everything about a run after batch `since`. Raises Run.DoesNotExist."""
     with snapshot():
-        run = Run.objects.defer("spec").get(pk=run_id)
+        run = Run.objects.defer("spec").get(pk=run_id, deleted_at=None)
         types = (
             set(
                 Event.objects.filter(run=run, batch_number__gt=since)
@@ -151,12 +151,14 @@ def list_rows(
     return rows
 
 
-def list_frames(rows: Sequence[Row]) -> list[str]:
-    """Return `rows` as frames of at most FRAME_ROWS rows."""
+def list_frames(rows: Sequence[Row], removed: bool) -> list[str]:
+    """Return `rows` as frames of at most FRAME_ROWS rows, one frame at least."""
     chunks = [rows[first : first + FRAME_ROWS] for first in range(0, len(rows), FRAME_ROWS)]
     return [
-        Runs.model_construct(type="runs", now=database_now(), rows=list(chunk)).model_dump_json()
-        for chunk in chunks
+        Runs.model_construct(
+            type="runs", now=database_now(), rows=list(chunk), removed=removed
+        ).model_dump_json()
+        for chunk in chunks or [()]
     ]
 
 
@@ -187,7 +189,8 @@ def job_frame(rows: Sequence[JobRow]) -> str:
 
 def cursors(run_ids: Sequence[int]) -> dict[int, int]:
     """Return the batch counts of runs by id; deleted runs are missing."""
-    return dict(Run.objects.filter(pk__in=run_ids).values_list("pk", "batch_count"))
+    present = Run.objects.filter(pk__in=run_ids, deleted_at=None)
+    return dict(present.values_list("pk", "batch_count"))
 
 
 def state_of(run: Run) -> State:
@@ -205,6 +208,7 @@ def state_of(run: Run) -> State:
         last_event_at=run.last_event_at,
         behind_s=run.summary.get("behind_s"),
         summary=run.summary,
+        edits=run.edits,
     )
 
 

@@ -93,8 +93,9 @@ ClientMessage = Annotated[
 class State(Message):
     """What headers and lists show of a run.
 
-    `word` is the state as people read it: a queued run may be held, a running one logging.
-    `last_event_at` is by the database's clock; `behind_s` is its age while more events wait.
+    `word` is the state as people read it: a queued run may be held, a running one logging. `edits`
+    counts the changes of name, notes, tags, pin and archive. `last_event_at` is by the database's
+    clock; `behind_s` is its age while more events wait.
     """
 
     state: str
@@ -109,6 +110,7 @@ class State(Message):
     last_event_at: datetime | None
     behind_s: float | None
     summary: dict[str, Any]
+    edits: int = 0
 
 
 class Points(Message):
@@ -171,11 +173,15 @@ class Row(State):
 
 
 class Runs(Message):
-    """Rows of the list that changed or are new to this client."""
+    """Rows of the list that changed or are new to this client.
+
+    `removed`: a run that this client has heard of was deleted, or is too old for the list now.
+    """
 
     type: Literal["runs"]
     now: datetime
     rows: list[Row]
+    removed: bool = False
 
 
 class JobRow(Message):

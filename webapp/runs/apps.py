@@ -22,7 +22,7 @@ class RunsConfig(AppConfig):
             Transition,
         )
 
-        registry.register(Run, team="team", run="pk")
+        registry.register(Run, team="team", run="pk", deleted="deleted_at")
         registry.register(
             Attempt,
             Transition,
@@ -32,5 +32,6 @@ class RunsConfig(AppConfig):
             Evaluation,
             team="run__team",
             run="run",
+            deleted="run__deleted_at",
         )
         artifacts.register_references(referenced_artifacts)

@@ -154,7 +154,7 @@ def checkpoint_of(uri: str, team: Team) -> Checkpoint | None:
     None if the team has no such checkpoint.
     """
     name, _, step = uri.removeprefix("checkpoint:").rpartition("@")
-    run = Run.objects.filter(team=team, public_id=name).first()
+    run = Run.objects.filter(team=team, public_id=name, deleted_at=None).first()
     # A number of 19 digits may be outside of the range of the column.
     if run is None or not step.isdecimal() or len(step) > 18:
         return None

@@ -1,6 +1,7 @@
-"""What people and clients do with a run: create, stop, pause, resume, clone, delete.
+"""What people and clients do with a run: create, stop, pause, resume, clone.
 
-The changes themselves are in `transitions`; the worker's side (claim, renew, finish) in `leases`.
+Deleting is in `deletion`, and what people write about a run in `edits`. The changes of state are in
+`transitions`; the worker's side (claim, renew, finish) in `leases`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from webapp.access.models import Team, User
-from webapp.base import statement_limit
 from webapp.runs import naming
 from webapp.runs.models import ACTIVE, FINISHED, Checkpoint, Evaluation, Event, Run, State
 from webapp.runs.transitions import (
@@ -178,7 +178,10 @@ def resume(run: Run, actor: User | None = None, reason: str = "Resumed.") -> Run
 
 
 def clone(run: Run, team: Team, owner: User | None) -> Run:
-    """Create a run with the same definition. Raises TransitionRefused if `run` has none."""
+    """Create a run with the same definition and tags; notes are about one run and not copied.
+
+    Raises TransitionRefused if `run` has no definition.
+    """
     if run.spec is None:
         raise TransitionRefused(
             "This run was recorded elsewhere without its definition, so it cannot be cloned."
@@ -190,6 +193,7 @@ def clone(run: Run, team: Team, owner: User | None) -> Run:
         name=run.name,
         recipe=run.recipe,
         parent=run,
+        tags=run.tags,
         memory_bytes=run.memory_bytes,
     )
 
@@ -214,21 +218,6 @@ def set_reported_state(run: Run, state: str, reason: str, actor: User | None = N
         locked = Run.objects.select_for_update().get(pk=run.pk)
         other_states = [value for value in State.values if value != state]
         change_state(locked, other_states, reason, actor, state=state, finished_at=finished_at)
-
-
-def delete(run: Run) -> None:
-    """Delete a run with all its rows. Raises TransitionRefused while it may be active."""
-    with transaction.atomic():
-        # Locked, so that no worker claims the run between the check and the deletion. A run that
-        # somebody else has deleted is deleted.
-        locked = Run.objects.select_for_update().filter(pk=run.pk).first()
-        if locked is None:
-            return
-        if locked.source == Run.Source.MANAGED and locked.state not in FINISHED:
-            raise TransitionRefused("Stop this run before you delete it.")
-        # A long run has millions of rows.
-        statement_limit.lift_limit()
-        locked.delete()
 
 
 def referenced_artifacts(team_id: int) -> set[str]:

@@ -54,6 +54,11 @@ class Run(models.Model):
     were appended; it is the cursor of live pages. `queue_position` is set when somebody moved the
     run in the queue (None: ordered by `queued_at`), and `on_hold` keeps it from being placed.
     `memory_bytes` is the least memory that each of its processes needs, None if unknown.
+
+    `name`, `notes` (Markdown), `tags`, `pinned` (for the whole team) and `archived_at` are what
+    people write about the run; `edits` counts their changes, so that open pages notice them.
+    A run with `deleted_at` is hidden from everybody until it is restored or removed for good (see
+    `deletion`).
     """
 
     class Source(models.TextChoices):
@@ -70,6 +75,14 @@ class Run(models.Model):
     spec = models.JSONField(null=True)
     parent = models.ForeignKey("self", null=True, on_delete=models.SET_NULL)
     tags = models.JSONField(default=list)
+    notes = models.TextField(blank=True)
+    pinned = models.BooleanField(default=False)
+    archived_at = models.DateTimeField(null=True)
+    edits = models.IntegerField(default=0)
+    deleted_at = models.DateTimeField(null=True)
+    deleted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
@@ -108,6 +121,13 @@ class Run(models.Model):
                 name="active_runs",
                 condition=models.Q(state__in=["queued", *ACTIVE]),
             ),
+            # Partial as well: few runs are deleted and wait for their removal, and few have tags.
+            models.Index(
+                fields=["deleted_at"],
+                name="deleted_runs",
+                condition=models.Q(deleted_at__isnull=False),
+            ),
+            models.Index(fields=["team"], name="tagged_runs", condition=~models.Q(tags=[])),
         ]
 
     def __str__(self) -> str:
@@ -179,11 +199,11 @@ class Member(models.Model):
 
 
 class Transition(models.Model):
-    """A change of a run's state, with its reason."""
+    """A change of a run's state, with its reason; `state` is empty if something else changed."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="transitions")
     attempt = models.IntegerField()
-    state = models.CharField(max_length=10, choices=State)
+    state = models.CharField(max_length=10, choices=State, blank=True)
     reason = models.TextField(blank=True)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     at = models.DateTimeField(db_default=Now())

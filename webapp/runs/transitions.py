@@ -36,14 +36,15 @@ def change_state(
 ) -> bool:
     """Set `values` if the run is in one of the `allowed` states; return whether it was.
 
-    The run must still be at the attempt that `run` shows. `run` is reloaded in both cases.
-    `cause` is the reason of the transition; `reason` in `values` is the run's own field.
+    The run must not be deleted, and still be at the attempt that `run` shows. `run` is reloaded in
+    both cases. `cause` is the reason of the transition; `reason` in `values` is the run's own
+    field.
     """
     with transaction.atomic():
         # The condition is part of the UPDATE: a check before it could be out of date when it
         # writes.
         updated = Run.objects.filter(
-            pk=run.pk, attempt=run.attempt, state__in=list(allowed)
+            pk=run.pk, attempt=run.attempt, state__in=list(allowed), deleted_at=None
         ).update(**values)
         run.refresh_from_db()
         if updated:

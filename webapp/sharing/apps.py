@@ -13,5 +13,5 @@ class SharingConfig(AppConfig):
         from webapp.sharing.links import shown_by_valid_links
         from webapp.sharing.models import ShareLink
 
-        registry.register(ShareLink, team="team")
+        registry.register(ShareLink, team="team", deleted="run__deleted_at")
         registry.register_grants(shown_by_valid_links)

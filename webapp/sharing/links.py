@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from webapp.access.digests import digest, new_token
@@ -43,10 +44,8 @@ def revoke(link: ShareLink) -> None:
 
 
 def shown_by_valid_links(link_ids: Collection[int]) -> dict[int, Shared]:
-    """Return what each link shows that is neither revoked nor expired."""
-    links = ShareLink.objects.filter(
-        pk__in=set(link_ids), revoked_at=None, expires_at__gt=timezone.now()
-    )
+    """Return what each link shows that is valid."""
+    links = _valid_links().filter(pk__in=set(link_ids))
     return {
         pk: ("comparison", comparison) if run is None else ("run", run)
         for pk, run, comparison in links.values_list("pk", "run_id", "comparison_id")
@@ -55,8 +54,12 @@ def shown_by_valid_links(link_ids: Collection[int]) -> dict[int, Shared]:
 
 def find(token: str) -> ShareLink | None:
     """Return the valid link of a token, or None."""
-    return (
-        ShareLink.objects.select_related("run", "comparison")
-        .filter(digest=digest(token), revoked_at=None, expires_at__gt=timezone.now())
-        .first()
+    links = _valid_links().select_related("run", "comparison")
+    return links.filter(digest=digest(token)).first()
+
+
+def _valid_links() -> QuerySet[ShareLink]:
+    """Return the links that are not revoked or expired, and whose run is not deleted."""
+    return ShareLink.objects.filter(
+        revoked_at=None, expires_at__gt=timezone.now(), run__deleted_at=None
     )

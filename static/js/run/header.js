@@ -1,12 +1,13 @@
 /**
  * The header of a run, updated by the frames of the live connection.
  *
- * Numbers are updated in place. If the state changes, or the number of files that wait for the
- * artifact store, the header is reloaded.
+ * Numbers are updated in place. If the state changes, the number of files that wait for the artifact
+ * store, or what people wrote about the run, the header is reloaded, unless one of its menus is open.
  */
 
 import { count, seconds } from "../format.js";
 import { ACTIVE, emit, isSilent, pageData, setLiveText } from "../page.js";
+import { isMenuOpen, startEditing } from "./editing.js";
 
 /** A delay up to this is shown as "caught up". */
 const MAX_FRESH_S = 3;
@@ -29,18 +30,34 @@ export function createHeader(live) {
   /** @type {import("../live.js").Status} */
   let connection = "connecting";
   let refusal = "";
+  let isRefreshDue = false;
+  let shownName = nameInHeader();
+  let knownEdits = Number(document.getElementById("run-head")?.dataset.edits);
 
   live.onStatusChange((status) => {
     connection = status;
     showStatus();
   });
   document.body.addEventListener("htmx:afterSettle", show);
+  startEditing(() => isRefreshDue && refresh());
   setInterval(showSilence, 5000);
   document
     .querySelector(".tabs [aria-current]")
     ?.scrollIntoView({ block: "nearest", inline: "nearest" });
 
+  function nameInHeader() {
+    return document.querySelector("#run-head h1")?.textContent ?? "";
+  }
+
+  function refresh() {
+    isRefreshDue = isMenuOpen();
+    if (!isRefreshDue) emit("run:state");
+  }
+
   function show() {
+    const name = nameInHeader();
+    document.title = document.title.replace(shownName, () => name);
+    shownName = name;
     const head = document.getElementById("run-head");
     if (!head || !latest) return;
     setLiveText(head, "step", count(latest.step));
@@ -116,9 +133,12 @@ export function createHeader(live) {
       if (
         head &&
         ((shownState && shownState !== latest.word) ||
-          Number(head.dataset.pendingFiles) !== pendingFiles)
+          Number(head.dataset.pendingFiles) !== pendingFiles ||
+          Number(head.dataset.edits) !== (latest.edits ?? 0))
       )
-        emit("run:state");
+        refresh();
+      if (knownEdits !== (latest.edits ?? 0)) emit("run:edited");
+      knownEdits = latest.edits ?? 0;
       for (const name of frame.changed) emit(`run:${name}`);
     },
   };

@@ -13,6 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.sessions.models import Session
 from django.test import Client
+from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -93,7 +94,7 @@ async def test_a_guest_follows_the_shared_run_only(
     assert (await socket.hear())["run"] == run.public_id
 
 
-@pytest.mark.parametrize("removed", ["membership", "session", "account", "run"])
+@pytest.mark.parametrize("removed", ["membership", "session", "account", "run", "deleted run"])
 async def test_what_is_taken_away_is_not_told_any_more(
     connect: Connect,
     bobs: Client,
@@ -111,9 +112,10 @@ async def test_what_is_taken_away_is_not_told_any_more(
         "session": Session.objects.all().delete,
         "account": lambda: User.objects.filter(pk=bob.pk).update(is_active=False),
         "run": run.delete,
+        "deleted run": lambda: Run.objects.filter(pk=run.pk).update(deleted_at=timezone.now()),
     }
     await sync_to_async(take[removed])()
-    await send(losses(1, 3)) if removed != "run" else notify.publish(run.public_id, 99)
+    await send(losses(1, 3)) if not removed.endswith("run") else notify.publish(run.public_id, 99)
     frame = await socket.hear()
     assert (frame["type"], "loss" in json.dumps(frame)) == ("refused", False)
 

@@ -1,4 +1,4 @@
-"""Stop, resume, clone, delete: who may do it, and what the page says if it is impossible."""
+"""Stop, resume, clone: who may do it, and what the page says if it is impossible."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.webapp.recorded import Recorder, recorded
 from webapp.access.models import Team, User
 from webapp.runs.models import Run, State
 
-ACTIONS = ("stop", "resume", "clone", "delete")
+ACTIONS = ("stop", "resume", "clone", "rename")
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -81,22 +81,4 @@ def test_run_again_creates_a_run_with_the_same_definition(
         run.spec,
         erin,
         State.QUEUED,
-    )
-
-
-def test_deleting_a_run_shows_a_message(
-    client: Client, still: Team, alice: User, tmp_path: Path
-) -> None:
-    run = recorded(still, alice, tmp_path)
-    client.force_login(alice)
-    page = client.post(f"/runs/{run.public_id}/delete/", follow=True).content.decode()
-    assert "“paced on arithmetic” was deleted." in page
-    assert not Run.objects.exists()
-
-
-def test_an_active_run_cannot_be_deleted(client: Client, run: Run, alice: User) -> None:
-    client.force_login(alice)
-    assert (
-        "Stop this run before you delete it."
-        in client.post(f"/runs/{run.public_id}/delete/", follow=True).content.decode()
     )

@@ -197,10 +197,12 @@ def test_a_specialist_for_an_unknown_domain_is_reported_beside_it(alice: User) -
 
 def test_a_clone_is_filled_in_from_its_parent_and_stores_it(alice: User, run: Run) -> None:
     client = as_(alice)
+    Run.objects.update(tags=["ablation"], notes="about the parent")
     page = client.get(f"/runs/new/?clone={run.public_id}").content.decode()
     assert "first distillation (clone)" in page
     client.post("/runs/new/", {**posted(SPEC), "parent": run.public_id})
-    assert Run.objects.exclude(pk=run.pk).get().parent == run
+    clone = Run.objects.exclude(pk=run.pk).get()
+    assert (clone.parent, clone.tags, clone.notes) == (run, ["ablation"], "")
 
 
 def test_a_clone_shows_its_changes_since_the_parent(alice: User, run: Run) -> None:

@@ -194,13 +194,6 @@ def test_an_imported_run_without_definition_cannot_be_resumed_or_cloned(
             attempt()
 
 
-def test_only_an_ended_run_can_be_deleted(run: Run) -> None:
-    with pytest.raises(TransitionRefused, match="Stop this run"):
-        lifecycle.delete(run)
-    lifecycle.delete(ended(run))
-    assert not Run.objects.exists()
-
-
 def test_every_change_is_recorded_and_counted_as_a_batch(run: Run, alice: User) -> None:
     running(run)
     lifecycle.request_stop(run, alice)

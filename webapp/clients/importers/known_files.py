@@ -43,6 +43,8 @@ class KnownFiles:
             project__team=address.team_id,
             project__name=project_name(address.project),
             client=address.client,
+            # The files of a deleted run may be imported again, as a new run.
+            run__deleted_at=None,
         )
         self._runs: dict[Content, set[int]] = defaultdict(set)
         # For each content of a run, whether its file has grown since.

@@ -146,7 +146,7 @@ def _saved(request: HttpRequest, comparison_id: str) -> SavedComparison:
 
 def _runs_of(saved: SavedComparison) -> list[Run]:
     """Return the runs of a comparison that the person may see: it shows them to its guests."""
-    return list(_with_parameters(saved.runs.all()).order_by("pk")[:MOST_RUNS])
+    return list(_with_parameters(saved.runs.filter(deleted_at=None)).order_by("pk")[:MOST_RUNS])
 
 
 def _with_parameters(runs: QuerySet[Run]) -> QuerySet[Run]:

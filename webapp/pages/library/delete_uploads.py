@@ -38,10 +38,17 @@ def delete(upload: DataSet | StoredModel) -> None:
         # An uncommitted new run or job holds a key-share lock on its team's row (its foreign key).
         # This lock waits for it, so the counts below include it.
         Team.objects.select_for_update().get(pk=upload.team_id)
-        if count := runs_with(uri, upload.team).count():
+        if count := runs_with(uri, upload.team).filter(deleted_at=None).count():
             raise UploadInUse(
                 f"{upload.name} is named by {count:,} run{'s' if count > 1 else ''}; delete "
                 f"{'them' if count > 1 else 'it'} first."
+            )
+        # Their deletion can still be undone.
+        if count := runs_with(uri, upload.team).count():
+            raise UploadInUse(
+                f"{upload.name} is named by {count:,} deleted run{'s' if count > 1 else ''}, which "
+                "can still be restored. Delete it once they are removed, a day after their "
+                "deletion."
             )
         # A finished job no longer needs what it names.
         running = Job.objects.filter(team=upload.team, state=JobState.RUNNING)
@@ -54,7 +61,7 @@ def delete(upload: DataSet | StoredModel) -> None:
 
 
 def runs_with(uri: str, team: Team) -> QuerySet[Run]:
-    """Return the runs of the team whose definition names the location."""
+    """Return the runs of the team whose definition names the location, deleted ones too."""
     return _naming(Run.objects.filter(team=team), uri)
 
 

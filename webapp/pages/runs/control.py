@@ -1,4 +1,4 @@
-"""The actions on a run: stop, pause, resume, end, clone, delete and so on, each by POST."""
+"""The actions on a run that change its state: stop, pause, resume, end, clone, each by POST."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from webapp.base.view_marks import slow
 from webapp.clients import runs as client_runs
 from webapp.definition import launch_check
 from webapp.pages.runs.run_page import requested_run
-from webapp.pages.runs.tabs import origin_of
 from webapp.runs import lifecycle, transitions
 from webapp.runs.models import Run
 
@@ -56,17 +55,6 @@ def reopen(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
     return _redirect_after(request, run_id, "start", client_runs.reopen_by_hand)
 
 
-@require_POST
-def restore(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
-    """Restore a run that was deleted with its client, with its project if that was deleted."""
-    run = requested_run(request, run_id, "edit")
-    origin = origin_of(run)
-    if origin is not None:
-        client_runs.restore(origin)
-        client_runs.restore(origin.project)
-    return redirect("run", run.public_id)
-
-
 @slow
 @require_POST
 def clone(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
@@ -78,19 +66,6 @@ def clone(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
         return lifecycle.clone(run, run.team, user)
 
     return _redirect_after(request, run_id, "start", checked_clone)
-
-
-@slow
-@require_POST
-def delete(request: HttpRequest, run_id: str) -> HttpResponseRedirect:
-    run = requested_run(request, run_id, "edit")
-    try:
-        lifecycle.delete(run)
-    except transitions.TransitionRefused as refusal:
-        messages.error(request, str(refusal))
-        return redirect("run", run.public_id)
-    messages.success(request, f"“{run.name}” was deleted.")
-    return redirect("runs")
 
 
 def _redirect_after(

@@ -143,7 +143,12 @@ def _start(request: HttpRequest) -> HttpResponse:
         experiment = experiments.launch(team, user, draft.definition, plan, parent, memory_bytes)
         return redirect("experiment", experiment.public_id)
     run = lifecycle.create_run(
-        team, user, draft.definition, parent=parent, memory_bytes=memory_bytes
+        team,
+        user,
+        draft.definition,
+        parent=parent,
+        tags=parent.tags if parent else (),
+        memory_bytes=memory_bytes,
     )
     return redirect("run", run.public_id)
 

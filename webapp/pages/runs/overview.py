@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from webapp.access import permissions
+from webapp.access.actors import actor_of
 from webapp.pages.panels import charts, evaluations
 from webapp.pages.runs.run_page import (
     chart_board_context,
@@ -48,13 +49,17 @@ def log(request: HttpRequest, run_id: str) -> HttpResponse:
     lines = _log_events(run)
     if level in LEVELS:
         lines = lines.filter(payload__level=level)
+    changes = run.transitions.all()
+    # A guest with a share link sees what the run did, not what the team wrote about it.
+    if actor_of(request).user is None:
+        changes = changes.exclude(state="")
     newest = list(lines.order_by("-attempt", "-seq")[:MAX_LOG_LINES])
     context = {
         "lines": newest,
         "is_cut": len(newest) == MAX_LOG_LINES,
         "level": level,
         "levels": LEVELS,
-        "transitions": run.transitions.select_related("actor").order_by("-at", "-pk"),
+        "transitions": changes.select_related("actor").order_by("-at", "-pk"),
         "attempts": [
             (attempt, status_text.exit_of(attempt)) for attempt in run.attempts.order_by("-number")
         ],

@@ -81,7 +81,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         "states": [
             *((value.value, status_text.STATES[value]) for value in State),
             (SILENT, "silent, logged by a client"),
-            (ARCHIVED, "archived, deleted in its client"),
+            (ARCHIVED, "archived"),
         ],
         "is_filtered": any(filters.values()) or bool(before),
         "live": {
@@ -108,12 +108,10 @@ def _row(run: Run) -> dict[str, Any]:
 def _matching(runs: QuerySet[Run], q: str, state: str, source: str, project: str) -> QuerySet[Run]:
     """Return the runs that pass every filter; each word of `q` must be in one searched field.
 
-    Of many words the first MOST_WORDS count. Archived runs, which a client deleted, are left out
-    unless they are asked for. An unknown state or source filters nothing.
+    Of many words the first MOST_WORDS count. Archived runs are left out unless they are asked
+    for. An unknown state or source filters nothing.
     """
-    is_archived = Q(origin__archived_at__isnull=False) | Q(
-        origin__project__archived_at__isnull=False
-    )
+    is_archived = Q(archived_at__isnull=False) | Q(origin__project__archived_at__isnull=False)
     runs = runs.filter(is_archived if state == ARCHIVED else ~is_archived)
     if state in State.values:
         runs = runs.filter(state=state)

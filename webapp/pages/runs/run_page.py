@@ -81,6 +81,10 @@ def render_tab(
         # Only an active run can still write the first event of a panel.
         "new_tabs": new_panel_triggers(panels) if is_active and origin is None else "",
         "origin": origin,
+        "is_archived": run.archived_at is not None or (origin is not None and origin.is_archived),
+        # Notes are for the team; a guest gets the name and the tags.
+        "notes": run.notes if is_member else "",
+        "notes_are_open": request.GET.get("notes") == "open",
         "state_word": status_text.state_of(run),
         "is_managed": run.source == Run.Source.MANAGED,
         "phase": status_text.phase_of(run),

@@ -8,24 +8,30 @@ from webapp.pages.runs import (
     checkpoints,
     config,
     control,
+    delete_runs,
     import_runs,
     new_run,
+    notes,
     overview,
     panels,
     recipes,
     rollouts,
     run_list,
+    selected_runs,
     series,
 )
 
 urlpatterns = [
     path("", run_list.runs, name="runs"),
-    # Before "runs/<str:run_id>/", which would take "new", "bring" and "import" for ids of runs.
+    # Before "runs/<str:run_id>/", which would take "new", "selected" and so on for ids of runs.
     path("runs/new/", new_run.new_run, name="new_run"),
     path("runs/new/check/", new_run.check_run, name="check_run"),
     path("runs/new/preflight/", new_run.preflight_run, name="preflight_run"),
     path("runs/bring/", import_runs.import_from_files, name="bring_runs"),
     path("runs/import/", new_run.import_run, name="import_run"),
+    path("runs/selected/", selected_runs.selected_runs, name="selected_runs"),
+    path("runs/deleted/", delete_runs.deleted_runs, name="deleted_runs"),
+    path("runs/tags/", notes.tag_names, name="tag_names"),
     path("recipes/", recipes.recipes, name="recipes"),
     path("recipes/<slug:name>/", recipes.recipe, name="recipe"),
     path("runs/<str:run_id>/", overview.overview, name="run"),
@@ -58,7 +64,8 @@ urlpatterns = [
     path("runs/<str:run_id>/resume/", control.resume, name="resume"),
     path("runs/<str:run_id>/end/", control.end, name="end"),
     path("runs/<str:run_id>/reopen/", control.reopen, name="reopen"),
-    path("runs/<str:run_id>/restore/", control.restore, name="restore"),
     path("runs/<str:run_id>/clone/", control.clone, name="clone"),
-    path("runs/<str:run_id>/delete/", control.delete, name="delete"),
+    path("runs/<str:run_id>/delete/", delete_runs.delete, name="delete"),
+    path("runs/<str:run_id>/rename/", notes.rename, name="rename"),
+    path("runs/<str:run_id>/notes/", notes.notes, name="notes"),
 ]

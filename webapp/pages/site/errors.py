@@ -15,6 +15,8 @@ from django.utils.html import format_html
 
 from webapp.base import statement_limit
 from webapp.base.headers import GetResponse
+from webapp.runs import deletion
+from webapp.runs.lookup import RunDeleted
 
 PLAIN_TEXT = "text/plain; charset=utf-8"
 UNREADABLE = "The server could not read this request. Go back and try again."
@@ -79,6 +81,9 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    if isinstance(exception, RunDeleted):
+        context = {"run": exception.run, "until": deletion.undo_until(exception.run)}
+        return render(request, "runs/deleted.html", context, status=404)
     return page(
         request,
         404,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.http import require_safe
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+from webapp.pages.markdown import with_scroll_boxes
 
 FOLDER: Path = settings.BASE_DIR / "docs"
 # The same groups as in docs/README.md, the index on other sites. Reports are listed after the
@@ -107,7 +108,7 @@ def as_html(name: str) -> SafeString:
     reader = MarkdownIt("commonmark", {"html": True}).enable("table")
     tokens = reader.parse((FOLDER / f"{name}.md").read_text(encoding="utf-8"))
     _resolve_links(tokens, posixpath.dirname(name))
-    return mark_safe(reader.renderer.render(list(_with_scroll_boxes(tokens)), reader.options, {}))
+    return mark_safe(reader.renderer.render(list(with_scroll_boxes(tokens)), reader.options, {}))
 
 
 def _resolve_links(tokens: list[Token], folder: str) -> None:
@@ -128,30 +129,3 @@ def _site_url(path: str) -> str:
     if path.startswith(STATIC_FOLDERS) and (FOLDER / path).is_file():
         return static(f"docs/{path}")
     return reverse("manual")
-
-
-def _with_scroll_boxes(tokens: list[Token]) -> Iterator[Token]:
-    """Yield the tokens with a scrolling box around each table and code block.
-
-    They may be wider than the page; `tabindex` lets the keyboard scroll them.
-    """
-    count = 0
-    for token in tokens:
-        if token.type == "table_open":
-            count += 1
-            yield _html(
-                f'<div class="table-wrap" tabindex="0" role="region" aria-label="Table {count}">'
-            )
-            token.attrSet("class", "table")
-        if token.type in ("fence", "code_block"):
-            count += 1
-            yield _html(
-                f'<div class="code-wrap" tabindex="0" role="region" aria-label="Code {count}">'
-            )
-        yield token
-        if token.type in ("table_close", "fence", "code_block"):
-            yield _html("</div>")
-
-
-def _html(content: str) -> Token:
-    return Token("html_block", "", 0, content=content)

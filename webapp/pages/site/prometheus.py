@@ -69,7 +69,8 @@ def _is_from_allowed_address(request: HttpRequest) -> bool:
 
 def _run_gauges() -> Iterator[Metric]:
     states = GaugeMetricFamily("stillroom_runs", "Runs by state", labels=["state"])
-    counts = dict(Run.objects.values_list("state").annotate(number=Count("pk")))
+    present = Run.objects.filter(deleted_at=None)
+    counts = dict(present.values_list("state").annotate(number=Count("pk")))
     for state in State.values:
         states.add_metric([state], counts.get(state, 0))
     yield states

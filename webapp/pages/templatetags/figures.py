@@ -1,4 +1,4 @@
-"""Template filters for numbers, times and small drawings.
+"""Template filters for numbers, times, small drawings and notes.
 
 static/js/format.js formats numbers the same way in the browser.
 """
@@ -25,8 +25,11 @@ from webapp.base.number_text import (
     plain,
     points,
 )
+from webapp.pages.markdown import first_line, notes_html
 
 register = template.Library()
+register.filter(notes_html)
+register.filter(first_line)
 
 for text_filter in (plain, percent, points, grouped, bytes_size, duration):
     register.filter(text_filter.__name__, text_filter)

@@ -29,7 +29,10 @@ class Command(BaseCommand):
         into = None
         if options["into"]:
             into = Run.objects.filter(
-                team=team, public_id=options["into"], source=Run.Source.IMPORTED
+                team=team,
+                public_id=options["into"],
+                source=Run.Source.IMPORTED,
+                deleted_at=None,
             ).first()
             if into is None:
                 raise CommandError(f"The team {team.slug} has no imported run {options['into']}.")
