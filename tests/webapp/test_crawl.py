@@ -31,7 +31,7 @@ from webapp.jobs import lifecycle as jobs
 from webapp.library import artifacts
 from webapp.library.models import DataReading, DataSet, StoredModel
 from webapp.nodes.models import Node
-from webapp.runs.models import Run
+from webapp.runs.models import Run, SavedView
 from webapp.sharing import links as sharing
 from webapp.sharing.models import ShareLink
 
@@ -72,6 +72,7 @@ class World:
             heartbeat_at=timezone.now(),
         )
         job = jobs.create_job(still, alice, JobSpec(), 400, 1)
+        saved_view = SavedView.objects.create(team=still, name="By loss", query="sort=loss")
         node = Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1)
         self.invitation = one_time_links.invite(still, Role.VIEWER, alice)
         self.queries = {"preview_data": f"?file={artifact.sha256}&filename=sums.csv"}
@@ -102,6 +103,10 @@ class World:
             },
             **{page: {"job_id": job.public_id} for page in JOB_PAGES},
             "recipe": {"name": "paced"},
+            **{
+                name: {"view_id": saved_view.pk}
+                for name in ("saved_view", "rename_view", "delete_view")
+            },
             **{name: {"node_id": node.pk} for name in ("drain", "undrain", "forget")},
             "manual_page": {"name": "data"},
         }

@@ -8,12 +8,14 @@ may be repeated: they leave what a repetition leaves.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.db import connection
 
 from webapp.runs import naming
+from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, RunIndex
 
 MOST_SETTINGS, MOST_FIGURES = 120, 80
@@ -33,6 +35,9 @@ SHORT_NAMES: Mapping[str, tuple[str, ...]] = {
     "student": ("model_name_or_path", "model"),
     "teacher": ("teacher_model_name_or_path", "teacher_model"),
 }
+
+# Text that is stored and compared as a number. `float` would take 1_000 and ١ too.
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?inf(?:inity)?|nan", re.I | re.A)
 
 # A figure replaces a setting of the same name, and no setting replaces a figure.
 WRITE = """
@@ -75,7 +80,7 @@ def write_settings(run: Run, settings: Mapping[str, Any]) -> None:
         run=run,
         defaults={
             "team_id": run.team_id,
-            "text": "\n".join(texts).lower()[:LONGEST_INDEX],
+            "text": storable("\n".join(texts).lower()[:LONGEST_INDEX]),
             "settings_left_out": max(0, len(values) - MOST_SETTINGS),
         },
     )
@@ -97,10 +102,12 @@ def stored_value(value: Any) -> tuple[float | None, str | None]:
         return None, "true" if value else "false"
     if isinstance(value, list):
         value = ", ".join(map(str, value))
+    if not isinstance(value, int | float) and not NUMBER.fullmatch(str(value).strip()):
+        return None, storable(str(value))[:LONGEST_TEXT]
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None, str(value).replace("\0", "")[:LONGEST_TEXT]
+    except OverflowError:
+        return None, str(value)[:LONGEST_TEXT]
     return (None, "NaN") if math.isnan(number) else (number, None)
 
 
@@ -130,7 +137,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _write(run: Run, values: Mapping[str, Any], is_setting: bool) -> None:
     pairs = [stored_value(value) for value in values.values()]
-    keys = [key.replace("\0", "") for key in values]
+    keys = [storable(key) for key in values]
     with connection.cursor() as cursor:
         cursor.execute(DELETE_OTHERS, [run.pk, is_setting, keys])
         cursor.execute(

@@ -17,6 +17,7 @@ from webapp.pages.runs import (
     run_list,
     series,
 )
+from webapp.pages.runs.finding import completion, saved_views
 
 urlpatterns = [
     path("", run_list.runs, name="runs"),
@@ -26,6 +27,11 @@ urlpatterns = [
     path("runs/new/preflight/", new_run.preflight_run, name="preflight_run"),
     path("runs/bring/", import_runs.import_from_files, name="bring_runs"),
     path("runs/import/", new_run.import_run, name="import_run"),
+    path("runs/completions.json", completion.completions, name="completions"),
+    path("views/", saved_views.save_view, name="save_view"),
+    path("views/<int:view_id>/", saved_views.saved_view, name="saved_view"),
+    path("views/<int:view_id>/rename/", saved_views.rename_view, name="rename_view"),
+    path("views/<int:view_id>/delete/", saved_views.delete_view, name="delete_view"),
     path("recipes/", recipes.recipes, name="recipes"),
     path("recipes/<slug:name>/", recipes.recipe, name="recipe"),
     path("runs/<str:run_id>/", overview.overview, name="run"),

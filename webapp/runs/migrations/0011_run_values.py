@@ -27,6 +27,10 @@ class Migration(migrations.Migration):
                         to="runs.run",
                     ),
                 ),
+                (
+                    "team",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team"),
+                ),
                 ("text", models.TextField(default="")),
                 ("settings_left_out", models.IntegerField(default=0)),
                 ("figures_left_out", models.IntegerField(default=0)),
@@ -48,6 +52,21 @@ class Migration(migrations.Migration):
                         serialize=False,
                     ),
                 ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="values",
+                        to="runs.run",
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        db_index=False, on_delete=django.db.models.deletion.CASCADE, to="teams.team"
+                    ),
+                ),
                 ("key", models.CharField(max_length=130)),
                 ("number", models.FloatField(null=True)),
                 ("text", models.CharField(max_length=200, null=True)),
@@ -61,6 +80,18 @@ class Migration(migrations.Migration):
                     "id",
                     models.BigAutoField(
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team"),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        to=settings.AUTH_USER_MODEL,
                     ),
                 ),
                 ("name", models.CharField(max_length=80)),
@@ -82,40 +113,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="run",
             index=models.Index(fields=["team", "recipe", "id"], name="runs_by_recipe"),
-        ),
-        migrations.AddField(
-            model_name="runindex",
-            name="team",
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team"),
-        ),
-        migrations.AddField(
-            model_name="runvalue",
-            name="run",
-            field=models.ForeignKey(
-                db_index=False,
-                on_delete=django.db.models.deletion.CASCADE,
-                related_name="values",
-                to="runs.run",
-            ),
-        ),
-        migrations.AddField(
-            model_name="runvalue",
-            name="team",
-            field=models.ForeignKey(
-                db_index=False, on_delete=django.db.models.deletion.CASCADE, to="teams.team"
-            ),
-        ),
-        migrations.AddField(
-            model_name="savedview",
-            name="owner",
-            field=models.ForeignKey(
-                null=True, on_delete=django.db.models.deletion.SET_NULL, to=settings.AUTH_USER_MODEL
-            ),
-        ),
-        migrations.AddField(
-            model_name="savedview",
-            name="team",
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="teams.team"),
         ),
         migrations.AddIndex(
             model_name="runvalue",
