@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from webapp.base.database_clock import database_now
+from webapp.clients.masking import masked
 from webapp.ingest import figures
 from webapp.runs import run_values
 from webapp.runs.models import Run
@@ -45,6 +46,7 @@ def _store(pk: int) -> None:
         if run is None:
             return
         origin = getattr(run, "origin", None)
-        definition = origin.params if origin is not None else run.spec or {}
+        # Earlier versions stored secrets as they came.
+        definition = masked(origin.params) if origin is not None else run.spec or {}
         run_values.write_settings(run, run_values.settings_of(definition))
         figures.refresh(run)

@@ -60,7 +60,12 @@ def settings_of(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return the models and the settings by dotted path of a definition, ordered by SECTIONS."""
     names = [
         *(name for name in SECTIONS if name in definition),
-        *(name for name in definition if name not in (*SECTIONS, *NOT_SETTINGS)),
+        # Names that start with an underscore are a client's own bookkeeping.
+        *(
+            name
+            for name in definition
+            if name not in (*SECTIONS, *NOT_SETTINGS) and not name.startswith("_")
+        ),
     ]
     return {
         **naming.summary_of(dict(definition)),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db.models import F
 from django.db.models.functions import Now
+from django.test import Client
 
 from tests.webapp.recorded import SPEC, Recorder, recorded
 from webapp.access.models import Team, User
@@ -65,6 +66,16 @@ def test_a_run_has_at_most_200_keys_and_says_how_many_are_left_out(
     assert left_out == 420
     assert RunIndex.objects.get(run=run).settings_left_out == 380
     assert "option_119" in stored and "metric_079" in stored
+
+
+def test_the_config_tab_says_how_many_are_left_out(
+    client: Client, still: Team, alice: User, run: Run
+) -> None:
+    client.force_login(alice)
+    address = f"/runs/{run.public_id}/config/"
+    assert "does not find this run by" not in client.get(address).content.decode()
+    run_values.write_settings(run, {f"option_{index:03d}": index for index in range(150)})
+    assert "by 30 of its settings and 0 of its figures" in client.get(address).content.decode()
 
 
 @pytest.mark.parametrize(
