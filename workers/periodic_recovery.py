@@ -16,7 +16,7 @@ from datetime import timedelta
 from django.db import connections
 
 from webapp.base.outages import OUTAGES
-from webapp.clients import receipts
+from webapp.clients import receipts, run_indexes
 from webapp.ingest import pending_uploads
 from webapp.library import artifacts
 from webapp.nodes import queue
@@ -59,6 +59,7 @@ def run_forever() -> None:
         if time.monotonic() - uploaded_at > UPLOAD_RETRY_SECONDS:
             uploaded_at = time.monotonic()
             retry_on_outage(retry_uploads)
+            retry_on_outage(run_indexes.catch_up)
         if time.monotonic() - cleaned_at > CLEANUP_SECONDS:
             cleaned_at = time.monotonic()
             # A large store takes long.

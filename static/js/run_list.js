@@ -3,13 +3,17 @@
  * or a longer curve reloads the rows.
  */
 
-import { count, percent, points } from "./format.js";
+import { completeFields } from "./completion.js";
+import { count, percent, points, seconds } from "./format.js";
 import { openLive } from "./live.js";
 import { followMlflowLinks } from "./mlflow_links.js";
 import { ACTIVE, emit, isSilent, pageData, setLiveText, startAgeTimer } from "./page.js";
+import { followSelection } from "./run_selection.js";
 
-const { phases, projects } = pageData("live-data");
-const isUnfiltered = !new URLSearchParams(location.search).size;
+/** As often as the server reads the figures of a run that logs (webapp/ingest/figures.py). */
+const FIGURES_MS = 10_000;
+const { phases, projects, follows_new: followsNew, has_values: hasValues } = pageData("live-data");
+let figuresShownAt = Date.now();
 /** @type {Set<string>} runs without a row here for which the rows have been reloaded */
 const reloadedFor = new Set();
 
@@ -17,13 +21,25 @@ const reloadedFor = new Set();
  * @param {import("./live.js").Row} update
  * @returns {boolean} whether the rows must be reloaded
  */
-function updateRow({ run, state, word, step, phase, summary, edits, last_event_at: lastEvent }) {
+function updateRow({
+  run,
+  state,
+  word,
+  step,
+  phase,
+  eta_s: eta,
+  summary,
+  edits,
+  last_event_at: lastEvent,
+}) {
   const row = /** @type {HTMLElement | null} */ (
     document.querySelector(`tr[data-run="${CSS.escape(run)}"]`)
   );
   if (!row) return mayBeNew(run);
   setLiveText(row, "step", count(step));
   if (phase && ACTIVE.includes(state)) setLiveText(row, "phase", phases[phase] ?? phase);
+  const isActive = ACTIVE.includes(state);
+  setLiveText(row, "eta", isActive && eta != null ? `${seconds(Math.round(eta))} left` : "");
   if (summary.pass_rate != null) setLiveText(row, "pass_rate", percent(summary.pass_rate));
   if (summary.difference != null)
     setLiveText(row, "difference", points(summary.difference.pass_rate));
@@ -31,6 +47,7 @@ function updateRow({ run, state, word, step, phase, summary, edits, last_event_a
   const bar = row.querySelector("progress");
   if (bar) bar.value = step;
   return (
+    areFiguresDue() ||
     row.dataset.stateText !== word ||
     Number(row.dataset.edits) !== edits ||
     Number(row.dataset.sparkline) !== (summary.sparkline ?? []).length
@@ -42,9 +59,16 @@ function updateRow({ run, state, word, step, phase, summary, edits, last_event_a
  * @param {string} run
  */
 function mayBeNew(run) {
-  const isFirstTime = isUnfiltered && !reloadedFor.has(run);
+  const isFirstTime = followsNew && !reloadedFor.has(run);
   reloadedFor.add(run);
   return isFirstTime;
+}
+
+/** @returns {boolean} whether columns of figures, which no message has, are to be read again */
+function areFiguresDue() {
+  const isDue = hasValues && Date.now() - figuresShownAt > FIGURES_MS;
+  if (isDue) figuresShownAt = Date.now();
+  return isDue;
 }
 
 function showSilence() {
@@ -61,6 +85,8 @@ function showSilence() {
 }
 
 startAgeTimer();
+completeFields();
+followSelection();
 followMlflowLinks(projects);
 setInterval(showSilence, 5000);
 openLive().followList((rows, removed) => {

@@ -65,6 +65,11 @@ TABLE: dict[tuple[str, str], str] = {
     ("revoke_comparison_share", "POST"): EDITOR,
     # Runs
     ("runs", "GET"): MEMBER,
+    ("completions", "GET"): MEMBER,
+    ("saved_view", "GET"): VIEWER,
+    ("save_view", "POST"): "door door in   no   in   in",
+    ("rename_view", "POST"): EDITOR,
+    ("delete_view", "POST"): EDITOR,
     ("run", "GET"): SHARED,
     ("series_json", "GET"): SHARED,
     ("series_csv", "GET"): SHARED,

@@ -34,7 +34,7 @@ from webapp.jobs import lifecycle as jobs
 from webapp.library import artifacts
 from webapp.library.models import DataReading, DataSet, StoredModel
 from webapp.nodes.models import Node
-from webapp.runs.models import Run
+from webapp.runs.models import Run, SavedView
 from webapp.sharing import links as sharing
 from webapp.sharing.models import ShareLink
 
@@ -82,6 +82,7 @@ class World:
             team=still, name="sums", spec={}, arms=[{"name": "all", "changes": {}}], seeds=[0]
         )
         job = jobs.create_job(still, alice, JobSpec(), 400, 1)
+        saved_view = SavedView.objects.create(team=still, name="By loss", query="sort=loss")
         node = Node.objects.create(name="elm", address="", cpus=1, memory_bytes=1)
         self.invitation = one_time_links.invite(still, Role.VIEWER, alice)
         runs = f"?runs={self.run.public_id},{self.sibling.public_id}"
@@ -126,6 +127,10 @@ class World:
                 "link_id": ShareLink.objects.get(comparison=comparison).pk,
             },
             "recipe": {"name": "paced"},
+            **{
+                name: {"view_id": saved_view.pk}
+                for name in ("saved_view", "rename_view", "delete_view")
+            },
             **{name: {"node_id": node.pk} for name in ("drain", "undrain", "forget")},
             "manual_page": {"name": "data"},
         }

@@ -16,7 +16,7 @@ from webapp.clients.client_batch import ClientBatch
 from webapp.clients.limits import LONGEST_VALUE, MAX_INPUTS, MAX_PARAMS, listed
 from webapp.clients.masking import masked
 from webapp.clients.models import Origin
-from webapp.runs import lifecycle
+from webapp.runs import lifecycle, run_values
 from webapp.runs.models import ACTIVE, Run, State
 
 # Names under *Not kept* on the *Config* tab. A script that logs tables under a new name at each
@@ -60,6 +60,7 @@ def describe(
         # Clients send the same parameters and tags with every request: most of them write no row.
         if before != _merged_values(origin):
             origin.save(update_fields=MERGED_FIELDS)
+            run_values.write_settings(origin.run, run_values.settings_of(origin.params))
         if origin.resuming:
             resuming.add(origin.pk)
     return complaints

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import Error, connection, transaction
 
 from webapp.base import notify
+from webapp.ingest import figures
 from webapp.ingest.event_log import lock_and_count_batch
 from webapp.runs.models import Run
 from webapp.series import series_store
@@ -93,6 +94,7 @@ def refresh(run_id: int) -> None:
         run = Run.objects.defer("spec").get(pk=run_id)
         run.summary = {**run.summary, **_shown(run)}
         run.save(update_fields=["summary"])
+        figures.refresh_if_due(run)
         notify.publish_on_commit(run.public_id, batch_count)
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from webapp.base.database_clock import database_now
+from webapp.ingest import figures
 from webapp.runs import branches
 from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
@@ -55,6 +56,7 @@ def refresh(attempt: Attempt, batch: list[dict[str, Any]], more: bool = False) -
         else max(0, round((run.total_steps - run.step) * seconds_per_step))
     )
     run.save(update_fields=["step", "last_event_at", "summary", "total_steps", "reason", "remedy"])
+    figures.refresh_if_due(run, at_once=bool(types & {"evaluation", "rewind", "end"}))
 
 
 def _age(batch: list[dict[str, Any]]) -> float:
@@ -109,14 +111,18 @@ def _update_phase(run: Run) -> None:
 def _latest_values(run: Run) -> dict[str, Any]:
     latest = series_store.latest(run, list(LATEST_SERIES.values()))
     # One evaluation makes no curve; until there are two, the list shows the loss.
-    sketches = (series_store.sparkline(run, key, SPARKLINE) for key in CURVES)
-    sketch = next((values for values in sketches if len(values) > 1), [])
+    sketches = ((key, series_store.sparkline(run, key, SPARKLINE)) for key in CURVES)
+    sketched, sketch = next((sketch for sketch in sketches if len(sketch[1]) > 1), ("", []))
     values = {
         name: series_store.json_number(latest[key])
         for name, key in LATEST_SERIES.items()
         if key in latest
     }
-    return {**values, "sparkline": [series_store.json_number(value) for value in sketch]}
+    return {
+        **values,
+        "sparkline": [series_store.json_number(value) for value in sketch],
+        "sketched": sketched,
+    }
 
 
 def _pass_rates(run: Run) -> dict[str, Any]:

@@ -19,6 +19,9 @@ class RunsConfig(AppConfig):
             Event,
             RolloutRow,
             Run,
+            RunIndex,
+            RunValue,
+            SavedView,
             Transition,
         )
 
@@ -34,4 +37,6 @@ class RunsConfig(AppConfig):
             run="run",
             deleted="run__deleted_at",
         )
+        registry.register(RunValue, RunIndex, team="team", run="run", deleted="run__deleted_at")
+        registry.register(SavedView, team="team")
         artifacts.register_references(referenced_artifacts)

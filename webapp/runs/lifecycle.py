@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from webapp.access.models import Team, User
-from webapp.runs import naming
+from webapp.runs import naming, run_values
 from webapp.runs.models import ACTIVE, FINISHED, Checkpoint, Evaluation, Event, Run, State
 from webapp.runs.transitions import (
     NO_LEASE,
@@ -61,6 +61,7 @@ def create_run(
             summary=naming.summary_of(definition),
             total_steps=naming.total_steps(definition),
         )
+        run_values.write_settings(run, run_values.settings_of(definition))
         record(run, "", owner)
         if state == State.QUEUED:
             wake_on_commit()

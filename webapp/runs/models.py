@@ -114,6 +114,9 @@ class Run(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["team", "-created_at"]),
+            models.Index(fields=["team", "name", "id"], name="runs_by_name"),
+            models.Index(fields=["team", "state", "id"], name="runs_by_state"),
+            models.Index(fields=["team", "recipe", "id"], name="runs_by_recipe"),
             # Partial, because the sweep looks for waiting and expired runs every few seconds, and
             # nearly all runs have ended.
             models.Index(
@@ -326,3 +329,71 @@ class Evaluation(models.Model):
             models.UniqueConstraint(fields=["run", "attempt", "seq"], name="one_row_per_evaluation")
         ]
         indexes = [models.Index(fields=["run", "role", "step"], name="evaluations_by_step")]
+
+
+class RunValue(models.Model):
+    """A figure or a setting of a run by which runs are filtered, sorted and grouped.
+
+    A key is a metric's name (its last value), the name with `.best` or `.best_step`, the dotted
+    path of a setting, or a short name (see `run_values`). Numbers are in `number`, everything else
+    in `text`, NaN included: it sorts behind every number. `is_setting` tells which of the two
+    writers of a run owns the row.
+    """
+
+    pk = models.CompositePrimaryKey("run_id", "key")
+    # The primary key begins with the run, and the indexes below with the team.
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="values", db_index=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, db_index=False)
+    key = models.CharField(max_length=130)
+    number = models.FloatField(null=True)
+    text = models.CharField(max_length=200, null=True)
+    is_setting = models.BooleanField()
+
+    class Meta:
+        # Partial, because a row has a number or a text: each index holds its own half.
+        indexes = [
+            models.Index(
+                fields=["team", "key", "number", "run"],
+                name="run_values_by_number",
+                condition=models.Q(number__isnull=False),
+            ),
+            models.Index(
+                fields=["team", "key", "text", "run"],
+                name="run_values_by_text",
+                condition=models.Q(text__isnull=False),
+            ),
+        ]
+
+
+class RunIndex(models.Model):
+    """What free words find in the settings of a run, and how far its values were read.
+
+    `text` is in lower case. What exceeds the limits of `run_values` is counted as left out. The
+    figures are those of the run's `batch_count` `read_batch`, read at `read_at`.
+    """
+
+    run = models.OneToOneField(
+        Run, primary_key=True, on_delete=models.CASCADE, related_name="search_index"
+    )
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    text = models.TextField(default="")
+    settings_left_out = models.IntegerField(default=0)
+    figures_left_out = models.IntegerField(default=0)
+    read_batch = models.BigIntegerField(default=-1)
+    read_at = models.DateTimeField(null=True)
+
+
+class SavedView(models.Model):
+    """A filter, sort and choice of columns of the list of runs under a name; `query` is a URL's."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    name = models.CharField(max_length=80)
+    query = models.CharField(max_length=4000)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["team", "name"], name="one_view_per_name")]
+
+    def __str__(self) -> str:
+        return self.name

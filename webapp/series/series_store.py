@@ -7,6 +7,7 @@ one place.
 from __future__ import annotations
 
 from webapp.series.append import AppendRequest, Identity, append, append_all
+from webapp.series.best import BestPoint, best_points
 from webapp.series.charts import ChartSeries, json_number, read, read_since
 from webapp.series.compaction import compact, compact_finished, thin
 from webapp.series.export import export_parquet, export_rows
@@ -27,12 +28,14 @@ from webapp.series.storage.points import Axis
 __all__ = [
     "AppendRequest",
     "Axis",
+    "BestPoint",
     "ChartSeries",
     "Identity",
     "LastPoint",
     "append",
     "append_all",
     "axis_positions",
+    "best_points",
     "compact",
     "compact_finished",
     "etag",

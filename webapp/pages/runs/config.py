@@ -11,7 +11,7 @@ from webapp.access.actors import actor_of
 from webapp.clients.masking import masked
 from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.pages.runs.tabs import origin_of
-from webapp.runs.models import Run
+from webapp.runs.models import Run, RunIndex
 from webapp.runs.problem_texts import problem_sets
 
 # Rows of the parameter table: a client may log any number of parameters.
@@ -48,6 +48,7 @@ def config(request: HttpRequest, run_id: str) -> HttpResponse:
         "params": params[:MAX_PARAMS],
         "tags": masked(origin.tags) if origin else {},
         "params_left_out": max(0, len(params) - MAX_PARAMS),
+        "search_index": permissions.visible(actor_of(request), RunIndex).filter(run=run).first(),
     }
     return render_tab(request, run, "config", "config.html", context)
 

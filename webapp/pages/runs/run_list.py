@@ -1,40 +1,35 @@
-"""The runs of the current team, newest first; the live connection updates the rows."""
+"""The runs of the current team; the live connection updates the rows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from webapp.access import permissions
-from webapp.access.actors import actor_of
+from webapp.access.actors import Actor, actor_of
+from webapp.base.number_text import percent, plain, points
 from webapp.clients.models import Project
-from webapp.pages.query_numbers import bigint
+from webapp.pages.runs.finding import groups, matching, ordering
+from webapp.pages.runs.finding.columns import OWN_COLUMNS, Column, cell_texts, sorts_of
+from webapp.pages.runs.finding.filter_language import FilterError, Term
+from webapp.pages.runs.finding.list_query import ListQuery, list_query
+from webapp.pages.runs.finding.matching import ARCHIVED, MOST_WORDS, SILENT
+from webapp.pages.runs.finding.ordering import RUN_COLUMNS, Sort
+from webapp.pages.runs.finding.saved_views import MOST_VIEWS
 from webapp.runs import status_text
-from webapp.runs.models import ACTIVE, Run, State
+from webapp.runs.better import better
+from webapp.runs.models import Run, SavedView, State
 
 PAGE_SIZE = 50
+# Pinned runs above the others.
+MOST_PINNED = 20
 # Entries of the project menu.
 MAX_PROJECTS = 500
-# Words that are searched. Postgres looks for each in each field of every run.
-MOST_WORDS = 8
-SEARCHED_FIELDS = (
-    "name",
-    "recipe",
-    "owner__email",
-    "owner__name",
-    "summary__student",
-    "summary__teacher",
-    "public_id",
-    "origin__project__name",
-)
-# What the menu of states has besides states.
-SILENT, ARCHIVED = "silent", "archived"
 SOURCES = {
     Run.Source.MANAGED: "started here",
     Run.Source.CLIENT: "logged by a client",
@@ -45,24 +40,8 @@ SOURCES = {
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
-    # Postgres does not accept NUL characters in a query.
-    filters = {
-        name: request.GET.get(name, "").replace("\0", "").strip()
-        for name in ("q", "state", "source", "project")
-    }
-    team_runs = permissions.visible(actor, Run).filter(team=actor.team)
-    # Definitions and parameters are large and not shown in the list.
-    matching = _matching(
-        team_runs.select_related("owner", "origin__project").defer("spec", "origin__params"),
-        **filters,
-    ).order_by("-pk")
-    # Pages begin at a key, not at a number of rows: a run that is created while somebody reads
-    # moves no run to another page.
-    before = request.GET.get("before", "")
-    if (last_pk := bigint(before)) is not None:
-        matching = matching.filter(pk__lt=last_pk)
-    # One row more than the page shows tells whether there is an older page.
-    page = list(matching[: PAGE_SIZE + 1])
+    query = list_query(request.GET)
+    terms, matched, complaint = _matched(actor, query)
     projects = (
         permissions.visible(actor, Project)
         .filter(team=actor.team)
@@ -70,12 +49,18 @@ def runs(request: HttpRequest) -> HttpResponse:
         .values_list("pk", "name")[:MAX_PROJECTS]
     )
     context: dict[str, Any] = {
-        "rows": [_row(run) for run in page[:PAGE_SIZE]],
-        "older": page[PAGE_SIZE - 1].pk if len(page) > PAGE_SIZE else None,
-        "text": filters["q"],
-        "most_words": MOST_WORDS if len(_words(filters["q"])) > MOST_WORDS else None,
-        **{name: filters[name] for name in ("state", "source", "project")},
-        "query": urlencode({name: value for name, value in filters.items() if value}),
+        **(_grouped(actor, query, matched) if query.group else _listed(actor, query, matched)),
+        **_views(actor, query),
+        "query": query,
+        "address": query.address(),
+        "headings": [_heading(query, column) for column in query.columns],
+        "name_heading": _heading(query, Column("name", "Run", "name")),
+        "own_columns": [(column, column in query.columns) for column in OWN_COLUMNS.values()],
+        "value_columns": [column for column in query.columns if column.is_value],
+        "sorts": sorts_of(query.columns),
+        "complaint": complaint,
+        "notes": [] if complaint else _unknown_names(actor, query),
+        "most_words": MOST_WORDS if len(matching.words_of(terms)) > MOST_WORDS else None,
         "sources": SOURCES.items(),
         "projects": [name for _, name in projects],
         "states": [
@@ -83,54 +68,133 @@ def runs(request: HttpRequest) -> HttpResponse:
             (SILENT, "silent, logged by a client"),
             (ARCHIVED, "archived"),
         ],
-        "is_filtered": any(filters.values()) or bool(before),
+        "is_filtered": query.is_filtered,
         "live": {
             "phases": status_text.PHASES,
             "projects": {str(pk): name for pk, name in projects},
+            "follows_new": not query.is_filtered and query.sort == Sort(),
+            "has_values": any(column.is_value for column in query.columns),
         },
     }
     return render(request, "runs/run_list.html", context)
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _matched(actor: Actor, query: ListQuery) -> tuple[list[Term], QuerySet[Run], str]:
+    """Return the terms, the runs for which they hold, and a sentence if they are not understood."""
+    team_runs = permissions.visible(actor, Run).filter(team=actor.team)
+    try:
+        terms = query.terms()
+        return terms, matching.matching(actor, team_runs, terms), ""
+    except FilterError as error:
+        return [], team_runs.none(), str(error)
+
+
+def _listed(actor: Actor, query: ListQuery, matched: QuerySet[Run]) -> dict[str, Any]:
+    """One page of runs; above the whole list in its usual order are those that are pinned."""
+    pinned = [] if query.is_filtered or query.sort != Sort() else _pinned(matched)
+    others = matched.exclude(pk__in=pinned) if pinned else matched
+    page, next_cursor = ordering.page(actor, others, query.sort, query.after, PAGE_SIZE)
+    if query.after is None:
+        page = [*pinned, *page]
+    # Definitions and parameters are large and not shown in the list.
+    runs = (
+        permissions.visible(actor, Run)
+        .select_related("owner", "origin__project")
+        .defer("spec", "origin__params")
+        .in_bulk(page)
+    )
+    texts = cell_texts(actor, page, query.columns)
+    return {
+        # A run may have been deleted since its key was read.
+        "rows": [_row(runs[pk], query.columns, texts[pk]) for pk in page if pk in runs],
+        "next": query.behind(next_cursor).address() if next_cursor is not None else "",
+        "first": query.first_page().address() if query.after is not None else "",
+    }
+
+
+def _pinned(matched: QuerySet[Run]) -> list[int]:
+    """Return the primary keys of the newest pinned runs."""
+    pinned = matched.filter(pinned=True).order_by("-pk")
+    return list(pinned.values_list("pk", flat=True)[:MOST_PINNED])
+
+
+def _row(run: Run, columns: Sequence[Column], texts: Any) -> dict[str, Any]:
     return {
         "run": run,
+        "cells": [(column, texts.get(column.name, "")) for column in columns],
         "patience_s": round(status_text.silence_limit(run).total_seconds()),
         # A client may not say how long its run is going to be.
         "has_bar": run.source == Run.Source.MANAGED or run.total_steps is not None,
         "is_client": run.source == Run.Source.CLIENT,
+        "is_active": run.state in status_text.ACTIVE,
         "phase": status_text.phase_of(run),
         "silent": status_text.is_silent(run),
         "state": status_text.state_of(run),
+        "sketched": _sketched(run),
     }
 
 
-def _matching(runs: QuerySet[Run], q: str, state: str, source: str, project: str) -> QuerySet[Run]:
-    """Return the runs that pass every filter; each word of `q` must be in one searched field.
-
-    Of many words the first MOST_WORDS count. Archived runs are left out unless they are asked
-    for. An unknown state or source filters nothing.
-    """
-    is_archived = Q(archived_at__isnull=False) | Q(origin__project__archived_at__isnull=False)
-    runs = runs.filter(is_archived if state == ARCHIVED else ~is_archived)
-    if state in State.values:
-        runs = runs.filter(state=state)
-    if state == SILENT:
-        runs = runs.filter(
-            state__in=ACTIVE,
-            source=Run.Source.CLIENT,
-            last_event_at__lt=Now() - status_text.CLIENT_SILENCE,
-        )
-    if source in Run.Source.values:
-        runs = runs.filter(source=source)
-    if project:
-        runs = runs.filter(origin__project__name=project)
-    for word in _words(q)[:MOST_WORDS]:
-        in_fields = [(f"{name}__icontains", word) for name in SEARCHED_FIELDS]
-        runs = runs.filter(Q(*in_fields, _connector=Q.OR))
-    return runs
+def _sketched(run: Run) -> str:
+    """Return which series the sparkline draws, and which way is better."""
+    key = str(run.summary.get("sketched") or "")
+    direction = better(key)
+    return f"{key}, {direction} is better" if direction else key
 
 
-def _words(text: str) -> list[str]:
-    """Return the different words of a search, in their order."""
-    return list(dict.fromkeys(text.split()))
+def _grouped(actor: Actor, query: ListQuery, matched: QuerySet[Run]) -> dict[str, Any]:
+    """The runs in groups, with the figures of the columns that show numbers."""
+    columns = [column for column in query.columns if column.is_number]
+    rows, has_more = groups.groups(actor, matched, query.group, columns)
+    return {
+        "groups": [
+            {
+                "group": group,
+                "address": query.with_term(group.term).address(),
+                "cells": [
+                    (column, _figure_text(column, group.figures.get(column.name)))
+                    for column in columns
+                ],
+            }
+            for group in rows
+        ],
+        "group_columns": columns,
+        "most_groups": groups.MOST_GROUPS if has_more else None,
+        "rows": [],
+    }
+
+
+def _figure_text(column: Column, figure: groups.GroupFigure | None) -> tuple[str, str]:
+    """Return a group's mean with its interval, and the number of runs that have the figure."""
+    if figure is None:
+        return "–", ""
+    text = {"pass_rate": percent, "difference": points}.get(column.name, plain)
+    spread = points if text is percent else text
+    interval = "" if figure.half_width is None else f" ± {spread(figure.half_width).lstrip('+')}"
+    return f"{text(figure.mean)}{interval}", f"{figure.n:,} {'run' if figure.n == 1 else 'runs'}"
+
+
+def _heading(query: ListQuery, column: Column) -> dict[str, Any]:
+    is_sorted = bool(column.sort) and query.sort.name == column.sort
+    direction = "descending" if query.sort.is_descending else "ascending"
+    return {
+        "column": column,
+        "address": query.sorted_by(column).address() if column.sort else "",
+        "direction": direction if is_sorted else "",
+    }
+
+
+def _unknown_names(actor: Actor, query: ListQuery) -> list[str]:
+    """Return sentences about chosen names that no run has."""
+    chosen = [column.name for column in query.columns if column.is_value]
+    own_sorts = {*RUN_COLUMNS, "created", *(column.sort for column in OWN_COLUMNS.values())}
+    names = [*chosen, query.group, "" if query.sort.name in own_sorts else query.sort.name]
+    return list(matching.unknown_keys(actor, [name for name in names if name]).values())
+
+
+def _views(actor: Actor, query: ListQuery) -> dict[str, Any]:
+    views = permissions.visible(actor, SavedView).filter(team=actor.team).order_by("name")
+    shown = list(views[:MOST_VIEWS])
+    return {
+        "views": shown,
+        "view": next((view for view in shown if view.pk == query.view), None),
+    }

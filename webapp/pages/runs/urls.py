@@ -20,6 +20,7 @@ from webapp.pages.runs import (
     selected_runs,
     series,
 )
+from webapp.pages.runs.finding import completion, saved_views
 
 urlpatterns = [
     path("", run_list.runs, name="runs"),
@@ -32,6 +33,11 @@ urlpatterns = [
     path("runs/selected/", selected_runs.selected_runs, name="selected_runs"),
     path("runs/deleted/", delete_runs.deleted_runs, name="deleted_runs"),
     path("runs/tags/", notes.tag_names, name="tag_names"),
+    path("runs/completions.json", completion.completions, name="completions"),
+    path("views/", saved_views.save_view, name="save_view"),
+    path("views/<int:view_id>/", saved_views.saved_view, name="saved_view"),
+    path("views/<int:view_id>/rename/", saved_views.rename_view, name="rename_view"),
+    path("views/<int:view_id>/delete/", saved_views.delete_view, name="delete_view"),
     path("recipes/", recipes.recipes, name="recipes"),
     path("recipes/<slug:name>/", recipes.recipe, name="recipe"),
     path("runs/<str:run_id>/", overview.overview, name="run"),

@@ -27,6 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "configuring-a-run",
         "preflight",
         "run-definition",
+        "finding-runs",
         "reading-a-run",
         "experiments",
         "data",

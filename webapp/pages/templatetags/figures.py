@@ -65,8 +65,11 @@ def clock(moment: datetime) -> SafeString:
 
 
 @register.filter
-def sparkline(values: Sequence[float] | None) -> SafeString | str:
-    """Return a line of 96 × 24 pixels with a dot at its last value; about 40 values fit."""
+def sparkline(values: Sequence[float] | None, name: str = "") -> SafeString | str:
+    """Return a line of 96 × 24 pixels with a dot at its last value; about 40 values fit.
+
+    `name` says what is drawn, and which way is better.
+    """
     finite = [number for number in map(as_number, values or []) if number is not None]
     if len(finite) < 2:
         return ""
@@ -79,9 +82,13 @@ def sparkline(values: Sequence[float] | None) -> SafeString | str:
         for i, value in enumerate(finite)
     ]
     x, y = coordinates[-1]
+    label = f"{name or 'curve'}: from {plain(finite[0])} to {plain(finite[-1])}"
     return format_html(
-        '<svg class="sparkline" width="96" height="24" viewBox="0 0 96 24" aria-hidden="true">'
-        '<polyline points="{}"/><circle cx="{}" cy="{}" r="2"/></svg>',
+        '<svg class="sparkline" width="96" height="24" viewBox="0 0 96 24" role="img" '
+        'aria-label="{}"><title>{}</title><polyline points="{}"/><circle cx="{}" cy="{}" r="2"/>'
+        "</svg>",
+        label,
+        label,
         " ".join(f"{x:.1f},{y:.1f}" for x, y in coordinates),
         f"{x:.1f}",
         f"{y:.1f}",

@@ -1,0 +1,298 @@
+"""Finding runs by figures and settings: filters, order, columns, groups and saved views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from webapp.access.models import Team, User
+from webapp.pages.runs import run_list
+from webapp.pages.runs.finding.filter_language import Term, written
+from webapp.runs import lifecycle, run_values
+from webapp.runs.models import Run, RunValue, SavedView, State
+
+NAN = math.nan
+# Name, state, tags, learning rate, objective, loss, pass rate.
+CAST: list[tuple[str, str, list[str], float, str, float | None, float | None]] = [
+    ("paced one", State.COMPLETED, ["ablation"], 1e-3, "reverse_kl", 0.5, 0.7),
+    ("paced two", State.COMPLETED, [], 1e-4, "reverse_kl", 0.4, 0.6),
+    ("caopd one", State.FAILED, ["ablation", "old"], 1e-4, "grpo", 0.5, None),
+    ("caopd two", State.RUNNING, ["old"], 1e-5, "grpo", NAN, 0.2),
+    ("no figures", State.QUEUED, [], 1e-5, "grpo", None, None),
+]
+Row = dict[str, Any]
+
+
+def made(team: Team, owner: User) -> dict[str, Run]:
+    """The runs of CAST by name."""
+    runs = {}
+    for name, state, tags, lr, objective, loss, rate in CAST:
+        spec = {
+            "name": name,
+            "recipe": name.split()[0],
+            "stages": [
+                {
+                    "objective": {"kind": objective},
+                    "optimiser": {"learning_rate": lr},
+                    "until": {"steps": 5},
+                }
+            ],
+        }
+        run = lifecycle.create_run(team, owner, spec, tags=tags, state=state)
+        figures = {"loss": loss, "pass_rate": rate}
+        run_values.write_figures(
+            run, {key: value for key, value in figures.items() if value is not None}
+        )
+        runs[name] = run
+    return runs
+
+
+def shown(client: Client, **query: Any) -> list[str]:
+    """The names of the runs on all pages, in their order."""
+    names: list[str] = []
+    address = "?" + urlencode(query, doseq=True)
+    while address:
+        context = client.get(f"/{address}").context
+        names += [row["run"].name for row in context["rows"]]
+        address = context["next"]
+    return names
+
+
+@pytest.fixture
+def runs(still: Team, alice: User, client: Client) -> dict[str, Run]:
+    client.force_login(alice)
+    return made(still, alice)
+
+
+FILTERS = {
+    "pass_rate>0.6": ["paced one"],
+    "pass_rate>=0.6 lr<1e-3": ["paced two"],
+    "lr=0.0001": ["caopd one", "paced two"],
+    "stages.0.optimiser.learning_rate<1e-4": ["no figures", "caopd two"],
+    "objective:grpo -has:pass_rate": ["no figures", "caopd one"],
+    "objective!=grpo": ["paced two", "paced one"],
+    "loss=nan": ["caopd two"],
+    "loss>0": ["caopd one", "paced two", "paced one"],
+    "-loss>0.45": ["no figures", "caopd two", "paced two"],
+    "loss!=0.5": ["caopd two", "paced two"],
+    "tag:ablation -tag:old": ["paced one"],
+    "recipe:PACED state:completed owner:alice": ["paced two", "paced one"],
+    "state!=completed -state:queued": ["caopd two", "caopd one"],
+    'name:"paced o"': ["paced one"],
+    "-caopd kl": ["paced two", "paced one"],
+    "created>2020-01-01 created<=2020-01-02": [],
+    "created>=2026-01-01 one": ["caopd one", "paced one"],
+}
+
+
+def test_a_filter_keeps_the_runs_for_which_it_holds(client: Client, runs: dict[str, Run]) -> None:
+    assert {text: shown(client, q=text) for text in FILTERS} == FILTERS
+
+
+REFUSALS = {
+    "one pas_rate>0.6": ["“pas_rate”", "Nearest: pass_rate", "at character 5"],
+    "state:runing": ["“runing” at character 1", "Nearest: running", "silent"],
+    "lr<fast": ["“fast” at character 1 is no number"],
+    "created>yesterday": ["is no day", "2026-11-30"],
+    "tag>x": ["tag is compared by", "character 1"],
+    'name:"open': ["character 6 is not closed"],
+    "has:nothing": ["“nothing”"],
+}
+
+
+def test_a_wrong_filter_is_answered_by_a_sentence(client: Client, runs: dict[str, Run]) -> None:
+    for text, sentences in REFUSALS.items():
+        context = client.get("/", {"q": text}).context
+        assert context["rows"] == []
+        for sentence in sentences:
+            assert sentence in context["complaint"], text
+
+
+NUMBERS = st.sampled_from([1e-5, 1e-4, 1e-3, 0.2, 0.4, 0.5, 0.6, 0.7])
+SIGNS = {
+    "<": lambda value, limit: value < limit,
+    "<=": lambda value, limit: value <= limit,
+    ">": lambda value, limit: value > limit,
+    ">=": lambda value, limit: value >= limit,
+    "=": lambda value, limit: value == limit,
+    "!=": lambda value, limit: value != limit,
+}
+CONDITIONS = st.builds(
+    lambda key, sign, value, negated: Term(repr(value), key, sign, negated),
+    st.sampled_from(["lr", "loss", "pass_rate"]),
+    st.sampled_from(list(SIGNS)),
+    NUMBERS,
+    st.booleans(),
+)
+
+
+def holds(term: Term, row: Sequence[Any]) -> bool:
+    """The plain evaluation of a condition on one row of CAST."""
+    value = {"lr": row[3], "loss": row[5], "pass_rate": row[6]}[term.name]
+    result = value is not None and SIGNS[term.sign](value, float(term.value))
+    return result != term.is_negated
+
+
+@pytest.mark.django_db
+@given(terms=st.lists(CONDITIONS, min_size=1, max_size=3))
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_filters_agree_with_a_plain_evaluation(
+    client: Client, runs: dict[str, Run], terms: list[Term]
+) -> None:
+    expected = [row[0] for row in reversed(CAST) if all(holds(term, row) for term in terms)]
+    assert shown(client, q=written(terms)) == expected
+
+
+SORTS = {
+    "loss": ["paced two", "paced one", "caopd one", "caopd two", "no figures"],
+    "-loss": ["caopd one", "paced one", "paced two", "caopd two", "no figures"],
+    "-pass_rate": ["paced one", "paced two", "caopd two", "no figures", "caopd one"],
+    "name": ["caopd one", "caopd two", "no figures", "paced one", "paced two"],
+    "-created": ["no figures", "caopd two", "caopd one", "paced two", "paced one"],
+    "created": ["paced one", "paced two", "caopd one", "caopd two", "no figures"],
+    "objective": ["caopd one", "caopd two", "no figures", "paced one", "paced two"],
+    "-owner": ["no figures", "caopd two", "caopd one", "paced two", "paced one"],
+}
+
+
+@pytest.mark.parametrize("size", [2, 50])
+def test_runs_are_sorted_across_pages_with_missing_values_last(
+    client: Client, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(run_list, "PAGE_SIZE", size)
+    assert {sort: shown(client, sort=sort) for sort in SORTS} == SORTS
+
+
+ODD_ADDRESSES: list[dict[str, Any]] = [
+    {"after": "number.1.x"},
+    {"after": "text.9999999999999999999999.a"},
+    {"after": "number.1.0x1p99999", "sort": "loss"},
+    {"after": "missing.", "sort": "-loss"},
+    {"column": ["\0", "x" * 500, "loss\0"], "sort": "-"},
+    {"group": "\0lr", "sort": "\0"},
+    {"view": "99999999999999999999"},
+    {"sort": "x" * 5000, "group": "y" * 5000},
+]
+
+
+def test_no_address_is_answered_by_an_error(client: Client, runs: dict[str, Run]) -> None:
+    for query in ODD_ADDRESSES:
+        assert client.get("/", query).status_code == 200, query
+
+
+def test_chosen_columns_show_figures_and_settings(client: Client, runs: dict[str, Run]) -> None:
+    response = client.get("/", {"column": ["lr", "loss", "objective"], "q": "two"})
+    texts = [[text for _, text in row["cells"]] for row in response.context["rows"]]
+    assert texts == [["1.00e−5", "NaN", "grpo"], ["1.00e−4", "0.400", "reverse_kl"]]
+    assert "loss, lower is better" in response.content.decode()
+
+
+def test_an_unknown_column_is_named(client: Client, runs: dict[str, Run]) -> None:
+    notes = client.get("/", {"column": ["state", "los"]}).context["notes"]
+    assert len(notes) == 1 and "“los”" in notes[0] and "Nearest: loss" in notes[0]
+
+
+def test_groups_have_the_mean_and_interval_of_all_their_runs(
+    client: Client, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A group's mean must not depend on the page.
+    monkeypatch.setattr(run_list, "PAGE_SIZE", 1)
+    rows = client.get("/", {"group": "objective", "column": ["loss", "pass_rate"]}).context[
+        "groups"
+    ]
+    figures = {
+        row["group"].text: (row["group"].count, [texts for _, texts in row["cells"]])
+        for row in rows
+    }
+    # t(0.975, 1) = 12.706; the standard deviation of 0.5 and 0.4 is 0.0707, of 0.7 and 0.6 too.
+    assert figures == {
+        "grpo": (3, [("0.500", "1 run"), ("20.0 %", "1 run")]),
+        "reverse_kl": (2, [("0.450 ± 0.635", "2 runs"), ("65.0 % ± 63.5", "2 runs")]),
+    }
+    assert (
+        shown(client, q="objective=grpo")
+        == [row["run"].name for row in client.get(f"/{rows[0]['address']}").context["rows"]]
+        or len(rows) == 2
+    )
+
+
+def test_runs_without_the_setting_are_a_group(client: Client, runs: dict[str, Run]) -> None:
+    rows = client.get("/", {"group": "pass_rate"}).context["groups"]
+    without = next(row for row in rows if row["group"].text == "no value")
+    assert without["group"].count == 2
+    names = [row["run"].name for row in client.get(f"/{without['address']}").context["rows"]]
+    assert names == ["no figures", "caopd one"]
+
+
+def test_query_counts_do_not_grow_with_the_runs(
+    client: Client, still: Team, alice: User, runs: dict[str, Run]
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            client.get("/", {"q": "lr<1 one", "sort": "-loss", "column": ["loss", "lr", "state"]})
+        return len(captured)
+
+    few = queries()
+    made(still, alice)
+    made(still, alice)
+    assert queries() == few
+
+
+def test_a_view_is_saved_opened_renamed_and_deleted(
+    client: Client, runs: dict[str, Run], alice: User, bob: User
+) -> None:
+    shown_query = "q=objective%3Agrpo&sort=-loss&column=loss&after=number.1.0x1p0&view=9"
+    saved = client.post("/views/", {"name": " By loss ", "query": f"?{shown_query}"})
+    view = SavedView.objects.get()
+    assert (view.name, view.query) == ("By loss", "q=objective%3Agrpo&sort=-loss&column=loss")
+    assert saved.headers["Location"] == f"/?{view.query}&view={view.pk}"
+    # The same name replaces it.
+    client.post("/views/", {"name": "By loss", "query": "sort=loss"})
+    view.refresh_from_db()
+    assert view.query == "sort=loss"
+    client.post(f"/views/{view.pk}/rename/", {"name": "Lowest loss"})
+    client.force_login(bob)
+    opened = client.get(f"/views/{view.pk}/", follow=True)
+    assert opened.context["view"].name == "Lowest loss"
+    assert opened.context["rows"][0]["run"].name == "paced two"
+    assert client.post(f"/views/{view.pk}/delete/").status_code == 403
+    client.force_login(alice)
+    client.post(f"/views/{view.pk}/delete/")
+    assert not SavedView.objects.exists()
+
+
+def test_completions_name_keys_and_their_values(
+    client: Client, runs: dict[str, Run], charlie: User
+) -> None:
+    names = client.get("/runs/completions.json").json()
+    assert {"lr", "loss", "stages.0.optimiser.learning_rate"} <= set(names["keys"])
+    assert "state" in names["fields"]
+    values: Callable[[str], list[str]] = lambda name: client.get(  # noqa: E731
+        "/runs/completions.json", {"name": name}
+    ).json()["values"]
+    assert values("objective") == ["grpo", "reverse_kl"]
+    assert values("tag") == ["ablation", "old"]
+    assert values("recipe") == ["caopd", "no", "paced"]
+    assert values("owner") == ["Alice"]
+    client.force_login(charlie)
+    assert client.get("/runs/completions.json").json()["keys"] == []
+    assert RunValue.objects.exists()
+
+
+def test_the_filter_of_the_menus_and_of_the_text_agree(
+    client: Client, runs: dict[str, Run]
+) -> None:
+    assert shown(client, state="completed", q="lr<1e-3") == shown(
+        client, q="state:completed lr<1e-3"
+    )

@@ -1,0 +1,231 @@
+"""Which runs a filter matches: its terms as conditions of the database.
+
+A condition on a figure or a setting holds for runs that have the key; its negation for all others.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from webapp.access import permissions
+from webapp.access.actors import Actor
+from webapp.pages.runs.finding.filter_language import FilterError, Term
+from webapp.runs import status_text
+from webapp.runs.models import ACTIVE, Run, RunIndex, RunValue, State
+from webapp.runs.run_values import stored_value
+from webapp.runs.value_keys import existing_keys, keys_of
+
+# Words that are searched. Postgres looks for each in each field of every run.
+MOST_WORDS = 8
+SEARCHED_FIELDS = (
+    "name",
+    "notes",
+    "recipe",
+    "owner__email",
+    "owner__name",
+    "summary__student",
+    "summary__teacher",
+    "public_id",
+    "origin__project__name",
+)
+SILENT, ARCHIVED = "silent", "archived"
+STATES = (*State.values, SILENT, ARCHIVED)
+IS_ARCHIVED = Q(archived_at__isnull=False) | Q(origin__project__archived_at__isnull=False)
+LOOKUPS: Mapping[str, str] = {
+    ":": "exact",
+    "=": "exact",
+    "<": "lt",
+    "<=": "lte",
+    ">": "gt",
+    ">=": "gte",
+}
+EQUAL = (":", "=", "!=")
+NEAREST = 4
+
+
+@dataclass(frozen=True)
+class Field:
+    """A name of the language that is no figure and no setting; `values` are its only values."""
+
+    help: str
+    condition: Callable[[str], Q]
+    values: Sequence[str] = ()
+
+
+def _state(value: str) -> Q:
+    if value == ARCHIVED:
+        return IS_ARCHIVED
+    if value == SILENT:
+        return Q(
+            state__in=ACTIVE,
+            source=Run.Source.CLIENT,
+            last_event_at__lt=Now() - status_text.CLIENT_SILENCE,
+        )
+    return Q(state=value)
+
+
+FIELDS: Mapping[str, Field] = {
+    "state": Field("the run's state", _state, STATES),
+    "source": Field("where it comes from", lambda value: Q(source=value), Run.Source.values),
+    "recipe": Field("its recipe", lambda value: Q(recipe__iexact=value)),
+    "tag": Field("one of its tags", lambda value: Q(tags__contains=[value])),
+    "owner": Field(
+        "part of its owner's name or address",
+        lambda value: Q(owner__name__icontains=value) | Q(owner__email__icontains=value),
+    ),
+    "name": Field("part of its name", lambda value: Q(name__icontains=value)),
+    "pinned": Field("whether it is pinned", lambda value: Q(pinned=value == "yes"), ("yes", "no")),
+    "project": Field("its client's project", lambda value: Q(origin__project__name=value)),
+}
+# Names with signs of their own.
+HAS, CREATED = "has", "created"
+KNOWN_FIELDS = (*FIELDS, HAS, CREATED)
+
+
+def words_of(terms: Sequence[Term]) -> list[Term]:
+    """Return the different words of a filter, in their order."""
+    return list(dict.fromkeys(term for term in terms if term.is_word))
+
+
+def matching(actor: Actor, runs: QuerySet[Run], terms: Sequence[Term]) -> QuerySet[Run]:
+    """Return those of `runs`, of the actor's team, for which all terms hold.
+
+    Of many words the first MOST_WORDS count. Archived runs are left out unless they
+    are asked for. Raises FilterError.
+    """
+    _require_keys(actor, terms)
+    if not any(term.name == "state" and term.value == ARCHIVED for term in terms):
+        runs = runs.filter(~IS_ARCHIVED)
+    conditions = [term for term in terms if not term.is_word]
+    for term in [*conditions, *words_of(terms)[:MOST_WORDS]]:
+        condition = _condition(actor, term)
+        if term.is_negated != (term.sign == "!=" and term.name in FIELDS):
+            # Not by ~Q, for which a comparison with a missing value is neither true nor false.
+            others = permissions.visible(actor, Run).filter(condition, pk=OuterRef("pk"))
+            condition = Q(~Exists(others))
+        runs = runs.filter(condition)
+    return runs
+
+
+def unknown_keys(actor: Actor, keys: Sequence[str]) -> dict[str, str]:
+    """Return a sentence for each of `keys` that no run of the actor's team has."""
+    if actor.team is None:
+        return {}
+    existing = existing_keys(actor.team.pk, keys)
+    unknown = [key for key in keys if key not in existing]
+    names = keys_of(actor.team.pk) if unknown else []
+    return {
+        key: f"No run has a figure or setting “{key[:60]}”.{_nearest(key, names)}"
+        for key in unknown
+    }
+
+
+def _require_keys(actor: Actor, terms: Sequence[Term]) -> None:
+    """Raise FilterError if a condition is on a key that no run of the team has."""
+    keys = {
+        term.value if term.name == HAS else term.name: term
+        for term in terms
+        if not term.is_word and term.name not in (*FIELDS, CREATED)
+    }
+    for key, sentence in unknown_keys(actor, list(keys)).items():
+        raise FilterError(
+            f"{sentence} The filter asks for it at character {keys[key].position}. Besides figures "
+            f"and settings it knows {', '.join(KNOWN_FIELDS)}."
+        )
+
+
+def _condition(actor: Actor, term: Term) -> Q:
+    """Return the condition of a term without its negation. Raises FilterError."""
+    if term.is_word:
+        return _has_word(actor, term.value)
+    if term.name in FIELDS:
+        return _field_condition(term)
+    if term.name == CREATED:
+        return _created(term)
+    if term.name == HAS:
+        _require_sign(term, (":", "="))
+        return _has_value(actor, term.value)
+    return _compared(actor, term)
+
+
+def _has_word(actor: Actor, word: str) -> Q:
+    texts = permissions.visible(actor, RunIndex).filter(
+        team=actor.team, text__contains=word.lower()
+    )
+    in_fields = [Q(**{f"{name}__icontains": word}) for name in SEARCHED_FIELDS]
+    return Q(*in_fields, Q(pk__in=texts.values("pk")), _connector=Q.OR)
+
+
+def _field_condition(term: Term) -> Q:
+    field = FIELDS[term.name]
+    _require_sign(term, EQUAL)
+    if field.values and term.value not in field.values:
+        raise FilterError(
+            f"“{term.value[:60]}” at character {term.position} is no {term.name}."
+            f"{_nearest(term.value, field.values)} Known are {', '.join(field.values)}."
+        )
+    return field.condition(term.value)
+
+
+def _created(term: Term) -> Q:
+    _require_sign(term, tuple(LOOKUPS))
+    try:
+        day = datetime.combine(date.fromisoformat(term.value), datetime.min.time(), UTC)
+        next_day = day + timedelta(days=1)
+    except (ValueError, OverflowError):
+        raise FilterError(
+            f"“{term.value[:60]}” at character {term.position} is no day: write it as 2026-11-30."
+        ) from None
+    match term.sign:
+        case ">":
+            return Q(created_at__gte=next_day)
+        case ">=":
+            return Q(created_at__gte=day)
+        case "<":
+            return Q(created_at__lt=day)
+        case "<=":
+            return Q(created_at__lt=next_day)
+    return Q(created_at__gte=day, created_at__lt=next_day)
+
+
+def _compared(actor: Actor, term: Term) -> Q:
+    number, text = stored_value(term.value)
+    if term.sign == "!=":
+        is_equal = Q(number=number) if text is None else Q(text=text)
+        return _has_value(actor, term.name, ~is_equal)
+    if number is None and term.sign not in EQUAL:
+        raise FilterError(
+            f"“{term.value[:60]}” at character {term.position} is no number: {term.sign} compares "
+            "numbers, such as 0.6 or 1e-4."
+        )
+    if number is None:
+        return _has_value(actor, term.name, Q(text=text))
+    return _has_value(actor, term.name, Q(**{f"number__{LOOKUPS[term.sign]}": number}))
+
+
+def _has_value(actor: Actor, key: str, condition: Q | None = None) -> Q:
+    values = permissions.visible(actor, RunValue).filter(
+        condition or Q(), team=actor.team, key=key, run=OuterRef("pk")
+    )
+    return Q(Exists(values))
+
+
+def _require_sign(term: Term, signs: Sequence[str]) -> None:
+    if term.sign not in signs:
+        raise FilterError(
+            f"{term.name} is compared by {' or '.join(signs)}, not by {term.sign} "
+            f"(character {term.position})."
+        )
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    """Return a sentence with the names that are spelled most alike; empty if none is."""
+    within = [other for other in names if name.lower() in other.lower()]
+    nearest = dict.fromkeys([*difflib.get_close_matches(name, names, NEAREST, 0.5), *within])
+    return f" Nearest: {', '.join(list(nearest)[:NEAREST])}." if nearest else ""
