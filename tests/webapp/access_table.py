@@ -110,6 +110,7 @@ TABLE: dict[tuple[str, str], str] = {
     ("import_run", "POST"): "door door in   no   in   in",
     ("bring_runs", "GET"): MEMBER,
     ("bring_runs", "POST"): "door door in   no   in   in",
+    ("run_import", "GET"): VIEWER,
     ("data", "GET"): MEMBER,
     ("new_data", "GET"): MEMBER,
     ("new_data", "POST"): "door door in   no   in   in",

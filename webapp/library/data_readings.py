@@ -1,37 +1,26 @@
 """Reading of whole files before they become data sets, beside the requests of pages.
 
-A reading is a row in Postgres. Threads of the web server, MOST_AT_ONCE at most, take the oldest
-ones of different teams; each reads in a child process (`bounded_process`) and renews its heartbeat.
-If the web server ends meanwhile, the page of the reading lets it start again.
+A reading is a row in Postgres (`waiting_rows`). It is read in a child process (`bounded_process`).
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
-from datetime import timedelta
-from threading import Lock, Thread
 
-from django.db import connections, transaction
-from django.db.models import Q, QuerySet
+from django.db import transaction
 from django.db.models.functions import Now
 
 from trainer.text.problems import ProblemError
 from webapp.access.models import Team, User
-from webapp.base.outages import OUTAGES
 from webapp.library import artifacts, bounded_process, data_files, data_sets
 from webapp.library.data_files import Progress
 from webapp.library.data_sets import Mapping
 from webapp.library.models import Artifact, DataReading
+from webapp.library.waiting_rows import WaitingRows
 
-log = logging.getLogger(__name__)
 MOST_AT_ONCE = 2
 MOST_SECONDS = 3600.0
-# Without a heartbeat for this time the process that read is gone.
-LOST = timedelta(seconds=30)
 MOST_UNFINISHED = 20
-_threads = 0
-_lock = Lock()
 
 
 def begin(
@@ -53,56 +42,13 @@ def begin(
         columns=mapping.source.columns.model_dump(),
         verifier=mapping.verifier.model_dump(),
     )
-    transaction.on_commit(start)
+    transaction.on_commit(READINGS.start)
     return reading
-
-
-def start() -> None:
-    """Start a thread for waiting readings, unless enough of them are at work."""
-    global _threads
-    with _lock:
-        if _threads >= MOST_AT_ONCE:
-            return
-        _threads += 1
-    Thread(target=_read_waiting, name="data-reading", daemon=True).start()
-
-
-def _read_waiting() -> None:
-    global _threads
-    try:
-        while reading := claim():
-            execute(reading)
-    except OUTAGES as error:
-        log.warning("the database does not answer, readings wait: %s", str(error).strip())
-    finally:
-        connections.close_all()
-        with _lock:
-            _threads -= 1
-
-
-def claim() -> DataReading | None:
-    """Take the oldest reading that nobody reads, of a team that has none at work."""
-    at_work = unfinished().filter(heartbeat_at__gte=Now() - LOST)
-    waiting = _waiting().exclude(team__in=at_work.values("team"))
-    for reading in waiting.order_by("created_at").select_related("team", "artifact", "created_by"):
-        # Another thread or server may have taken it since.
-        if _waiting().filter(pk=reading.pk).update(heartbeat_at=Now()) == 1:
-            return reading
-    return None
-
-
-def start_if_waiting(reading: DataReading) -> None:
-    if _waiting().filter(pk=reading.pk).exists():
-        start()
-
-
-def unfinished() -> QuerySet[DataReading]:
-    return DataReading.objects.filter(ended_at=None)
 
 
 def execute(reading: DataReading) -> None:
     """Read the file to its end, and store the data set or why there is none."""
-    row = unfinished().filter(pk=reading.pk)
+    row = READINGS.unfinished().filter(pk=reading.pk)
 
     def follow(progress: Progress | None) -> None:
         row.update(heartbeat_at=Now(), **(asdict(progress) if progress else {}))
@@ -139,6 +85,4 @@ def execute(reading: DataReading) -> None:
             row.update(ended_at=Now(), data_set=data, rows=whole.survey.rows)
 
 
-def _waiting() -> QuerySet[DataReading]:
-    is_lost = Q(heartbeat_at=None) | Q(heartbeat_at__lt=Now() - LOST)
-    return unfinished().filter(is_lost)
+READINGS = WaitingRows(DataReading, execute, MOST_AT_ONCE)

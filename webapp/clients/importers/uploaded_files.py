@@ -1,4 +1,4 @@
-"""Files of one upload, moved into a folder for the readers; zips among them are unpacked.
+"""Files of one upload, linked into a folder for the readers; zips among them are unpacked.
 
 The limits hold for the whole upload, however many zips it has: a small archive can otherwise fill
 the disk or the memory (a zip bomb). Zips inside zips stay as they are, and links are left out.
@@ -53,17 +53,18 @@ class UploadedFolder:
     folders: set[PurePosixPath] = field(default_factory=set)
 
     def add(self, files: Sequence[tuple[str, Path]]) -> None:
-        """Move files here under their names, unpacking zips. Raises UnreadableFile."""
+        """Link files here under their names, unpacking zips. Raises UnreadableFile."""
         self.bytes_left -= sum(_on_disk(file.stat().st_size) for _, file in files)
+        if self.bytes_left < 0:
+            raise _too_large("The upload")
         for name, file in files:
             name = PurePosixPath(name).name or "file"
             try:
                 if name.lower().endswith(".zip"):
                     with file.open("rb") as stream:
                         self._unpack(name, stream)
-                    file.unlink()
                 else:
-                    file.rename(self._place_for([PurePosixPath(name)]) / name)
+                    (self._place_for([PurePosixPath(name)]) / name).symlink_to(file)
             except OSError as error:
                 # Without the path, which is that of a folder of the server.
                 raise UnreadableFile(

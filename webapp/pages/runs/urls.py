@@ -25,6 +25,7 @@ urlpatterns = [
     path("runs/new/check/", new_run.check_run, name="check_run"),
     path("runs/new/preflight/", new_run.preflight_run, name="preflight_run"),
     path("runs/bring/", import_runs.import_from_files, name="bring_runs"),
+    path("runs/bring/<int:import_id>/", import_runs.run_import, name="run_import"),
     path("runs/import/", new_run.import_run, name="import_run"),
     path("recipes/", recipes.recipes, name="recipes"),
     path("recipes/<slug:name>/", recipes.recipe, name="recipe"),
