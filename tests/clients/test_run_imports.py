@@ -74,7 +74,7 @@ def test_the_page_of_an_import_names_runs_repetitions_and_errors(still: Team, er
     count = len(values(run)) + 1  # one of them is NaN
     assert f'href="/runs/{run.public_id}/">logs/a</a>' in page and f"{count} imported" in page
 
-    events["logs/b/events.out.tfevents.1"] = b"no events"
+    events["logs/b/events.out.tfevents.1"] = b"no events of TensorBoard"
     page = bring(client, zipped(**events), format="tensorboard")
     assert "nothing new: already imported" in page and f"{count} imported" not in page
     assert "no record of TensorBoard" in page and "What was read before that is stored." in page

@@ -19,7 +19,6 @@ from webapp.library.models import Artifact, DataReading
 from webapp.library.waiting_rows import WaitingRows
 
 MOST_AT_ONCE = 2
-MOST_SECONDS = 3600.0
 MOST_UNFINISHED = 20
 
 
@@ -63,7 +62,7 @@ def execute(reading: DataReading) -> None:
             path,
             mapping.source,
             mapping.verifier,
-            seconds=MOST_SECONDS,
+            seconds=data_sets.WHOLE_SECONDS,
             follow=follow,
         )
     except ProblemError as error:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from tests.webapp.library.test_data_sets import COLUMNS, JSONL, upload
 from tests.webapp.pages.test_new_run import as_
 from webapp.access.models import Team, User
-from webapp.library import artifacts, bounded_process, data_files, data_readings
+from webapp.library import artifacts, bounded_process, data_files, data_readings, data_sets
 from webapp.library.data_readings import READINGS
 from webapp.library.models import Artifact, DataReading, DataSet
 from webapp.library.waiting_rows import LOST
@@ -103,7 +103,7 @@ def test_a_file_with_unusable_rows_leads_back_to_its_mapping(alice: User) -> Non
 def test_a_file_that_costs_too_much_is_a_sentence(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data_readings, "MOST_SECONDS", 0.0)
+    monkeypatch.setattr(data_sets, "WHOLE_SECONDS", 0.0)
     reading = begin(as_(alice))
     data_readings.execute(reading)
     reading.refresh_from_db()
