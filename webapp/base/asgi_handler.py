@@ -125,8 +125,10 @@ class PagesHandler(ASGIHandler):
         loop = asyncio.get_running_loop()
         if not getattr(view, "is_slow", False):
             return await loop.run_in_executor(THREADS, self._respond, scope, body)
-        async with self.turns.turn(_session_key(scope)):
-            return await loop.run_in_executor(turns.THREADS, self._respond, scope, body)
+        async with self.turns.turn(_session_key(scope)) as turn:
+            return await loop.run_in_executor(
+                turns.THREADS, turn.execute, self._respond, scope, body
+            )
 
     def _respond(self, scope: Scope, body: IO[bytes]) -> HttpResponseBase:
         set_script_prefix(get_script_prefix(scope))
