@@ -16,7 +16,7 @@ from webapp.clients.importers.uploaded_files import MAX_BYTES
 from webapp.clients.models import RunImport
 
 pytestmark = pytest.mark.django_db(transaction=True)
-SIZE = 64 * MIB
+SIZE = 32 * MIB
 
 
 @contextmanager
