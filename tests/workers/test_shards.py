@@ -309,8 +309,7 @@ def test_answers_that_no_data_set_can_hold_end_the_job_and_say_why(
 ) -> None:
     """A teacher may write any text: the sweep goes on to other jobs, and the answers stay."""
     slots(1)
-    teacher = {"work": {"kind": "teacher_answers"}}
-    written = job(problems=64, **teacher)
+    written = job(problems=64, work={"kind": "teacher_answers"})
     placement.place_waiting()
     reply = {"verdict": True, "truncated": False, "tokens": 3, "read": "2", "text": "x" * 150_000}
     row = {**ROW, "answers": [reply]}

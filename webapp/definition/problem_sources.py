@@ -43,17 +43,18 @@ class ProblemReport:
 
 def check(spec: RunSpec, team: Team) -> ProblemReport:
     """Check the problems with each other and with the specialists that learn from them."""
-    report, located = ProblemReport(), []
+    report = ProblemReport()
+    located: list[LocatedSource] = []
     sources = dict(_sources(spec))
     for role, source in sources.items():
         try:
             located += _located(role, source, team)
         except LocationError as error:
             report.issues.append(_unusable(role, source, str(error)))
-    is_split = isinstance(spec.data.evaluation, SplitProblems)
+    evaluation = spec.data.evaluation
     question = Question(
         tuple(located),
-        spec.data.evaluation.share if is_split else None,
+        evaluation.share if isinstance(evaluation, SplitProblems) else None,
         tuple(tuple(specialist.domains) for specialist in spec.networks.specialists),
     )
     answer = _answer(question, team)

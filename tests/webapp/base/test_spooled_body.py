@@ -41,8 +41,8 @@ def test_what_has_been_read_takes_no_disk() -> None:
     body = SpooledBody(length)
     for _ in range(length // 500):
         body.append(b"x" * 500)
-    assert files_of(body) == length
     reader, read = body.reader(), 0
+    assert files_of(body) == length
     while part := reader.read(1000):
         read += len(part)
         assert read + files_of(body) <= length * (1 + 2 / PIECES) + 10_000

@@ -66,7 +66,7 @@ class ImportedValues(NamedTuple):
     """A run and how many values an import has added to it."""
 
     run: Run
-    count: int
+    new_values: int
 
 
 def import_runs(
