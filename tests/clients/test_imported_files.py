@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,11 +19,10 @@ from tests.clients.test_importers import (
     recorded,
     scalar,
     values,
-    zipped,
 )
 from tests.clients.test_trackio import curve
 from tests.shared_cases import case, needs_cases
-from webapp.access.models import Team, User
+from webapp.access.models import Team
 from webapp.clients.client_batch import digest_id
 from webapp.clients.importers import UnreadableFile, import_runs, tables
 from webapp.clients.models import ImportedFile, Origin, Receipt
@@ -102,14 +101,12 @@ def points_of(run: Run) -> Points:
 @needs_cases
 @pytest.mark.parametrize(("suffix", "count", "last"), [("csv", 100, 2.203585), ("jsonl", 20, 7.0)])
 def test_two_files_that_begin_alike_are_two_runs(
-    still: Team, erin: User, suffix: str, count: int, last: float
+    still: Team, tmp_path: Path, suffix: str, count: int, last: float
 ) -> None:
-    client = Client()
-    client.force_login(erin)
     for name in ("a", "b"):
-        file = case("02-import-same-head") / f"{name}.{suffix}"
-        with file.open("rb") as stream:
-            client.post("/runs/bring/", {"format": "wandb", "project": "p", "files": [stream]})
+        shutil.copy(case("02-import-same-head") / f"{name}.{suffix}", tmp_path)
+        import_runs(tmp_path, "wandb", still, None, "p")
+        (tmp_path / f"{name}.{suffix}").unlink()
     a, b = Run.objects.order_by("name")
     assert (a.name, b.name) == ("a", "b")
     assert (len(values(a)), len(values(b))) == (count, count)
@@ -404,12 +401,8 @@ def test_charts_and_histories_are_told_apart_by_their_columns(
     assert run.name == "a" and points_of(run) == points
 
 
-def test_a_refused_file_leaves_no_empty_run(still: Team, erin: User) -> None:
-    client = Client()
-    client.force_login(erin)
-    answer = client.post(
-        "/runs/bring/",
-        {"format": "wandb", "project": "p", "files": [zipped(**{"a.csv": b"a,b\n1,2\n"})]},
-    )
-    assert answer.status_code == 422 and "has no _step" in answer.content.decode()
+def test_a_refused_file_leaves_no_empty_run(still: Team, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a,b\n1,2\n")
+    with pytest.raises(UnreadableFile, match="has no _step"):
+        import_runs(tmp_path, "wandb", still, None, "p")
     assert not Run.objects.exists()

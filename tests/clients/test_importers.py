@@ -19,13 +19,12 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
-from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.clients.conftest import Script
 from tests.clients.test_trackio import curve
-from webapp.access.models import Team, User
+from webapp.access.models import Team
 from webapp.clients import importers
 from webapp.clients import record as recording
 from webapp.clients.importers import UnreadableFile, import_runs
@@ -394,22 +393,6 @@ def zipped(**files: bytes) -> SimpleUploadedFile:
         for name, content in files.items():
             archive.writestr(name, content)
     return SimpleUploadedFile("runs.zip", packed.getvalue())
-
-
-def test_a_person_brings_runs_on_a_page(still: Team, erin: User) -> None:
-    client = Client()
-    client.force_login(erin)
-    page = client.get("/runs/new/").content.decode()
-    assert "/runs/bring/" in page and client.get("/runs/bring/").status_code == 200
-    file = (FILES / "tensorboard" / "train" / "events.out.tfevents.1795400000.machine").read_bytes()
-    upload = zipped(**{"logs/a/events.out.tfevents.1": file})
-    answer = client.post(
-        "/runs/bring/", {"format": "tensorboard", "project": "sums", "files": [upload]}
-    )
-    run = Run.objects.get()
-    assert answer.headers["Location"] == f"/runs/{run.public_id}/"
-    assert (run.name, run.owner, run.origin.project.name) == ("logs/a", erin, "sums")
-    assert "finished" not in client.get(f"/runs/{run.public_id}/").content.decode()
 
 
 def test_the_command_names_what_it_read_and_what_it_could_not(still: Team, tmp_path: Path) -> None:

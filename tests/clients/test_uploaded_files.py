@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import struct
 import subprocess
 import sys
@@ -11,16 +12,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.clients.test_importers import values, zipped
-from webapp.access.models import Team, User
 from webapp.clients.importers import UnreadableFile, uploaded_files
 from webapp.clients.importers.uploaded_files import UploadedFolder
-from webapp.runs.models import Run
 
 TABLE = b"_step,loss\n0,1\n"
 
@@ -50,8 +46,19 @@ def stating(content: bytes, size: int) -> bytes:
     return bytes(changed)
 
 
+def stored(folder: Path, *uploads: tuple[str, bytes]) -> list[tuple[str, Path]]:
+    """The uploads in a folder beside `folder`, as they are before they are unpacked there."""
+    place = folder.with_name(f"{folder.name} uploads")
+    place.mkdir(exist_ok=True)
+    files = []
+    for name, content in uploads:
+        files.append((name, place / str(len(list(place.iterdir())))))
+        files[-1][1].write_bytes(content)
+    return files
+
+
 def unpacked(folder: Path, *uploads: tuple[str, bytes]) -> dict[str, bytes]:
-    UploadedFolder(folder).add((name, io.BytesIO(content)) for name, content in uploads)
+    UploadedFolder(folder).add(stored(folder, *uploads))
     return {
         file.relative_to(folder).as_posix(): file.read_bytes()
         for file in sorted(folder.rglob("*"))
@@ -98,9 +105,9 @@ def test_a_zip_is_refused_in_words(tmp_path: Path, name: str) -> None:
     content, reason = REFUSED[name]
     (tmp_path / "here").mkdir()
     with pytest.raises(UnreadableFile, match=reason) as refused:
-        small_folder(tmp_path / "here").add([("runs.zip", io.BytesIO(content))])
+        small_folder(tmp_path / "here").add(stored(tmp_path / "here", ("runs.zip", content)))
     assert str(tmp_path) not in str(refused.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "here uploads"]
 
 
 @pytest.mark.usefixtures("small")
@@ -113,11 +120,42 @@ def test_a_zip_is_refused_in_words(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_the_limits_hold_for_all_zips_of_an_upload_together(tmp_path: Path, content: bytes) -> None:
-    uploads = [(f"{n}.zip", io.BytesIO(content)) for n in range(4)]
-    folder = small_folder(tmp_path)
-    folder.add(uploads[:2])
+    (tmp_path / "here").mkdir()
+    uploads = stored(tmp_path / "here", *((f"{n}.zip", content) for n in range(4)))
+    folder = small_folder(tmp_path / "here")
     with pytest.raises(UnreadableFile, match=r"2\.zip is too large"):
-        folder.add(uploads[2:])
+        folder.add(uploads)
+
+
+def disk_use(folder: Path) -> int:
+    """Bytes of the blocks that files and folders below `folder` take, on most file systems."""
+    paths = [path for path in folder.rglob("*") if not path.is_symlink()]
+    return 4096 * sum(1 if path.is_dir() else -(-path.stat().st_size // 4096) for path in paths)
+
+
+@pytest.mark.parametrize(
+    "uploads",
+    [
+        [("plain.csv", bytes(250_000))],
+        [("plain.csv", bytes(120_000)), ("a.zip", packed(("a.csv", bytes(90_000))))],
+        [(f"{n}.zip", packed(("a.csv", bytes(90_000)))) for n in range(3)],
+        [("a.zip", packed(("a.csv", bytes(120_000)), method=zipfile.ZIP_STORED))],
+        [("a.zip", packed(*((f"{n}/{m}", b"x") for n in range(10) for m in range(5))))],
+    ],
+)
+def test_uploads_and_what_they_unpack_to_have_one_allowance(
+    tmp_path: Path, uploads: list[tuple[str, bytes]]
+) -> None:
+    """Blocks of the disk count: fifty files of a byte take 200 kB."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    files = stored(folder, *uploads)
+    UploadedFolder(folder, bytes_left=320_000).add(files)
+    assert 200_000 < disk_use(tmp_path) < 320_000
+    shutil.rmtree(folder)
+    folder.mkdir()
+    with pytest.raises(UnreadableFile, match="is too large"):
+        UploadedFolder(folder, bytes_left=200_000).add(files)
 
 
 def test_equal_names_in_several_uploads_are_all_kept(tmp_path: Path) -> None:
@@ -142,30 +180,12 @@ def test_a_link_is_left_out_and_a_zip_in_a_zip_stays_one(tmp_path: Path) -> None
     assert files == {"run.csv": TABLE, "c.zip": inner}
 
 
-def test_runs_of_two_zips_with_equal_paths_are_all_imported(still: Team, erin: User) -> None:
-    client = Client()
-    client.force_login(erin)
-    uploads = [zipped(**{"run.csv": b"_step,loss\n0,%d\n" % n}) for n in (1, 2)]
-    answer = client.post("/runs/bring/", {"format": "wandb", "project": "p", "files": uploads})
-    assert answer.status_code == 302
-    assert sorted(values(run)[0][2] for run in Run.objects.all()) == [1.0, 2.0]
-
-
 @pytest.mark.parametrize("name", ["é" * 250 + ".csv", "2", "a\\b.csv", ".zip", "x" * 300])
-def test_an_upload_of_any_name_is_stored_or_refused(still: Team, erin: User, name: str) -> None:
-    client = Client()
-    client.force_login(erin)
-    files = [SimpleUploadedFile(name, TABLE), SimpleUploadedFile(name, TABLE)]
-    answer = client.post("/runs/bring/", {"format": "wandb", "project": "p", "files": files})
-    assert answer.status_code in (302, 422)
-
-
-def test_a_zip_that_is_refused_is_said_on_the_page(still: Team, erin: User) -> None:
-    client = Client()
-    client.force_login(erin)
-    uploads = [zipped(**{"../evil.csv": TABLE})]
-    answer = client.post("/runs/bring/", {"format": "wandb", "project": "p", "files": uploads})
-    assert answer.status_code == 422 and "outside its folder" in answer.content.decode()
+def test_an_upload_of_any_name_is_stored_or_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "here").mkdir()
+    with contextlib.suppress(UnreadableFile):
+        files = unpacked(tmp_path / "here", (name, TABLE), (name, TABLE))
+        assert list(files.values()) == [TABLE, TABLE]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -191,9 +211,9 @@ from webapp.clients.importers.uploaded_files import UploadedFolder
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 before = peak()
-with tempfile.TemporaryDirectory(dir=sys.argv[2]) as folder, open(sys.argv[1], "rb") as stream:
+with tempfile.TemporaryDirectory(dir=sys.argv[2]) as folder:
     try:
-        UploadedFolder(Path(folder)).add([("a.zip", stream)])
+        UploadedFolder(Path(folder)).add([("a.zip", Path(sys.argv[1]))])
     except UnreadableFile as error:
         print(error)
     print(peak() - before)

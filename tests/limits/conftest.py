@@ -55,7 +55,8 @@ class Server:
 
     def spooled(self) -> int:
         """Return the bytes of all files that the process holds open and of those in its folders."""
-        named = sum(file.stat().st_size for file in uploads().rglob("*") if file.is_file())
+        files = (file for file in uploads().rglob("*") if not file.is_symlink())
+        named = sum(file.stat().st_size for file in files if file.is_file())
         descriptors = Path(f"/proc/{self.process.pid}/fd")
         nameless = [
             descriptor.stat().st_size

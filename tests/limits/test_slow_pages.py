@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
@@ -16,7 +17,16 @@ from tests.limits.conftest import Server, cookies_of, started
 from tests.webapp.library.test_mapping_page import fields_of, lines, mapping_page
 from tests.webapp.pages.test_new_run import as_
 from webapp.access.models import User
-from webapp.base.turns import MOST_OF_ONE, SLOW_PAGES, SLOW_PAGES_OF_ONE, NoTurn, Turns
+from webapp.base.turns import (
+    MOST_OF_ONE,
+    MOST_WAITING,
+    SLOW_PAGES,
+    SLOW_PAGES_OF_ONE,
+    THREADS,
+    NoTurn,
+    Turns,
+    give_up,
+)
 
 PREVIEWS = 16
 
@@ -107,3 +117,36 @@ async def test_a_page_that_waits_too_long_is_refused(monkeypatch: pytest.MonkeyP
             pass
     async with turns.turn("a"):
         pass
+
+
+async def test_a_page_that_only_waits_leaves_its_turn_to_others() -> None:
+    turns, loop = Turns(), asyncio.get_running_loop()
+    over = threading.Event()
+
+    def wait() -> None:
+        give_up()
+        over.wait(60)
+
+    async def page(person: str, work: Callable[[], None]) -> None:
+        async with turns.turn(person) as turn:
+            await loop.run_in_executor(THREADS, turn.execute, work)
+
+    waiting = [asyncio.create_task(page(f"person {n // 4}", wait)) for n in range(MOST_WAITING)]
+    # Those of the same person as well.
+    for number in range(2 * SLOW_PAGES):
+        await asyncio.wait_for(page(f"person {number % 4}", lambda: None), 60)
+    assert not any(task.done() for task in waiting)
+    over.set()
+    await asyncio.gather(*waiting)
+    # Each turn was given back once: no more of them than before.
+    working, most = 0, 0
+
+    def work() -> None:
+        nonlocal working, most
+        working += 1
+        most = max(most, working)
+        time.sleep(0.01)
+        working -= 1
+
+    await asyncio.gather(*(page(f"person {n}", work) for n in range(3 * SLOW_PAGES)))
+    assert most <= SLOW_PAGES

@@ -136,6 +136,7 @@ TABLE: dict[tuple[str, str], str] = {
     ("stop_experiment", "POST"): EDITOR,
     ("repeat_run", "POST"): EDITOR,
     ("delete_experiment", "POST"): EDITOR,
+    ("run_import", "GET"): VIEWER,
     ("data", "GET"): MEMBER,
     ("new_data", "GET"): MEMBER,
     ("new_data", "POST"): "door door in   no   in   in",

@@ -27,6 +27,7 @@ from tests.webapp.sockets import Socket, quiet
 from trainer.spec.jobs import JobSpec
 from webapp.access import api_tokens, one_time_links
 from webapp.access.models import ApiToken, Invitation, Membership, Role, Scope, Team, User
+from webapp.clients.models import RunImport
 from webapp.comparisons import saving
 from webapp.comparisons.choices import Choices
 from webapp.experiments.models import Experiment
@@ -69,6 +70,9 @@ class World:
             format="csv",
             problem_count=1,
         )
+        ended_import = RunImport.objects.create(
+            team=still, format="wandb", project="p", files=["a.csv"], ended_at=timezone.now()
+        )
         reading = DataReading.objects.create(
             team=still,
             name="sums",
@@ -109,6 +113,7 @@ class World:
             },
             "checkpoint": {"run_id": self.run.public_id, "step": 30},
             "data_reading": {"reading_id": reading.pk},
+            "run_import": {"import_id": ended_import.pk},
             "data_set": {"data_id": data.pk},
             **{name: {"data_id": data.pk} for name in ("delete_data", "hold_out", "mark_held_out")},
             "delete_model": {

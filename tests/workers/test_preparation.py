@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ from webapp.library import artifacts
 from webapp.library.models import DataSet, StoredModel
 from webapp.runs import leases, lifecycle
 from webapp.runs.models import Attempt, Run
-from workers.attempt.preparation import PreparationError, prepare
+from workers.attempt.preparation import PreparationError, prepare, trainer_environment
+from workers.attempt.trainer_process import TrainerProcess
 
 pytestmark = pytest.mark.django_db
 
@@ -163,6 +167,32 @@ def test_another_teams_secret_is_rejected(team: Team, settings: Any) -> None:
         resolved_definition(team, definition)
     settings.STILLROOM_SECRET_TEAMS = {"STILLROOM_SECRET_BIG_MODEL": frozenset({team.slug})}
     assert resolved_definition(team, definition)["networks"]["teacher"]["key"] == "secret:big-model"
+
+
+def test_a_trainer_gets_the_secret_that_its_definition_names_and_no_other(
+    team: Team, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name in another field, such as that of the run, gives none."""
+    settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5/v1",)
+    for name in ("STILLROOM_SECRET_BIG_MODEL", "STILLROOM_SECRET_HUB", "STILLROOM_METRICS_TOKEN"):
+        monkeypatch.setenv(name, f"value of {name}")
+    script = "import json, os, sys; json.dump(dict(os.environ), open(sys.argv[-1], 'w'))"
+    monkeypatch.setenv("STILLROOM_TRAINER", shlex.join([sys.executable, "-c", script]))
+    url = {"kind": "endpoint", "url": "http://10.0.0.5/v1", "model": "large"}
+    stage = {"name": "one", "source": "teacher_written", "objective": {"kind": "cross_entropy"}}
+    seen = []
+    for key in ({"key": "secret:big-model"}, {}):
+        networks = {"teacher": {**url, **key}}
+        definition = {"name": "secret:hub", "stages": [stage], "networks": networks}
+        run, attempt = run_of(team, trainer.spec.to_dict(trainer.spec.load(definition)))
+        process = TrainerProcess(tmp_path / run.public_id)
+        process.start([str(tmp_path / "seen")], trainer_environment(run, attempt))
+        while not process.ended():
+            time.sleep(0.01)
+        variables = json.loads((tmp_path / "seen").read_text())
+        seen.append({name for name in variables if "SECRET" in name or "TOKEN" in name})
+    assert seen[0] == seen[1] | {"STILLROOM_SECRET_BIG_MODEL"}
+    assert not seen[1] & {"STILLROOM_SECRET_HUB", "STILLROOM_METRICS_TOKEN", "SECRET_KEY"}
 
 
 def test_an_endpoint_that_the_operator_no_longer_lists_is_rejected(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -300,6 +301,25 @@ def test_a_job_whose_runner_died_after_the_last_part_is_completed(
     new_job.refresh_from_db()
     assert new_job.state == State.COMPLETED
     assert not Device.objects.exclude(allocated_to="").exists()
+
+
+@pytest.mark.django_db
+def test_answers_that_no_data_set_can_hold_end_the_job_and_say_why(
+    slots: Callable[[int], None], started: list[Copy]
+) -> None:
+    """A teacher may write any text: the sweep goes on to other jobs, and the answers stay."""
+    slots(1)
+    written = job(problems=64, work={"kind": "teacher_answers"})
+    placement.place_waiting()
+    reply = {"verdict": True, "truncated": False, "tokens": 3, "read": "2", "text": "x" * 150_000}
+    row = {**ROW, "answers": [reply]}
+    artifact = artifacts.put(io.BytesIO(json.dumps(row).encode() + b"\n"), written.team)
+    assert lifecycle.complete(started[0], artifact, tally([row]).to_json())
+    placement.sweep()
+    written.refresh_from_db()
+    assert (written.state, written.data_set) == (State.COMPLETED, None)
+    assert "No data set was made of the answers" in written.reason
+    assert "150,000 characters" in written.reason
 
 
 @pytest.mark.django_db

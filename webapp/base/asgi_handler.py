@@ -9,7 +9,6 @@ threads of their own.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -30,6 +29,7 @@ from django.urls import Resolver404, resolve, set_script_prefix
 from webapp.base import request_body, turns
 from webapp.base.asgi_types import Receive, Scope, send_text
 from webapp.base.request_body import BodyError, ClientGone
+from webapp.base.spooled_body import SpooledBody
 from webapp.base.turns import NoTurn, Turns
 
 THREADS = ThreadPoolExecutor(16, thread_name_prefix="pages")
@@ -93,7 +93,7 @@ class PagesHandler(ASGIHandler):
         raise RequestAborted
 
     async def _body(self, scope: Scope, receive: Receive, view: View | None) -> IO[bytes] | None:
-        """Return the body in a file; None if it is empty or the answer does not depend on it.
+        """Return the body as a stream; None if it is empty or the answer does not depend on it.
 
         Raises BodyError and ClientGone.
         """
@@ -105,32 +105,30 @@ class PagesHandler(ASGIHandler):
         if limit.bytes == 0:
             return None
         request_body.require_length(scope, *limit)
-        # On the disk of the artifacts, not in /tmp, which is often small and in memory. Such a file
-        # has no name, so that none is left behind by a process that is killed.
-        body = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - closed by the caller
-            max_size=settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=settings.FILE_UPLOAD_TEMP_DIR
-        )
+        length = request_body.announced_length(scope)
+        body = SpooledBody(limit.bytes if length is None else length)
         try:
             async for chunk in request_body.chunks(receive, *limit):
-                body.write(chunk)
+                body.append(chunk)
         except BaseException:
             body.close()
             raise
         # Django's own limits look at the announced length, which a body in chunks does not have.
         scope["headers"] = [
             *((name, value) for name, value in scope["headers"] if name not in FRAMING),
-            (b"content-length", str(body.tell()).encode()),
+            (b"content-length", str(body.size).encode()),
         ]
-        body.seek(0)
-        return cast(IO[bytes], body)
+        return body.reader()
 
     async def _response(self, scope: Scope, body: IO[bytes], view: View | None) -> HttpResponseBase:
         """Run the view in a thread. Raises NoTurn."""
         loop = asyncio.get_running_loop()
         if not getattr(view, "is_slow", False):
             return await loop.run_in_executor(THREADS, self._respond, scope, body)
-        async with self.turns.turn(_session_key(scope)):
-            return await loop.run_in_executor(turns.THREADS, self._respond, scope, body)
+        async with self.turns.turn(_session_key(scope)) as turn:
+            return await loop.run_in_executor(
+                turns.THREADS, turn.execute, self._respond, scope, body
+            )
 
     def _respond(self, scope: Scope, body: IO[bytes]) -> HttpResponseBase:
         set_script_prefix(get_script_prefix(scope))

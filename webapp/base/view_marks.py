@@ -8,11 +8,15 @@ from typing import Any, TypeVar
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def takes_uploads(action: str) -> Callable[[View], View]:
-    """Mark a view whose bodies may be as long as an upload, from whom may do `action`."""
+def takes_uploads(action: str, most_bytes: int | None = None) -> Callable[[View], View]:
+    """Mark a view whose bodies may be as long as an upload, from whom may do `action`.
+
+    `most_bytes` is a limit of this view below that of all uploads.
+    """
 
     def mark(view: View) -> View:
         view.upload_action = action  # type: ignore[attr-defined]
+        view.upload_bytes = most_bytes  # type: ignore[attr-defined]
         return view
 
     return mark

@@ -1,4 +1,4 @@
-"""Register to which team the projects and origins of client runs belong."""
+"""Register to which team the projects, origins and imports of client runs belong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class ClientsConfig(AppConfig):
 
     def ready(self) -> None:
         from webapp.access import registry
-        from webapp.clients.models import Origin, Project
+        from webapp.clients.models import Origin, Project, RunImport
 
-        registry.register(Project, team="team")
+        registry.register(Project, RunImport, team="team")
         registry.register(Origin, team="run__team", run="run", deleted="run__deleted_at")

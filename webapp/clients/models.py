@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.utils import timezone
@@ -79,6 +80,33 @@ class ImportedFile(models.Model):
     size = models.BigIntegerField(null=True)
     done = models.BigIntegerField(default=0)
     has_grown = models.BooleanField(default=False)
+
+
+class RunImport(models.Model):
+    """Uploaded files whose runs are imported, see `run_imports`.
+
+    `files` are their names. `results` are [public id of a run, how many values it got]. `problem`
+    is why the import ended early; the results before it count.
+    """
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    format = models.CharField(max_length=16)
+    project = models.CharField(max_length=200)
+    files = models.JSONField()
+    progress = models.TextField(blank=True)
+    results = models.JSONField(default=list)
+    problem = models.TextField(blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(default=timezone.now)
+    heartbeat_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["created_at"], name="unfinished_imports", condition=models.Q(ended_at=None)
+            )
+        ]
 
 
 class Receipt(models.Model):

@@ -22,6 +22,8 @@ from webapp.series import series_store
 SPARKLINE = 40
 # The first of these that makes a curve is drawn; logs of older trainers lack the first.
 CURVES = ("eval/common/pass_rate", "eval/pass_rate", "loss")
+# Seconds: a hundred years.
+LONGEST_UPTIME = 3.2e9
 LATEST_SERIES = {"loss": "loss", "tokens_per_second": "tokens_per_second"}
 
 
@@ -48,8 +50,7 @@ def refresh(attempt: Attempt, batch: list[dict[str, Any]], more: bool = False) -
         run.summary.update(_latest_values(run))
     if types & {"evaluation", "rewind"}:
         run.summary.update(_pass_rates(run))
-    # The attempt's mean includes its evaluations and checkpoints, of which more will come.
-    seconds_per_step = series_store.seconds_per_step(run, run.attempt)
+    seconds_per_step = _seconds_per_step(run, batch)
     run.summary["eta_s"] = (
         None
         if seconds_per_step is None or not run.total_steps
@@ -65,13 +66,45 @@ def _age(batch: list[dict[str, Any]]) -> float:
     Its monotonic clock is used, because anybody may set the other one. It starts again with the
     host: where it is behind the event, the two wall times are compared.
     """
-    since_boot = [
-        event["monotonic"] for event in batch if isinstance(event.get("monotonic"), float)
-    ]
+    since_boot = [event["monotonic"] for event in batch if _has_monotonic(event)]
     age = time.monotonic() - max(since_boot, default=math.inf)
     if not age >= 0:
         age = time.time() - max(event["wall_time"] for event in batch)
     return max(0.0, age)
+
+
+def _seconds_per_step(run: Run, batch: list[dict[str, Any]]) -> float | None:
+    """Return the attempt's mean, with its evaluations and checkpoints, of which more will come.
+
+    By the monotonic clock of the trainer's host, whose other clock anybody may set. An attempt is
+    one process there, so that the clock does not start again. Without such times, which a log of
+    elsewhere may lack, the curve's wall times are compared. None before two steps were logged.
+    """
+    logged = [
+        (event["step"], event["monotonic"])
+        for event in batch
+        if event["type"] == "metrics" and "loss" in event["values"] and _has_monotonic(event)
+    ]
+    pace = run.summary.get("pace", {})
+    if pace.get("attempt") == run.attempt:
+        logged += [tuple(pace["first"]), tuple(pace["last"])]
+    if not logged:
+        return series_store.seconds_per_step(run, run.attempt)
+    (first, began), (last, ended) = min(logged), max(logged)
+    run.summary["pace"] = {
+        "attempt": run.attempt,
+        "first": [first, began],
+        "last": [last, ended],
+    }
+    if first == last or ended < began:
+        return series_store.seconds_per_step(run, run.attempt)
+    return float((ended - began) / (last - first))
+
+
+def _has_monotonic(event: dict[str, Any]) -> bool:
+    value = event.get("monotonic")
+    # Not NaN either.
+    return isinstance(value, float) and 0 <= value < LONGEST_UPTIME
 
 
 def _last_event_at(run: Run, batch: list[dict[str, Any]], age: float) -> datetime:

@@ -139,11 +139,14 @@ def expired_copies(lease: timedelta) -> QuerySet[Copy]:
     )
 
 
-def finish(job_id: int, data_set: DataSet | None = None) -> bool:
-    """Complete a job; False if a part is not done or the job is not running any more."""
+def finish(job_id: int, data_set: DataSet | None = None, reason: str = "") -> bool:
+    """Complete a job; False if a part is not done or the job is not running any more.
+
+    `reason` is why it has no data set.
+    """
     if Shard.objects.filter(job=job_id, result=None).exists():
         return False
-    return _end(job_id, State.COMPLETED, "", data_set=data_set)
+    return _end(job_id, State.COMPLETED, reason, data_set=data_set)
 
 
 def delete(job: Job) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 from trainer.spec import Columns, FileProblems
 from trainer.spec.jobs import JobSpec, load_job
 from trainer.text.jobs.tallies import Tally
+from webapp.jobs import answer_rows
 from webapp.jobs.models import Job, Shard
-from webapp.library import artifacts, data_sets
+from webapp.library import artifacts, bounded_process, data_sets
 from webapp.library.models import DataSet
 
 JSON_LINES = "application/jsonl"
+WRITE_SECONDS = 600.0
 # How the file of a teacher's answers is read as problems: the teacher's text is the solution.
 ANSWER_COLUMNS = Columns(
     question="question",
@@ -36,9 +38,7 @@ def tally_of(job: Job) -> Tally:
 
 def lines(job: Job) -> Iterator[dict[str, Any]]:
     """Yield every problem of the finished parts, in the order of the data set."""
-    for sha256 in (
-        job.shards.exclude(result=None).order_by("part").values_list("result__sha256", flat=True)
-    ):
+    for sha256 in _result_files(job):
         with artifacts.open(job.team, sha256) as file:
             yield from map(json.loads, file)
 
@@ -46,19 +46,20 @@ def lines(job: Job) -> Iterator[dict[str, Any]]:
 def flat(job: Job) -> Iterator[dict[str, Any]]:
     """Yield table rows of the same: a teacher's answers, or pass rates with their counts."""
     rows = lines(job)
-    return map(_answer, rows) if job.kind == "teacher_answers" else map(_rate, rows)
+    return map(answer_rows.answer, rows) if job.kind == "teacher_answers" else map(_rate, rows)
 
 
 def store_answers(job: Job) -> DataSet:
     """Store a teacher's answers as a data set of the team, named after the job.
 
-    Repeating it changes nothing. Raises ProblemError.
+    An untrusted teacher may have written them, so that they are read as an upload is. Repeating it
+    changes nothing. Raises ProblemError.
     """
     spec: JobSpec = load_job(job.spec)
+    parts = [artifacts.path(job.team, sha256) for sha256 in _result_files(job)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "answers.jsonl"
-        with path.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in flat(job))
+        bounded_process.run(answer_rows.write, parts, path, seconds=WRITE_SECONDS)
         artifact = artifacts.put(path, job.team, JSON_LINES)
     # The path only has to be valid; the file is read from the artifact store.
     source = FileProblems(path=f"file:{path}", format="jsonl", columns=ANSWER_COLUMNS)
@@ -67,22 +68,10 @@ def store_answers(job: Job) -> DataSet:
     return data_sets.create(job.team, job.owner, name, artifact, f"{job.public_id}.jsonl", mapping)
 
 
-def _answer(row: dict[str, Any]) -> dict[str, Any]:
-    # The trainer writes one answer of several: the first right one, or the first.
-    answer = row["answers"][0]
-    return {
-        "id": row["id"],
-        "question": row["question"],
-        "response": answer["text"],
-        "answer": row["reference"],
-        "right": answer["verdict"],
-        "truncated": answer["truncated"],
-        "tokens": answer["tokens"],
-        "domain": row["domain"],
-        "difficulty": row["difficulty"],
-        # As text, so that tables can hold it; a data set reads it from there.
-        "history": json.dumps(row["history"], ensure_ascii=False) if "history" in row else "",
-    }
+def _result_files(job: Job) -> list[str]:
+    """Return the SHA-256 of the results of the finished parts, in the order of the data set."""
+    finished = job.shards.exclude(result=None).order_by("part")
+    return list(finished.values_list("result__sha256", flat=True))
 
 
 def _rate(row: dict[str, Any]) -> dict[str, Any]:

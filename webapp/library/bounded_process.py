@@ -1,9 +1,10 @@
 """Reading of uploaded files in a child process that has limits on its time and its memory.
 
-An uploaded file may be made to cost: a Parquet file of 500 bytes can decode to gigabytes. In a
-child it costs at most MEMORY, its time is limited, and pages are served meanwhile. Children are
-forked by multiprocessing's fork server, which has the modules loaded, so that one starts in
-milliseconds. Imports no Django, which a child would have to set up.
+An uploaded file may be made to cost: a Parquet file of 500 bytes can decode to gigabytes, and a
+tokenizer of 30 MB takes seconds and 300 MB, while its library holds Python's lock. In a child it
+costs at most MEMORY, its time is limited, and pages are served meanwhile. Children are forked by
+multiprocessing's fork server, which has the modules loaded, so that one starts in milliseconds.
+Imports no Django, which a child would have to set up.
 """
 
 from __future__ import annotations
@@ -42,27 +43,51 @@ TOO_MUCH_TIME = (
     "or split it"
 )
 
+# Of the libraries that a child may load, which would start a thread per processor.
+ONE_THREAD = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
 Follow = Callable[[Any], None]
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["webapp.library.data_files"])
+_context.set_forkserver_preload(["webapp.library.data_files", "webapp.library.model_files"])
 _children = BoundedSemaphore(MOST_CHILDREN)
 _pages: dict[int, int] = {}
 _pages_lock = Lock()
 
 
+class NotRead(ProblemError):
+    """The file was not read to its end, because that costs more than it may."""
+
+
+class Busy(NotRead):
+    """Too many other files are being read."""
+
+
+class TooMuchMemory(NotRead):
+    """Reading the file needs more memory than a child may have."""
+
+
+class TooMuchTime(NotRead):
+    """Reading the file takes longer than it may; a busy machine may be the reason."""
+
+
 def for_page(owner: int, function: Callable[..., Any], *arguments: Any, seconds: float) -> Any:
     """`run` for a page of the team `owner`; refused while too many pages read files.
 
-    Raises ProblemError.
+    Raises ProblemError as `run` does, and Busy.
     """
     with _pages_lock:
         if sum(_pages.values()) >= MOST_PAGES or _pages.get(owner, 0) >= MOST_PAGES_OF_ONE:
-            raise ProblemError(BUSY)
+            raise Busy(BUSY)
         _pages[owner] = _pages.get(owner, 0) + 1
     try:
         if not _children.acquire(timeout=seconds):
-            raise ProblemError(BUSY)
+            raise Busy(BUSY)
         try:
             return run(function, *arguments, seconds=seconds)
         finally:
@@ -80,8 +105,8 @@ def run(
     """Return what a function of a module returns in a child of its own.
 
     With `follow` it gets one more argument, a function whose values come to `follow`; None comes
-    after each second without one. Raises ProblemError as the function does, and where it needs too
-    much time or memory.
+    after each second without one. Raises ProblemError as the function does, TooMuchTime and
+    TooMuchMemory.
     """
     receiver, sender = _context.Pipe(duplex=False)
     process = _context.Process(
@@ -97,7 +122,7 @@ def run(
         if process.exitcode == 1:
             raise RuntimeError("the child process did not start; its log says why") from None
         # A library that gets no memory may end the process instead of raising an error.
-        raise ProblemError(ENDED) from None
+        raise TooMuchMemory(ENDED) from None
     finally:
         process.kill()
         process.join()
@@ -106,7 +131,7 @@ def run(
 
 
 def _result(receiver: Connection, seconds: float, follow: Follow | None) -> Any:
-    """What the child returns. Raises what it raises, ProblemError, or EOFError if it died."""
+    """What the child returns. Raises what it raises, TooMuchTime, or EOFError if it died."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         has_news = receiver.poll(min(left, PAUSE))
@@ -117,7 +142,7 @@ def _result(receiver: Connection, seconds: float, follow: Follow | None) -> Any:
             raise value
         if follow:
             follow(value)
-    raise ProblemError(TOO_MUCH_TIME.format(seconds=seconds))
+    raise TooMuchTime(TOO_MUCH_TIME.format(seconds=seconds))
 
 
 def _execute(
@@ -133,7 +158,7 @@ def _execute(
     try:
         sender.send(("result", function(*arguments, *reporting)))
     except MemoryError:
-        sender.send(("error", ProblemError(TOO_MUCH_MEMORY)))
+        sender.send(("error", TooMuchMemory(TOO_MUCH_MEMORY)))
     except ProblemError as error:
         sender.send(("error", ProblemError(str(error))))
     except Exception:
@@ -143,6 +168,7 @@ def _execute(
 
 def _limit(seconds: float) -> None:
     os.nice(NICE)
+    os.environ.update(ONE_THREAD)
     # Nothing handles SIGALRM, so it ends the process, even inside a long call into C.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds + 5)

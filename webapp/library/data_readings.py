@@ -1,42 +1,30 @@
 """Reading of whole files before they become data sets, beside the requests of pages.
 
-A reading is a row in Postgres. Threads of the web server, MOST_AT_ONCE at most, take the oldest
-ones of different teams; each reads in a child process (`bounded_process`) and renews its heartbeat.
-If the web server ends meanwhile, the page of the reading lets it start again.
+A reading is a row in Postgres (`waiting_rows`). It is read in a child process (`bounded_process`).
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock, Thread
 from typing import Any
 
 from django.conf import settings
-from django.db import connections, transaction
-from django.db.models import Q, QuerySet
+from django.db import transaction
 from django.db.models.functions import Now
 
 from trainer.text.problems import ProblemError
 from webapp.access.models import Team, User
-from webapp.base.outages import OUTAGES
 from webapp.library import artifacts, bounded_process, data_files, data_sets
 from webapp.library.bounded_process import Follow
 from webapp.library.data_files import Progress, WholeFile
 from webapp.library.data_sets import Mapping
 from webapp.library.models import Artifact, DataReading, DataSet
+from webapp.library.waiting_rows import WaitingRows
 
-log = logging.getLogger(__name__)
 MOST_AT_ONCE = 2
-MOST_SECONDS = 3600.0
-# Without a heartbeat for this time the process that read is gone.
-LOST = timedelta(seconds=30)
 MOST_UNFINISHED = 20
-_threads = 0
-_lock = Lock()
 
 
 def begin(
@@ -90,61 +78,18 @@ def begin_holding_out(
 
 
 def _begin(reading: DataReading) -> DataReading:
-    if unfinished().filter(team=reading.team).count() >= MOST_UNFINISHED:
+    if READINGS.unfinished().filter(team=reading.team).count() >= MOST_UNFINISHED:
         raise ProblemError(
             f"The team has {MOST_UNFINISHED} files that are being read; wait for one of them."
         )
     reading.save()
-    transaction.on_commit(start)
+    transaction.on_commit(READINGS.start)
     return reading
-
-
-def start() -> None:
-    """Start a thread for waiting readings, unless enough of them are at work."""
-    global _threads
-    with _lock:
-        if _threads >= MOST_AT_ONCE:
-            return
-        _threads += 1
-    Thread(target=_read_waiting, name="data-reading", daemon=True).start()
-
-
-def _read_waiting() -> None:
-    global _threads
-    try:
-        while reading := claim():
-            execute(reading)
-    except OUTAGES as error:
-        log.warning("the database does not answer, readings wait: %s", str(error).strip())
-    finally:
-        connections.close_all()
-        with _lock:
-            _threads -= 1
-
-
-def claim() -> DataReading | None:
-    """Take the oldest reading that nobody reads, of a team that has none at work."""
-    at_work = unfinished().filter(heartbeat_at__gte=Now() - LOST)
-    waiting = _waiting().exclude(team__in=at_work.values("team"))
-    for reading in waiting.order_by("created_at").select_related("team", "artifact", "created_by"):
-        # Another thread or server may have taken it since.
-        if _waiting().filter(pk=reading.pk).update(heartbeat_at=Now()) == 1:
-            return reading
-    return None
-
-
-def start_if_waiting(reading: DataReading) -> None:
-    if _waiting().filter(pk=reading.pk).exists():
-        start()
-
-
-def unfinished() -> QuerySet[DataReading]:
-    return DataReading.objects.filter(ended_at=None)
 
 
 def execute(reading: DataReading) -> None:
     """Read the file to its end, and store the data set or why there is none."""
-    row = unfinished().filter(pk=reading.pk)
+    row = READINGS.unfinished().filter(pk=reading.pk)
 
     def follow(progress: Progress | None) -> None:
         row.update(heartbeat_at=Now(), **(asdict(progress) if progress else {}))
@@ -185,7 +130,7 @@ def _read(reading: DataReading, path: Path, follow: Follow) -> list[ReadFile]:
         path,
         mapping.source,
         mapping.verifier,
-        seconds=MOST_SECONDS,
+        seconds=data_sets.WHOLE_SECONDS,
         follow=follow,
     )
     return [ReadFile(reading.name, reading.artifact, reading.filename, whole)]
@@ -206,7 +151,7 @@ def _hold_out(
             held_out["questions"],
             held_out["seed"],
             Path(folder),
-            seconds=MOST_SECONDS,
+            seconds=data_sets.WHOLE_SECONDS,
             follow=follow,
         )
         stored = [
@@ -240,6 +185,4 @@ def _store(reading: DataReading, file: ReadFile) -> DataSet:
     )
 
 
-def _waiting() -> QuerySet[DataReading]:
-    is_lost = Q(heartbeat_at=None) | Q(heartbeat_at__lt=Now() - LOST)
-    return unfinished().filter(is_lost)
+READINGS = WaitingRows(DataReading, execute, MOST_AT_ONCE)

@@ -31,6 +31,8 @@ from webapp.library.models import Artifact, DataSet
 PAGE_SECONDS = 10.0
 # Of all rows of a preview, with the start of the verifier's process.
 PREVIEW_SECONDS = 15.0
+# Of all rows and references of a file.
+WHOLE_SECONDS = 3600.0
 MEDIA_TYPES = {
     "jsonl": "application/jsonl",
     "json": "application/json",
@@ -141,7 +143,14 @@ def create(
     # The file in the store is read again, not the upload, which was deleted after its request.
     path = artifacts.path(team, artifact.sha256)
     with _naming(path, filename):
-        whole = data_files.read_whole(path, mapping.source, mapping.verifier, lambda _: None)
+        whole = bounded_process.run(
+            data_files.read_whole,
+            path,
+            mapping.source,
+            mapping.verifier,
+            seconds=WHOLE_SECONDS,
+            follow=lambda _: None,
+        )
     return store(team, user, slug, artifact, filename, mapping.verifier.model_dump(), whole)
 
 

@@ -4,8 +4,8 @@ A folder is a mapping from file name to path, so that the same code reads an upl
 files are in the artifact store under their hashes, and a folder on the server.
 
 The files may be of any size and hold anything, and their libraries end a process that they need
-more memory than it may have. So all of this runs in a process of its own: pages call
-`webapp.library.model_reader`.
+more memory than it may have. So all of this runs in a child process: pages call
+`webapp.library.model_reader`. No Django here.
 """
 
 from __future__ import annotations
@@ -47,6 +47,19 @@ class ModelFacts:
 
 def folder_at(path: Path) -> dict[str, Path]:
     return {file.name: file for file in sorted(path.iterdir()) if file.is_file()}
+
+
+def answer(task: str, folder: Folder, ids: Sequence[int]) -> tuple[Any, str]:
+    """Return what `task` names and "", or None and the reason why the files are unusable."""
+    try:
+        if task == "text":
+            return text_of(folder, ids), ""
+        return facts(folder, with_tokenizer=task == "facts"), ""
+    except UnusableModel as problem:
+        return None, str(problem)
+    except OSError as problem:
+        reason = f"A file of the model cannot be read ({problem.strerror}). Upload it again."
+        return None, reason
 
 
 def facts(folder: Folder, with_tokenizer: bool = True) -> ModelFacts:
@@ -191,44 +204,6 @@ def _panics_are_refusals() -> Iterator[None]:
         raise UnusableModel(
             f"tokenizer.json cannot be read ({str(error)[:120]}). Save the tokenizer again."
         ) from error
-
-
-def vocabulary_difference(student: Folder, teacher: Folder) -> str:
-    """Return how two vocabularies differ; empty if they do not or one has no tokenizer.json.
-
-    Such as "id 5 is “a” for the student and “b” for the teacher (7 ids differ)". Tokens that
-    neither model embeds are not compared, as in the trainer. Raises UnusableModel if a
-    tokenizer.json or config.json cannot be read.
-    """
-    student_tokens, teacher_tokens = _by_id(student), _by_id(teacher)
-    embedded = max(_embedded(student, student_tokens), _embedded(teacher, teacher_tokens))
-    student_tokens = {id: token for id, token in student_tokens.items() if id < embedded}
-    teacher_tokens = {id: token for id, token in teacher_tokens.items() if id < embedded}
-    if not student_tokens or not teacher_tokens:
-        return ""
-    all_ids = student_tokens.keys() | teacher_tokens.keys()
-    different = sorted(id for id in all_ids if student_tokens.get(id) != teacher_tokens.get(id))
-    if not different:
-        return ""
-    first = different[0]
-    return (
-        f"id {first} is {_quoted(student_tokens, first)} for the student and "
-        f"{_quoted(teacher_tokens, first)} for the teacher ({len(different):,} ids differ)"
-    )
-
-
-def _by_id(folder: Folder) -> dict[int, str]:
-    return {id: token for token, id in vocabulary(folder).items()}
-
-
-def _embedded(folder: Folder, tokens: Mapping[int, str]) -> int:
-    """Return how many of the tokens the model embeds."""
-    count = max(tokens, default=-1) + 1
-    return min(count, _whole(read_config(folder).get("vocab_size")) or count)
-
-
-def _quoted(tokens: Mapping[int, str], id: int) -> str:
-    return f"“{tokens[id]}”" if id in tokens else "missing"
 
 
 def _whole(value: Any) -> int | None:

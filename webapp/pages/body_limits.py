@@ -43,7 +43,9 @@ def body_limit(scope: Scope, view: Callable[..., Any] | None) -> BodyLimit:
         return BodyLimit(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, "a form may have here.")
     if not permissions.may_in_team(actor, action):
         return BodyLimit(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, "your role in this team may upload.")
-    return BodyLimit(settings.MAX_UPLOAD_BYTES, "one upload may have here.")
+    of_view = getattr(view, "upload_bytes", None)
+    most = min(filter(None, (settings.MAX_UPLOAD_BYTES, of_view)))
+    return BodyLimit(most, "one upload may have here.")
 
 
 def _actor(scope: Scope) -> Actor:

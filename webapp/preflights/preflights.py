@@ -17,7 +17,7 @@ from django.utils import timezone
 from trainer.spec import RunSpec, to_dict
 from trainer.text.preflight.findings import Report, report_from
 from webapp.access.models import Team
-from webapp.base import celery_client
+from webapp.base import celery_client, turns
 from webapp.preflights.fingerprint import fingerprint_of
 from webapp.preflights.models import Preflight
 
@@ -29,8 +29,8 @@ GRACE_SECONDS = 60.0
 RETRY = timedelta(minutes=1)
 KEPT = timedelta(days=30)
 POLL_SECONDS = 0.2
-# Launches that wait at once: each holds one of the threads that render pages.
-WAITERS = threading.BoundedSemaphore(4)
+# Launches that wait at once: each holds a thread.
+WAITERS = threading.BoundedSemaphore(turns.MOST_WAITING)
 
 
 def stored_report(team: Team, spec: RunSpec) -> Report | None:
@@ -73,13 +73,14 @@ def request(team: Team, spec: RunSpec) -> Preflight:
 def wait_for(preflight: Preflight, seconds: float) -> Report | None:
     """Return the answer once it is stored; None if it is not within `seconds`.
 
-    Too many waiting launches would occupy the threads of all pages: further ones do not wait.
+    A page that waits gives up its turn. Further launches than there are threads do not wait.
     """
     if report := report_of(preflight):
         return report
     if not WAITERS.acquire(blocking=False):
         return None
     try:
+        turns.give_up()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)

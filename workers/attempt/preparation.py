@@ -25,6 +25,7 @@ from webapp.nodes.allocation_keys import attempt_key
 from webapp.runs.models import Attempt, Checkpoint, Run
 from workers.attempt import checkpoints, rendezvous
 from workers.attempt.exit_recorder import write_atomically
+from workers.attempt.trainer_process import secret_variables
 from workers.database import retry_on_outage
 from workers.machine import allocation, host
 
@@ -71,12 +72,18 @@ def prepare(run: Run, attempt: Attempt, number: int = 0) -> list[str]:
 
 
 def trainer_environment(run: Run, attempt: Attempt) -> dict[str, str]:
-    """Return the trainer's variables on this host: its allocated devices and its threads."""
+    """Return the trainer's variables on this host: its devices, threads and secrets."""
     key = attempt_key(run.public_id, attempt.number)
     devices = retry_on_outage(lambda: allocation.allocated_here(key))
-    threads = (run.spec or {}).get("compute", {}).get("threads", 1)
+    spec = run.spec or {}
+    threads = spec.get("compute", {}).get("threads", 1)
+    teacher = spec.get("networks", {}).get("teacher", {})
     # OpenMP reads its variable when torch is loaded, so it cannot be set by the trainer itself.
-    return {**allocation.device_environment(devices), "OMP_NUM_THREADS": str(threads)}
+    return {
+        **allocation.device_environment(devices),
+        **secret_variables(teacher.get("key")),
+        "OMP_NUM_THREADS": str(threads),
+    }
 
 
 def _initial_checkpoint(run: Run, attempt: Attempt, folder: Path) -> Checkpoint | None:

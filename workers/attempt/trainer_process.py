@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from webapp.base.environment import secret_variable
 from workers.machine import host
 from workers.process_identity import is_alive
 
@@ -27,6 +28,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 OUTPUT_TAIL_BYTES = 16_384
 # What a trainer deletes or renames itself, unless it is killed: a checkpoint or a file of rollouts
 # that it was writing or removing, and the disk space for its last events.
+SERVER_SECRETS = {
+    "SECRET_KEY",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "STILLROOM_METRICS_TOKEN",
+    "DJANGO_SETTINGS_MODULE",
+}
 LEFTOVERS = ("checkpoints/.writing-*", "side/.writing-*", "events/reserve")
 
 
@@ -40,7 +48,7 @@ class TrainerProcess:
         """Start the trainer under an exit recorder in a session of its own; wait until it runs.
 
         It runs once there is a `process.json`. `variables` are environment variables beyond this
-        process's own.
+        process's own, of which the trainer gets no secrets.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [
@@ -165,12 +173,18 @@ class TrainerProcess:
         return int(ids[role]["pid"]) if ids and is_alive(ids[role]) else None
 
 
+def secret_variables(uri: str | None) -> dict[str, str]:
+    """Return the variable of the secret that a definition names, if it names one of this host."""
+    name = secret_variable((uri or "").removeprefix("secret:"))
+    return {name: os.environ[name]} if uri and name in os.environ else {}
+
+
 def _environment() -> dict[str, str]:
-    """Return our environment without the server's secrets, for the trainer."""
+    """Return our environment for the trainer, without the secrets of server and definitions."""
     inherited = {
         key: value
         for key, value in os.environ.items()
-        if key not in {"SECRET_KEY", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE"}
+        if key not in SERVER_SECRETS and not key.startswith(secret_variable(""))
     }
     # Unbuffered, so that the last lines of a killed trainer are in its log.
     return inherited | {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}

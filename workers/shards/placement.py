@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Count, F, Min, Q
 from django.db.models.functions import Extract, Now
 
+from trainer.text.problems import ProblemError
 from webapp.access.models import Team
 from webapp.jobs import checkpoint_evaluations, lifecycle, results
 from webapp.jobs.models import Copy, Job, Outcome, Shard, State
@@ -33,6 +34,7 @@ SLOW = 3.0
 # Below this a second copy would cost more than it could save.
 LEAST_SLOW_SECONDS = 30.0
 LOST = "The machine {host} was not heard of any more."
+NO_DATA_SET = "No data set was made of the answers: {reason} The files below have them."
 
 
 def sweep(may_declare_lost: bool = True) -> None:
@@ -203,12 +205,17 @@ def release_devices() -> None:
 def complete_job(job_id: int) -> bool:
     """Complete a job whose parts are all done; return False if a part is missing.
 
-    A teacher's answers become a data set first, the results of a checkpoint an evaluation of its
-    run.
+    A teacher's answers become a data set first, if they can, and the results of a checkpoint an
+    evaluation of its run.
     """
     job = Job.objects.select_related("team", "owner").get(pk=job_id)
     if job.shards.filter(result=None).exists():
         return False
-    answers = results.store_answers(job) if job.kind == "teacher_answers" else None
+    answers, reason = None, ""
+    if job.kind == "teacher_answers":
+        try:
+            answers = results.store_answers(job)
+        except ProblemError as error:
+            reason = NO_DATA_SET.format(reason=error)
     checkpoint_evaluations.record(job)
-    return lifecycle.finish(job.pk, answers)
+    return lifecycle.finish(job.pk, answers, reason)

@@ -23,7 +23,7 @@ from webapp.library import artifacts
 from webapp.library.models import Artifact
 from workers.attempt import exit_text
 from workers.attempt.preparation import PreparationError
-from workers.attempt.trainer_process import TrainerProcess
+from workers.attempt.trainer_process import TrainerProcess, secret_variables
 from workers.database import retry_on_outage
 from workers.lease import Lease, LeaseLost
 from workers.machine import allocation
@@ -62,7 +62,8 @@ def _start(copy: Copy, process: TrainerProcess) -> bool:
     devices = retry_on_outage(lambda: allocation.allocated_here(copy.allocation_key))
     try:
         arguments = prepare(copy, process.folder, process.folder / RESULT)
-        process.start(arguments, allocation.device_environment(devices))
+        secret = secret_variables(copy.shard.job.spec["model"].get("key"))
+        process.start(arguments, allocation.device_environment(devices) | secret)
     except PreparationError as error:
         reason = str(error)
         retry_on_outage(lambda: lifecycle.fail(copy, reason, for_good=True))

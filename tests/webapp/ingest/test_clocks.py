@@ -99,6 +99,21 @@ def test_a_clock_that_is_set_between_two_batches_changes_nothing(
     assert claimed.summary["behind_s"] < 1000
 
 
+@pytest.mark.parametrize("step", OFF)
+def test_a_clock_that_is_set_within_an_attempt_changes_no_estimate(
+    claimed: Run, tmp_path: Path, step: float
+) -> None:
+    """Two steps a second apart before it is set, two after: 96 more take 96 s."""
+    of_all = event(1, "progress", phase="training", stage="forward", done=0, of=100)
+    of_all["total_steps"] = 100
+    before = [of_all, *losses(1, 2, seq=2)]
+    after = [{**row, "wall_time": row["wall_time"] + step} for row in losses(3, 4, seq=4)]
+    for batch in (before, after, before):
+        ingest(claimed.pk, 1, batch, tmp_path)
+    claimed.refresh_from_db()
+    assert claimed.summary["eta_s"] == 96
+
+
 def test_a_time_in_the_future_of_an_earlier_version_is_corrected(
     claimed: Run, tmp_path: Path
 ) -> None:

@@ -13,8 +13,10 @@ from django.utils import timezone
 from tests.webapp.library.test_data_sets import COLUMNS, JSONL, upload
 from tests.webapp.pages.test_new_run import as_
 from webapp.access.models import Team, User
-from webapp.library import artifacts, bounded_process, data_files, data_readings
+from webapp.library import artifacts, bounded_process, data_files, data_readings, data_sets
+from webapp.library.data_readings import READINGS
 from webapp.library.models import Artifact, DataReading, DataSet
+from webapp.library.waiting_rows import LOST
 
 pytestmark = pytest.mark.django_db
 
@@ -101,7 +103,7 @@ def test_a_file_with_unusable_rows_leads_back_to_its_mapping(alice: User) -> Non
 def test_a_file_that_costs_too_much_is_a_sentence(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data_readings, "MOST_SECONDS", 0.0)
+    monkeypatch.setattr(data_sets, "WHOLE_SECONDS", 0.0)
     reading = begin(as_(alice))
     data_readings.execute(reading)
     reading.refresh_from_db()
@@ -110,10 +112,10 @@ def test_a_file_that_costs_too_much_is_a_sentence(
 
 def test_a_reading_is_taken_once_and_again_when_it_was_lost(alice: User) -> None:
     reading = begin(as_(alice))
-    assert data_readings.claim() == reading
-    assert data_readings.claim() is None
-    DataReading.objects.update(heartbeat_at=timezone.now() - 2 * data_readings.LOST)
-    assert data_readings.claim() == reading
+    assert READINGS.claim() == reading
+    assert READINGS.claim() is None
+    DataReading.objects.update(heartbeat_at=timezone.now() - 2 * LOST)
+    assert READINGS.claim() == reading
     data_readings.execute(reading)
     # A second one that read the same file changes nothing.
     before = DataReading.objects.values().get()
@@ -125,11 +127,11 @@ def test_a_reading_is_taken_once_and_again_when_it_was_lost(alice: User) -> None
 def test_teams_take_turns(alice: User, charlie: User) -> None:
     first, second = begin(as_(alice), name="one"), begin(as_(alice), name="two")
     other = begin(as_(charlie), name="three")
-    assert data_readings.claim() == first
-    assert data_readings.claim() == other
-    assert data_readings.claim() is None
+    assert READINGS.claim() == first
+    assert READINGS.claim() == other
+    assert READINGS.claim() is None
     data_readings.execute(first)
-    assert data_readings.claim() == second
+    assert READINGS.claim() == second
 
 
 def test_a_team_has_a_limit_of_waiting_files(
@@ -197,7 +199,7 @@ def test_the_page_lets_a_lost_reading_start_again(alice: User) -> None:
         filename="sums.jsonl",
         columns={"question": "q", "answer": "a"},
         verifier={"kind": "numeric"},
-        heartbeat_at=timezone.now() - 2 * data_readings.LOST,
+        heartbeat_at=timezone.now() - 2 * LOST,
     )
     while page(client, reading).status_code == 200:
         pass

@@ -20,7 +20,7 @@ from tokenizers.models import WordLevel
 from tests.webapp.conftest import SPEC
 from tests.webapp.pages.test_new_run import as_, posted
 from webapp.access.models import Team, User
-from webapp.library import artifacts, locations, model_files, model_reader, stored_models
+from webapp.library import artifacts, locations, model_reader, stored_models
 from webapp.library.models import Artifact, StoredModel
 from webapp.runs import lifecycle
 
@@ -261,30 +261,6 @@ def test_two_models_with_the_same_tokenizer_can_be_combined(alice: User) -> None
     page = check(alice, networks__student__model=student, networks__teacher__model=teacher)
     assert "Ready to start" in page
     assert "22 parameters" in page or "Student 22" in page
-
-
-@pytest.mark.parametrize(("embedded", "is_same"), [(3, True), (4, False)])
-def test_tokens_that_no_model_embeds_are_not_compared(
-    tmp_path: Path, embedded: int, is_same: bool
-) -> None:
-    config = json.dumps({"vocab_size": embedded}).encode()
-    paths = []
-    for name, tokens in (("student", "abc"), ("teacher", "abcd")):
-        files = folder(tokenizer__json=tokenizer(*tokens), config__json=config)
-        paths.append(tmp_path / name)
-        paths[-1].mkdir()
-        for file, content in files.items():
-            (paths[-1] / file).write_bytes(content)
-    student, teacher = map(model_files.folder_at, paths)
-    assert (model_files.vocabulary_difference(student, teacher) == "") is is_same
-
-
-def test_the_first_different_token_of_two_tokenizers_is_reported(alice: User) -> None:
-    student = upload(alice, folder(), "student")
-    teacher = upload(alice, folder(tokenizer__json=tokenizer("a", "x", "c", "d")), "teacher")
-    page = check(alice, networks__student__model=student, networks__teacher__model=teacher)
-    assert 'data-target="field-networks-teacher-model-model"' in page
-    assert "id 1 is “b” for the student and “x” for the teacher (2 ids differ)" in page
 
 
 def test_answers_longer_than_the_model_can_read_are_refused(alice: User) -> None:

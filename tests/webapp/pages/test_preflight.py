@@ -15,6 +15,7 @@ from tests.webapp.pages.test_new_run import as_, posted
 from trainer.spec import load
 from trainer.text.preflight.findings import Finding, Report
 from webapp.access.models import Team, User
+from webapp.base.turns import MOST_WAITING
 from webapp.nodes.models import Node
 from webapp.preflights import preflights
 from webapp.preflights.fingerprint import fingerprint_of
@@ -154,7 +155,7 @@ def test_further_launches_do_not_wait_while_many_do(
         raise AssertionError("this launch waits")
 
     monkeypatch.setattr("webapp.preflights.preflights.time.sleep", never)
-    taken = [preflights.WAITERS.acquire(blocking=False) for _ in range(4)]
+    taken = [preflights.WAITERS.acquire(blocking=False) for _ in range(MOST_WAITING)]
     try:
         assert all(taken)
         assert as_(erin).post("/runs/new/", posted(SPEC)).status_code == 302

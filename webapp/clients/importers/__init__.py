@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from django.db import transaction
 
@@ -34,8 +35,9 @@ from webapp.clients.models import ImportedFile, Receipt
 from webapp.clients.record import record
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, State
+from webapp.series import series_store
 
-__all__ = ["FORMATS", "READERS", "UnreadableFile", "import_runs"]
+__all__ = ["FORMATS", "READERS", "ImportedValues", "UnreadableFile", "import_runs", "imported_runs"]
 
 READERS: dict[str, Callable[[Path], Iterator[ImportedRun]]] = {
     "tensorboard": tensorboard.found,
@@ -60,6 +62,13 @@ LONGEST_NAME = 250
 Tell = Callable[[str], None]
 
 
+class ImportedValues(NamedTuple):
+    """A run and how many values an import has added to it."""
+
+    run: Run
+    new_values: int
+
+
 def import_runs(
     folder: Path,
     format: str,
@@ -72,7 +81,23 @@ def import_runs(
 
     Raises UnreadableFile; values that were read before it stay.
     """
-    run_by_id: dict[int, Run] = {}
+    imported = imported_runs(folder, format, team, owner, project, tell)
+    return list({run.pk: run for run, _ in imported}.values())
+
+
+def imported_runs(
+    folder: Path,
+    format: str,
+    team: Team,
+    owner: User | None,
+    project: str,
+    tell: Tell = lambda text: None,
+) -> Iterator[ImportedValues]:
+    """Import runs as `import_runs` does, and yield each; one in several files comes several times.
+
+    Raises UnreadableFile.
+    """
+    is_empty = True
     known_files: dict[tuple[str, str], KnownFiles] = {}
     try:
         for imported in READERS[format](folder):
@@ -88,26 +113,27 @@ def import_runs(
             place = address.project, address.client
             if place not in known_files:
                 known_files[place] = KnownFiles(address)
-            run = _bring(imported, address, known_files[place], tell)
-            run_by_id[run.pk] = run
+            yield _bring(imported, address, known_files[place], tell)
+            is_empty = False
     except (OSError, UnreadableFile) as problem:
         sentence = str(problem)
         if isinstance(problem, OSError):
             sentence = (
                 f"{problem.filename or 'A file'} cannot be read: {problem.strerror or problem}."
             )
-        if run_by_id:
+        if not is_empty:
             sentence += " What was read before that is stored."
         raise UnreadableFile(sentence) from problem
-    if not run_by_id:
+    if is_empty:
         raise UnreadableFile(
             f"Nothing there looks like {FORMATS[format]}. If another tracker wrote the files, "
             "choose its format."
         )
-    return list(run_by_id.values())
 
 
-def _bring(imported: ImportedRun, address: RunAddress, known: KnownFiles, tell: Tell) -> Run:
+def _bring(
+    imported: ImportedRun, address: RunAddress, known: KnownFiles, tell: Tell
+) -> ImportedValues:
     # A file that is refused at its first values leaves no empty run behind.
     for source in imported.sources:
         next(iter(source.logs()), None)
@@ -121,13 +147,15 @@ def _bring(imported: ImportedRun, address: RunAddress, known: KnownFiles, tell: 
     )
     with transaction.atomic():
         record({run_id: [ClientBatch(address, params=params, tags=tags)]})
+    had_values = bool(series_store.keys(Run(pk=run_id)))
     # First and last time of all values: only these two are kept, however long the files are.
     times: list[float] = []
     count, last_report = 0, time.monotonic()
     try:
         for source in imported.sources:
             imported_file = None if source.file is None else known.file_of(run_id, source)
-            for logs in _recorded(run_id, address, source, imported_file, max(times, default=0.0)):
+            last_time = max(times, default=0.0)
+            for logs in _recorded(run_id, address, source, imported_file, last_time, had_values):
                 # 0 stands for an unknown time.
                 times = [when for log in logs if (when := log.wall_time) > 0] + times
                 times = [min(times), max(times)] if times else []
@@ -141,7 +169,7 @@ def _bring(imported: ImportedRun, address: RunAddress, known: KnownFiles, tell: 
     # Also after a damaged record: what was read before it stays, and needs its state and times.
     finally:
         run = _conclude(run_id, imported, times)
-    return run
+    return ImportedValues(run, count)
 
 
 def _recorded(
@@ -150,10 +178,12 @@ def _recorded(
     source: LogSource,
     imported_file: ImportedFile | None,
     last_time: float,
+    had_values: bool,
 ) -> Iterator[list[LoggedValues]]:
     """Yield each part of a file's logs that was not recorded before, after recording it.
 
-    `last_time` is that of the values that were read from the run's other files.
+    `last_time` is that of the values that were read from the run's other files; `had_values`: the
+    run had some before this import.
     """
     run = Run.objects.only("attempt", "finished_at").get(pk=run_id)
     last_time = max(last_time, run.finished_at.timestamp() if run.finished_at else 0.0)
@@ -163,8 +193,9 @@ def _recorded(
     with_receipts = (
         imported_file is not None and not done and Receipt.objects.filter(run=run_id).exists()
     )
-    # Equal values count once within an attempt. Those of earlier attempts would count again.
-    compares = (imported_file is None or source.by_content) and run.attempt > 1
+    # Equal values count once within an attempt. Those of earlier attempts would count again, and
+    # those of an earlier import would be called new.
+    compares = (imported_file is None or source.by_content) and (had_values or run.attempt > 1)
     for part in _parts(source.logs(), AT_ONCE_COMPARED if compares else AT_ONCE):
         new = [row for row in part if row.offset >= done]
         # The last row of a table that has grown since. If it was incomplete, it is replaced.

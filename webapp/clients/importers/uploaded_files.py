@@ -1,4 +1,4 @@
-"""Files of one upload, written to a folder for the readers; zips among them are unpacked.
+"""Files of one upload, linked into a folder for the readers; zips among them are unpacked.
 
 The limits hold for the whole upload, however many zips it has: a small archive can otherwise fill
 the disk or the memory (a zip bomb). Zips inside zips stay as they are, and links are left out.
@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import itertools
 import lzma
-import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from webapp.clients.importers.imported_run import UnreadableFile
 
-MAX_BYTES = 2**30
+# On the disk, of an upload and all that its zips unpack to.
+MAX_BYTES = 256 * 2**20
+# What the disk takes for a file or a folder is a multiple of this.
+BLOCK = 4096
 # Of files, and likewise of folders.
 MAX_FILES = 20_000
 # Bytes of the list of a zip's files. `zipfile` reads it at once, and needs ten times as much memory
@@ -43,24 +45,26 @@ UNPACK_ERRORS = (
 
 @dataclass
 class UploadedFolder:
-    """A folder with the files of one upload, and what may still be unpacked into it."""
+    """A folder with the files of one upload, and what they may still take of the disk."""
 
     path: Path
     bytes_left: int = MAX_BYTES
     files_left: int = MAX_FILES
     folders: set[PurePosixPath] = field(default_factory=set)
 
-    def add(self, files: Iterable[tuple[str, Any]]) -> None:
-        """Write open files by name, unpacking zips. Raises UnreadableFile."""
-        for name, stream in files:
+    def add(self, files: Sequence[tuple[str, Path]]) -> None:
+        """Link files here under their names, unpacking zips. Raises UnreadableFile."""
+        self.bytes_left -= sum(_on_disk(file.stat().st_size) for _, file in files)
+        if self.bytes_left < 0:
+            raise _too_large("The upload")
+        for name, file in files:
             name = PurePosixPath(name).name or "file"
             try:
                 if name.lower().endswith(".zip"):
-                    self._unpack(name, stream)
+                    with file.open("rb") as stream:
+                        self._unpack(name, stream)
                 else:
-                    target = self._place_for([PurePosixPath(name)]) / name
-                    with target.open("wb") as copy:
-                        shutil.copyfileobj(stream, copy)
+                    (self._place_for([PurePosixPath(name)]) / name).symlink_to(file)
             except OSError as error:
                 # Without the path, which is that of a folder of the server.
                 raise UnreadableFile(
@@ -98,8 +102,10 @@ class UploadedFolder:
             if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16)
         ]
         self.files_left -= len(files)
-        if self.files_left < 0 or sum(member.file_size for member in files) > self.bytes_left:
+        stated = sum(_on_disk(member.file_size) for member in files)
+        if self.files_left < 0 or stated > self.bytes_left:
             raise _too_large(name)
+        self.bytes_left -= stated
         members: dict[PurePosixPath, zipfile.ZipInfo] = {}
         for member in files:
             path = _path(member)
@@ -111,8 +117,10 @@ class UploadedFolder:
                     "with the usual one (deflate)."
                 )
             members[path] = member
-            self.folders.update(path.parents)
-            if len(self.folders) > MAX_FILES:
+            new_folders = set(path.parents) - self.folders
+            self.folders |= new_folders
+            self.bytes_left -= BLOCK * len(new_folders)
+            if len(self.folders) > MAX_FILES or self.bytes_left < 0:
                 raise _too_large(name)
         return members
 
@@ -120,12 +128,11 @@ class UploadedFolder:
         self, archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path
     ) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # The size in the zip's directory is only a claim: count what is really unpacked.
+        # The size in the zip's directory, which was counted, is only a claim.
         stated = member.file_size
         with archive.open(member) as source, target.open("xb") as copy:
             while block := source.read(2**20):
                 stated -= len(block)
-                self.bytes_left -= len(block)
                 if stated < 0:
                     raise UnreadableFile(f"{member.filename[:100]} is longer than the zip states.")
                 copy.write(block)
@@ -151,9 +158,14 @@ class _WithoutLongReads:
 
 def _too_large(name: str) -> UnreadableFile:
     return UnreadableFile(
-        f"{name} is too large: the zips of one import may hold {MAX_BYTES // 2**30} GiB, "
-        f"{MAX_FILES:,} files and {MAX_FILES:,} folders. Import its runs in several parts."
+        f"{name} is too large: the files of one import, packed and unpacked, may take "
+        f"{MAX_BYTES // 2**20} MiB of the disk, and be {MAX_FILES:,} files in {MAX_FILES:,} "
+        "folders. Import its runs in several parts, or on the server: manage.py import_metrics."
     )
+
+
+def _on_disk(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
 
 
 def _path(member: zipfile.ZipInfo) -> PurePosixPath:

@@ -260,7 +260,7 @@ def data_reading(request: HttpRequest, reading_id: int) -> HttpResponse:
     """Show how far a file has been read, then its data set, or the mapping and what is wrong."""
     reading = permissions.find(actors.actor_of(request), "view", DataReading, pk=reading_id)
     if reading.ended_at is None:
-        data_readings.start_if_waiting(reading)
+        data_readings.READINGS.start_if_waiting(reading)
         return render(request, "data/reading.html", {"reading": reading})
     address = reverse("data_set", args=[reading.source.pk]) if reading.source else request.path
     if data := reading.data_set:

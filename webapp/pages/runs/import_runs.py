@@ -1,24 +1,25 @@
-"""The page that imports runs of other trackers from uploaded files."""
+"""The page that imports runs of other trackers from uploaded files, and that of one import."""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from typing import Any
 
 from django import forms
-from django.conf import settings
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
-from django.utils.http import urlencode
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
 from webapp.base.view_marks import slow, takes_uploads
-from webapp.clients.importers import FORMATS, UnreadableFile, import_runs
-from webapp.clients.importers.uploaded_files import UploadedFolder
+from webapp.clients import run_imports
+from webapp.clients.importers import FORMATS
+from webapp.clients.importers.uploaded_files import MAX_BYTES
+from webapp.clients.models import RunImport
+from webapp.clients.run_imports import IMPORTS, TooManyImports
+from webapp.runs.models import Run
+
+MOST_LISTED = 500
 
 
 class ImportForm(forms.Form):
@@ -34,10 +35,10 @@ class ImportForm(forms.Form):
 
 
 @slow
-@takes_uploads("start")
+@takes_uploads("start", MAX_BYTES)
 @require_http_methods(["GET", "HEAD", "POST"])
 def import_from_files(request: HttpRequest) -> HttpResponse:
-    """Show the form; on POST, read the files and show the runs in them."""
+    """Show the form; POST lets the files be imported, and leads to the page of this import."""
     team = current_team(request)
     if request.method != "POST":
         return _page(request, ImportForm())
@@ -49,18 +50,26 @@ def import_from_files(request: HttpRequest) -> HttpResponse:
         )
     options = form.cleaned_data
     user = actors.actor_of(request).user
-    # Beside the uploads, not in /tmp, which is often small and in memory.
-    with tempfile.TemporaryDirectory(dir=settings.UPLOADS) as folder_name:
-        folder = Path(folder_name)
-        try:
-            UploadedFolder(folder).add((file.name or "", file) for file in files)
-            runs = import_runs(folder, options["format"], team, user, options["project"])
-        except UnreadableFile as error:
-            return _page(request, form, str(error), 422)
-    messages.success(request, f"{len(runs)} run{'s' if len(runs) > 1 else ''} imported.")
-    if len(runs) == 1:
-        return redirect("run", runs[0].public_id)
-    return redirect(f"{reverse('runs')}?{urlencode({'source': 'imported'})}")
+    try:
+        row = run_imports.begin(team, user, options["format"], options["project"], files)
+    except TooManyImports as error:
+        return _page(request, form, str(error), 422)
+    return redirect("run_import", row.pk)
+
+
+@require_safe
+def run_import(request: HttpRequest, import_id: int) -> HttpResponse:
+    """Show how far an import has come, then its runs and what was wrong."""
+    row = permissions.find(actors.actor_of(request), "view", RunImport, pk=import_id)
+    IMPORTS.start_if_waiting(row)
+    shown = dict(row.results[:MOST_LISTED])
+    runs = permissions.visible(actors.actor_of(request), Run).filter(public_id__in=shown)
+    context: dict[str, Any] = {
+        "import": row,
+        "rows": [(run, shown[run.public_id]) for run in runs.select_related("origin__project")],
+        "unlisted": len(row.results) - len(shown),
+    }
+    return render(request, "runs/run_import.html", context)
 
 
 def _page(

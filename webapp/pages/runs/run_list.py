@@ -91,7 +91,8 @@ def _matched(actor: Actor, query: ListQuery) -> tuple[list[Term], QuerySet[Run],
 
 def _listed(actor: Actor, query: ListQuery, matched: QuerySet[Run]) -> dict[str, Any]:
     """One page of runs; above the whole list in its usual order are those that are pinned."""
-    pinned = [] if query.is_filtered or query.sort != Sort() else _pinned(matched)
+    is_whole = query.sort == Sort() and not query.first_page().is_filtered
+    pinned = _pinned(matched) if is_whole else []
     others = matched.exclude(pk__in=pinned) if pinned else matched
     page, next_cursor = ordering.page(actor, others, query.sort, query.after, PAGE_SIZE)
     if query.after is None:

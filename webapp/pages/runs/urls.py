@@ -29,6 +29,7 @@ urlpatterns = [
     path("runs/new/check/", new_run.check_run, name="check_run"),
     path("runs/new/preflight/", new_run.preflight_run, name="preflight_run"),
     path("runs/bring/", import_runs.import_from_files, name="bring_runs"),
+    path("runs/bring/<int:import_id>/", import_runs.run_import, name="run_import"),
     path("runs/import/", new_run.import_run, name="import_run"),
     path("runs/selected/", selected_runs.selected_runs, name="selected_runs"),
     path("runs/deleted/", delete_runs.deleted_runs, name="deleted_runs"),
