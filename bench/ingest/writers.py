@@ -22,6 +22,7 @@ from typing import Any
 WRITERS = 8
 STEPS, KEYS = 10, 10
 POINTS = STEPS * KEYS
+Sender = Callable[[int], None]
 TIMEOUT_SECONDS = 120
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
@@ -73,7 +74,7 @@ class Connection:
         return data
 
 
-def mlflow(connection: Connection, name: str) -> Callable[[int], None]:
+def mlflow(connection: Connection, name: str, step_count: int, key_count: int) -> Sender:
     """Return a function that logs one batch to a new run, as MLflow's client does it."""
     answer = connection.post(
         "/api/2.0/mlflow/runs/create",
@@ -83,12 +84,12 @@ def mlflow(connection: Connection, name: str) -> Callable[[int], None]:
 
     def send(number: int) -> None:
         now = int(time.time() * 1000)
-        steps = range(number * STEPS, (number + 1) * STEPS)
+        steps = range(number * step_count, (number + 1) * step_count)
         points = ",".join(
             f'{{"key":"metric_{key}","value":{step * 0.37 + key},'
             f'"timestamp":{now},"step":{step},"run_id":"{run}"}}'
             for step in steps
-            for key in range(KEYS)
+            for key in range(key_count)
         )
         connection.post(
             "/api/2.0/mlflow/runs/log-batch", f'{{"run_id":"{run}","metrics":[{points}]}}'
@@ -97,7 +98,7 @@ def mlflow(connection: Connection, name: str) -> Callable[[int], None]:
     return send
 
 
-def trackio(connection: Connection, name: str) -> Callable[[int], None]:
+def trackio(connection: Connection, name: str, step_count: int, key_count: int) -> Sender:
     """Return a function that logs one batch to a new run, as Trackio's client does it."""
     id = uuid.uuid4().hex
 
@@ -105,14 +106,14 @@ def trackio(connection: Connection, name: str) -> Callable[[int], None]:
         logs = ",".join(
             f'{{"project":"bench","run":"{name}","run_id":"{id}","metrics":{{{values(step)}}},"step":{step},"config":null,'
             f'"log_id":"{uuid.uuid4().hex}"}}'
-            for step in range(number * STEPS, (number + 1) * STEPS)
+            for step in range(number * step_count, (number + 1) * step_count)
         )
         connection.post(
             "/api/bulk_log", f'{{"args":[],"kwargs":{{"logs":[{logs}],"hf_token":null}}}}'
         )
 
     def values(step: int) -> str:
-        return ",".join(f'"metric_{key}":{step * 0.37 + key}' for key in range(KEYS))
+        return ",".join(f'"metric_{key}":{step * 0.37 + key}' for key in range(key_count))
 
     return send
 
@@ -126,7 +127,7 @@ def write(
     """One writer: one uncounted request, then as many as possible within `seconds`."""
     durations: list[float] = []
     try:
-        send = PROTOCOLS[protocol](Connection(address, token), name)
+        send = PROTOCOLS[protocol](Connection(address, token), name, STEPS, KEYS)
         send(0)
         start.wait(TIMEOUT_SECONDS)
         end = time.perf_counter() + seconds

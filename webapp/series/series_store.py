@@ -10,6 +10,7 @@ from webapp.series.append import AppendRequest, Identity, append, append_all
 from webapp.series.charts import ChartSeries, json_number, read, read_since
 from webapp.series.compaction import compact, compact_finished, thin
 from webapp.series.export import export_parquet, export_rows
+from webapp.series.folding import fold_long_tail, fold_tail
 from webapp.series.queries import (
     LastPoint,
     axis_positions,
@@ -38,6 +39,8 @@ __all__ = [
     "etag",
     "export_parquet",
     "export_rows",
+    "fold_long_tail",
+    "fold_tail",
     "json_number",
     "keys",
     "last_points",

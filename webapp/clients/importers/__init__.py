@@ -34,6 +34,7 @@ from webapp.clients.models import ImportedFile, Receipt
 from webapp.clients.record import record
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, State
+from webapp.series import series_store
 
 __all__ = ["FORMATS", "READERS", "UnreadableFile", "import_runs"]
 
@@ -186,7 +187,9 @@ def _recorded(
             for offset, log, _ in new
         ]
         with transaction.atomic():
-            record({run_id: [ClientBatch(address, logs, resumes=resumes)]})
+            recorded = record({run_id: [ClientBatch(address, logs, resumes=resumes)]})
+            for run_attempt in recorded.long_tails:
+                series_store.fold_long_tail(*run_attempt)
             # In the transaction of the values: a crash leaves both or neither.
             if imported_file is not None:
                 imported_file.done = new[-1].offset + 1
