@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -99,23 +100,23 @@ def encode_groups(groups: Sequence[RowGroup]) -> bytes:
     """
     heads: list[tuple[list[str], int, int]] = []
     narrow_values, wide_values = [np.empty(0)], [np.empty(0)]
+    all_values = np.concatenate([np.empty(0), *(group.values.ravel() for group in groups)])
+    exact, end = exact_single(all_values), 0
     for group in groups:
+        begin, end = end, end + group.values.size
         # A value that needs 64 bits would widen the column of all keys: such keys are packed apart.
-        wide = ~exact_single(group.values).all(axis=1)
-        order = np.argsort(wide, kind="stable")
-        narrow = len(order) - int(wide.sum())
-        narrow_values.append(group.values[order[:narrow]].ravel())
-        wide_values.append(group.values[order[narrow:]].ravel())
-        heads.append(([group.keys[index] for index in order], len(group.positions), narrow))
+        narrow = exact[begin:end].reshape(group.values.shape).all(axis=1)
+        narrow_values.append(group.values[narrow].ravel())
+        wide_values.append(group.values[~narrow].ravel())
+        keys = [*compress(group.keys, narrow), *compress(group.keys, ~narrow)]
+        heads.append((keys, len(group.positions), int(narrow.sum())))
     positions = joined([NO_POSITIONS, *(group.positions for group in groups)])
     body = pack([*positions.columns(), np.concatenate(narrow_values), np.concatenate(wide_values)])
     head = json.dumps({"groups": heads}, separators=(",", ":")).encode()
     return b"".join([SIZES.pack(len(head)), head, body])
 
 
-def decode_groups(
-    data: bytes | memoryview, wanted: Collection[str] | None = None
-) -> list[RowGroup]:
+def decode_groups(data: bytes | memoryview, wanted: frozenset[str] | None = None) -> list[RowGroup]:
     """Return the groups that `encode_groups` was given, only of `wanted` keys if given.
 
     Their keys may be in another order. Nothing is unpacked if there is no wanted key.
@@ -125,7 +126,7 @@ def decode_groups(
     if isinstance(head, list):
         return _decode_apart(data[start:], head, wanted)
     heads = head["groups"]
-    if not any(wanted is None or not wanted.isdisjoint(keys) for keys, _, _ in heads):
+    if not any(_has(keys, wanted) for keys, _, _ in heads):
         return []
     *columns, narrow_values, wide_values = unpack(data[start:])
     groups = []
@@ -134,41 +135,42 @@ def decode_groups(
         begin, row = row, row + count
         narrow_begin, narrow_end = narrow_end, narrow_end + narrow * count
         wide_begin, wide_end = wide_end, wide_end + (len(keys) - narrow) * count
-        groups += _group_of(
-            keys,
-            Positions(*(column[begin:row] for column in columns)),
-            [narrow_values[narrow_begin:narrow_end], wide_values[wide_begin:wide_end]],
-            wanted,
-        )
+        if _has(keys, wanted):
+            positions = Positions(*(column[begin:row] for column in columns))
+            values = narrow_values[narrow_begin:narrow_end], wide_values[wide_begin:wide_end]
+            groups.append(_only(keys, positions, values, wanted))
     return groups
 
 
 def _decode_apart(
-    data: memoryview, heads: list[Any], wanted: Collection[str] | None
+    data: memoryview, heads: list[Any], wanted: frozenset[str] | None
 ) -> list[RowGroup]:
     """Return the groups of a batch of an earlier version, which packed each group by itself."""
     groups, start = [], 0
     for keys, _, length in heads:
-        *columns, narrow, wide = unpack(data[start : start + length])
-        groups += _group_of(keys, Positions(*columns), [narrow, wide], wanted)
+        if _has(keys, wanted):
+            *columns, narrow, wide = unpack(data[start : start + length])
+            groups.append(_only(keys, Positions(*columns), (narrow, wide), wanted))
         start += length
     return groups
 
 
-def _group_of(
-    keys: list[str],
+def _has(keys: Sequence[str], wanted: frozenset[str] | None) -> bool:
+    return wanted is None or not wanted.isdisjoint(keys)
+
+
+def _only(
+    keys: Sequence[str],
     positions: Positions,
-    values: Sequence[Floats],
-    wanted: Collection[str] | None,
-) -> list[RowGroup]:
-    """Return the group without keys that are not wanted, or nothing if none is."""
-    index = [i for i, key in enumerate(keys) if wanted is None or key in wanted]
-    if not index:
-        return []
+    values: tuple[Floats, Floats],
+    wanted: frozenset[str] | None,
+) -> RowGroup:
+    """Return the group without keys that are not wanted."""
     by_key = np.concatenate(values).reshape(len(keys), len(positions))
+    index = [i for i, key in enumerate(keys) if wanted is None or key in wanted]
     if len(index) == len(keys):
-        return [RowGroup(tuple(keys), positions, by_key)]
-    return [RowGroup(tuple(keys[i] for i in index), positions, by_key[index])]
+        return RowGroup(tuple(keys), positions, by_key)
+    return RowGroup(tuple(keys[i] for i in index), positions, by_key[index])
 
 
 def _head(data: memoryview) -> tuple[Any, int]:
