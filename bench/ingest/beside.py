@@ -4,7 +4,8 @@
 
 The other writer sends a single metric of its own run at a steady pace, first alone, then beside the
 wide one, which sends WIDE_STEPS values of each of WIDE_KEYS metrics and waits for each answer.
-Prints one line of JSON: milliseconds until an answer.
+At the end it reads back some of the metrics of a run of HISTORY_KEYS metrics of HISTORY_STEPS
+steps. Prints one line of JSON: milliseconds until an answer.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 from bench.ingest.writers import PROTOCOLS, TIMEOUT_SECONDS, Connection
 
 WIDE_STEPS, WIDE_KEYS = 2, 500
+HISTORY_STEPS, HISTORY_KEYS, HISTORIES_READ = 10, 1000, 100
 # Between two requests of the other writer, as of a training loop that logs ten times a second.
 PAUSE_SECONDS = 0.1
 
@@ -31,7 +33,7 @@ def send_wide(
     """Send wide batches until `stop` is set; the first is not counted."""
     durations: list[float] = []
     try:
-        send = PROTOCOLS[protocol](Connection(address, token), name, WIDE_STEPS, WIDE_KEYS)
+        send, _ = PROTOCOLS[protocol](Connection(address, token), name, WIDE_STEPS, WIDE_KEYS)
         send(0)
         start.set()
         while not stop.is_set():
@@ -46,7 +48,7 @@ class SteadyWriter:
     """Sends a single value at a steady pace to a run of its own."""
 
     def __init__(self, protocol: str, address: str, token: str, name: str) -> None:
-        self._send = PROTOCOLS[protocol](Connection(address, token), name, 1, 1)
+        self._send, _ = PROTOCOLS[protocol](Connection(address, token), name, 1, 1)
         self._number = 0
         self._send(0)
 
@@ -62,6 +64,22 @@ class SteadyWriter:
             self._send(self._number)
             durations.append(time.perf_counter() - sent)
         return durations
+
+
+def read_histories(protocol: str, address: str, token: str, name: str) -> list[float]:
+    """Seconds until each answer with the values of one metric."""
+    run = PROTOCOLS[protocol](Connection(address, token), name, 1, HISTORY_KEYS)
+    for step in range(HISTORY_STEPS):
+        run.send(step)
+    durations: list[float] = []
+    for key in range(0, HISTORY_KEYS, HISTORY_KEYS // HISTORIES_READ):
+        began = time.perf_counter()
+        answer = run.history(key)
+        durations.append(time.perf_counter() - began)
+        values = answer.count(b'"step"')
+        if values != HISTORY_STEPS:
+            raise SystemExit(f"{values} of {HISTORY_STEPS} values came back: {answer[:300]!r}")
+    return durations
 
 
 def main(protocol: str, address: str, token: str, other_token: str, seconds: str) -> None:
@@ -82,6 +100,7 @@ def main(protocol: str, address: str, token: str, other_token: str, seconds: str
     wide.join()
     if wide.exitcode:
         raise SystemExit("The wide writer failed; its output is above.")
+    histories = read_histories(protocol, address, token, f"{turn}-history")
     print(
         json.dumps(
             {
@@ -90,6 +109,7 @@ def main(protocol: str, address: str, token: str, other_token: str, seconds: str
                 "wide_p95_ms": _p95(wide_durations),
                 "alone_p95_ms": _p95(alone),
                 "beside_p95_ms": _p95(beside),
+                "history_p50_ms": statistics.median(histories) * 1000,
             }
         )
     )
