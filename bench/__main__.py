@@ -53,6 +53,10 @@ MEASUREMENTS: dict[str, tuple[str, Measurement]] = {
         "Durable ingest over HTTP, 8 writers, 100 points a request, against trackers",
         ingest.measure,
     ),
+    "wide": (
+        "Batches of 1,000 values of 500 metrics, and another writer beside them",
+        ingest.measure_wide,
+    ),
     "imports": (
         "Importing one series from the files of other trackers, and importing the same file again",
         imports.measure,

@@ -1,6 +1,7 @@
 """Durable ingest over HTTP by Stillroom, MLflow on Postgres, and Trackio.
 
-8 writers send 100 points per request and wait for each answer. All servers run on this machine;
+Either 8 writers send 100 points per request and wait for each answer, or one writer sends 1,000
+values of 500 metrics beside another writer of another run. All servers run on this machine;
 Stillroom and MLflow use one Postgres with its usual (durable) settings. The servers are measured in
 turn. Stillroom and Trackio are one process each, MLflow has two workers. The writers of a protocol
 are the same for both servers.
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +34,61 @@ TRACKIO = (
 )
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server under measurement; `other_token` is that of another team, if there are teams."""
+
+    protocol: str
+    address: str
+    token: str
+    other_token: str
+
+
 def measure() -> list[dict[str, Any]]:
     """One row per server and protocol with median, minimum and maximum over the turns."""
+    with _servers() as servers:
+        commands = {
+            name: turns.ours(
+                "bench.ingest.writers", server.protocol, server.address, server.token, str(SECONDS)
+            )
+            for name, server in servers.items()
+        }
+        results = turns.take(commands, TURNS)
+    return [{"server": name, **_row(results[name])} for name in servers]
+
+
+def measure_wide() -> list[dict[str, Any]]:
+    """One row per server and protocol: wide batches, another writer alone and beside them."""
+    with _servers() as servers:
+        commands = {
+            name: turns.ours(
+                "bench.ingest.beside",
+                server.protocol,
+                server.address,
+                server.token,
+                server.other_token,
+                str(SECONDS),
+            )
+            for name, server in servers.items()
+        }
+        results = turns.take(commands, TURNS)
+    return [{"server": name, **_wide_row(results[name])} for name in servers]
+
+
+@contextmanager
+def _servers() -> Iterator[dict[str, Server]]:
     with ExitStack() as stack:
         folder = stack.enter_context(services.services())
         stillroom, _ = stack.enter_context(services.web_server(folder / "web.log"))
-        token = _token()
+        tokens = _tokens()
         mlflow = stack.enter_context(_mlflow(folder))
         trackio = stack.enter_context(_trackio(folder))
-        contenders = {
-            "Stillroom, MLflow's interface": ("mlflow", stillroom, token),
-            "MLflow on Postgres": ("mlflow", mlflow, token),
-            "Stillroom, Trackio's interface": ("trackio", stillroom, token),
-            "Trackio": ("trackio", trackio, TRACKIO_TOKEN),
+        yield {
+            "Stillroom, MLflow's interface": Server("mlflow", stillroom, *tokens),
+            "MLflow on Postgres": Server("mlflow", mlflow, *tokens),
+            "Stillroom, Trackio's interface": Server("trackio", stillroom, *tokens),
+            "Trackio": Server("trackio", trackio, TRACKIO_TOKEN, TRACKIO_TOKEN),
         }
-        commands = {
-            name: turns.ours("bench.ingest.writers", *arguments, str(SECONDS))
-            for name, arguments in contenders.items()
-        }
-        results = turns.take(commands, TURNS)
-    return [{"server": name, **_row(results[name])} for name in contenders]
 
 
 def _row(results: Sequence[dict[str, float]]) -> dict[str, Any]:
@@ -64,8 +101,18 @@ def _row(results: Sequence[dict[str, float]]) -> dict[str, Any]:
     }
 
 
-def _token() -> str:
-    """A token of a new team; Django is set up on the private database."""
+def _wide_row(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    names = ("wide_p50_ms", "wide_p95_ms", "alone_p95_ms", "beside_p95_ms", "history_p50_ms")
+    return {
+        **{name: statistics.median(result[name] for result in results) for name in names},
+        "beside / alone": spread(
+            [result["beside_p95_ms"] / result["alone_p95_ms"] for result in results]
+        ),
+    }
+
+
+def _tokens() -> tuple[str, str]:
+    """A token of each of two new teams; Django is set up on the private database."""
     import django
 
     django.setup()
@@ -73,7 +120,11 @@ def _token() -> str:
     from webapp.access.models import Scope
 
     person = members.create_account("bench@stillroom.example", "a long enough phrase", "Bench")
-    return api_tokens.make(members.create_team("Bench", person), "bench", Scope.LOG, person)
+    first, second = (
+        api_tokens.make(members.create_team(name, person), "bench", Scope.LOG, person)
+        for name in ("Bench", "Other")
+    )
+    return first, second
 
 
 @contextmanager

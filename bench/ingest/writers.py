@@ -17,13 +17,20 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 WRITERS = 8
 STEPS, KEYS = 10, 10
 POINTS = STEPS * KEYS
 TIMEOUT_SECONDS = 120
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+
+
+class LoggedRun(NamedTuple):
+    """`send` logs one batch by its number; `history` reads back the values of a metric."""
+
+    send: Callable[[int], None]
+    history: Callable[[int], bytes]
 
 
 class Connection:
@@ -46,7 +53,13 @@ class Connection:
     def post(self, path: str, body: str) -> bytes:
         content = body.encode()
         head = f"POST {path} HTTP/1.1\r\n{self._headers}Content-Length: {len(content)}\r\n\r\n"
-        self._socket.sendall(head.encode() + content)
+        return self._sent(path, head.encode() + content)
+
+    def get(self, path: str) -> bytes:
+        return self._sent(path, f"GET {path} HTTP/1.1\r\n{self._headers}\r\n".encode())
+
+    def _sent(self, path: str, request: bytes) -> bytes:
+        self._socket.sendall(request)
         status, answer = self._answer()
         if status != 200:
             raise SystemExit(f"{path}: {status} {answer[:300]!r}")
@@ -73,8 +86,8 @@ class Connection:
         return data
 
 
-def mlflow(connection: Connection, name: str) -> Callable[[int], None]:
-    """Return a function that logs one batch to a new run, as MLflow's client does it."""
+def mlflow(connection: Connection, name: str, step_count: int, key_count: int) -> LoggedRun:
+    """Create a run and log to it as MLflow's client does it."""
     answer = connection.post(
         "/api/2.0/mlflow/runs/create",
         json.dumps({"experiment_id": "0", "run_name": name, "start_time": 1}),
@@ -83,38 +96,48 @@ def mlflow(connection: Connection, name: str) -> Callable[[int], None]:
 
     def send(number: int) -> None:
         now = int(time.time() * 1000)
-        steps = range(number * STEPS, (number + 1) * STEPS)
+        steps = range(number * step_count, (number + 1) * step_count)
         points = ",".join(
             f'{{"key":"metric_{key}","value":{step * 0.37 + key},'
             f'"timestamp":{now},"step":{step},"run_id":"{run}"}}'
             for step in steps
-            for key in range(KEYS)
+            for key in range(key_count)
         )
         connection.post(
             "/api/2.0/mlflow/runs/log-batch", f'{{"run_id":"{run}","metrics":[{points}]}}'
         )
 
-    return send
+    def history(key: int) -> bytes:
+        return connection.get(
+            f"/api/2.0/mlflow/metrics/get-history?run_id={run}&metric_key=metric_{key}"
+        )
+
+    return LoggedRun(send, history)
 
 
-def trackio(connection: Connection, name: str) -> Callable[[int], None]:
-    """Return a function that logs one batch to a new run, as Trackio's client does it."""
+def trackio(connection: Connection, name: str, step_count: int, key_count: int) -> LoggedRun:
+    """Log to a new run as Trackio's client does it."""
     id = uuid.uuid4().hex
 
     def send(number: int) -> None:
         logs = ",".join(
             f'{{"project":"bench","run":"{name}","run_id":"{id}","metrics":{{{values(step)}}},"step":{step},"config":null,'
             f'"log_id":"{uuid.uuid4().hex}"}}'
-            for step in range(number * STEPS, (number + 1) * STEPS)
+            for step in range(number * step_count, (number + 1) * step_count)
         )
         connection.post(
             "/api/bulk_log", f'{{"args":[],"kwargs":{{"logs":[{logs}],"hf_token":null}}}}'
         )
 
     def values(step: int) -> str:
-        return ",".join(f'"metric_{key}":{step * 0.37 + key}' for key in range(KEYS))
+        return ",".join(f'"metric_{key}":{step * 0.37 + key}' for key in range(key_count))
 
-    return send
+    def history(key: int) -> bytes:
+        question = {"project": "bench", "run": name, "run_id": id, "metric_name": f"metric_{key}"}
+        body = {"args": [], "kwargs": question}
+        return connection.post("/api/get_metric_values", json.dumps(body))
+
+    return LoggedRun(send, history)
 
 
 PROTOCOLS = {"mlflow": mlflow, "trackio": trackio}
@@ -126,7 +149,7 @@ def write(
     """One writer: one uncounted request, then as many as possible within `seconds`."""
     durations: list[float] = []
     try:
-        send = PROTOCOLS[protocol](Connection(address, token), name)
+        send, _ = PROTOCOLS[protocol](Connection(address, token), name, STEPS, KEYS)
         send(0)
         start.wait(TIMEOUT_SECONDS)
         end = time.perf_counter() + seconds

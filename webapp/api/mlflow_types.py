@@ -226,16 +226,15 @@ def read(shape: type[B], content: bytes | Mapping[str, object]) -> B:
 def logs(metrics: Iterable[Metric]) -> list[LoggedValues]:
     """Group values by step and time, so that each group holds a key once."""
     grouped: list[LoggedValues] = []
+    # By step and time also where others come between: a batch may name its values key by key.
+    newest: dict[tuple[int, float], LoggedValues] = {}
     for metric in metrics:
-        step, wall_time = metric.get("step", 0), metric["timestamp"] / 1000
-        name = key(metric["key"])
-        if (
-            not grouped
-            or (grouped[-1].step, grouped[-1].wall_time) != (step, wall_time)
-            or name in grouped[-1].values
-        ):
-            grouped.append(LoggedValues({}, step, wall_time))
-        grouped[-1].values[name] = metric["value"]
+        position = metric.get("step", 0), metric["timestamp"] / 1000
+        name, logged = key(metric["key"]), newest.get(position)
+        if logged is None or name in logged.values:
+            logged = newest[position] = LoggedValues({}, *position)
+            grouped.append(logged)
+        logged.values[name] = metric["value"]
     return grouped
 
 

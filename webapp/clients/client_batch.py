@@ -63,6 +63,9 @@ class RunPublicId:
     public_id: str
 
 
+RunName = RunAddress | RunPublicId
+
+
 @dataclass(frozen=True)
 class ClientBatch:
     """What one request logs to one run.
@@ -71,7 +74,7 @@ class ClientBatch:
     values tell whether it went back to an earlier step.
     """
 
-    run: RunAddress | RunPublicId
+    run: RunName
     logs: list[LoggedValues] = field(default_factory=list)
     lines: list[LogLine] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)

@@ -35,7 +35,8 @@ Item = TypeVar("Item", LoggedValues, LogLine)
 # The rows are locked in the order of their ids, so that two writers cannot deadlock.
 TAKE = """
 WITH locked AS (
-    SELECT id FROM runs_run WHERE id = ANY(%(runs)s) AND deleted_at IS NULL ORDER BY id FOR UPDATE
+    SELECT id FROM runs_run WHERE id = ANY(%(runs)s) AND deleted_at IS NULL
+    ORDER BY id FOR NO KEY UPDATE
 )
 UPDATE runs_run AS run SET
     batch_count = run.batch_count + 1,
@@ -88,10 +89,16 @@ class RunWrite:
         return (id for id in ids if id is not None)
 
 
-def record(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> dict[str, int]:
-    """Append the batches of each run, inside the caller's transaction.
+@dataclass(frozen=True)
+class Recorded:
+    """New batch counts by public id, to notify readers; and the (run, attempt) to fold."""
 
-    Returns the new batch counts by public id, to notify readers.
+    batch_counts: dict[str, int]
+    long_tails: list[tuple[int, int]]
+
+
+def record(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> Recorded:
+    """Append the batches of each run, inside the caller's transaction.
 
     Raises Run.DoesNotExist, or describe.Unfit.
     """
@@ -125,8 +132,10 @@ def record(batches_by_run: Mapping[int, Sequence[ClientBatch]]) -> dict[str, int
         if run_write.run.pk in resuming:
             _rewind_if_repeated(run_write)
     _assign_numbers(run_writes)
-    _append(run_writes)
-    return {run_write.run.public_id: run_write.batch_number for run_write in run_writes}
+    return Recorded(
+        {run_write.run.public_id: run_write.batch_number for run_write in run_writes},
+        _append(run_writes),
+    )
 
 
 def _lock_runs(
@@ -297,8 +306,11 @@ def _assign_numbers(run_writes: Sequence[RunWrite]) -> None:
         run_write.first = last - count + 1
 
 
-def _append(run_writes: Sequence[RunWrite]) -> None:
-    """Store values and lines; the numbers of the lines follow those of the values."""
+def _append(run_writes: Sequence[RunWrite]) -> list[tuple[int, int]]:
+    """Store values and lines; return the (run, attempt) to fold.
+
+    The numbers of the lines follow those of the values.
+    """
     additions, lines = [], []
     for run_write in run_writes:
         rows: list[dict[str, Any]] = [
@@ -331,9 +343,10 @@ def _append(run_writes: Sequence[RunWrite]) -> None:
                 )
             )
         lines += events
-    series_store.append_all(additions)
+    long_tails = series_store.append_all(additions)
     if lines:
         Event.objects.bulk_create(lines)
+    return long_tails
 
 
 def _event(run_write: RunWrite, line: LogLine, seq: int) -> Event:

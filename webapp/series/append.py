@@ -1,7 +1,8 @@
 """Append logged values: the place where metrics enter Postgres.
 
 An append writes one row of one table, however many keys and rows the batch holds. A batch that is
-sent again changes nothing.
+sent again changes nothing. `append` also folds a tail that has become long, in the caller's
+transaction; after `append_all` the caller does so, when and where it delays nobody.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Literal
 from django.db import connection
 
 from webapp.runs.models import Run
-from webapp.series.folding import fold_or_merge
+from webapp.series.folding import fold_long_tail, is_long
 from webapp.series.storage import batches
 
 Identity = Literal["seq", "content"]
@@ -89,11 +90,16 @@ def append(
 
     Raises ValueError if the attempt was first logged with the other identity.
     """
-    append_all([AppendRequest(run, attempt, list(events), batch_number, identity)])
+    request = AppendRequest(run, attempt, list(events), batch_number, identity)
+    for log_key in append_all([request]):
+        fold_long_tail(*log_key)
 
 
-def append_all(requests: Sequence[AppendRequest]) -> None:
-    """`append` for several attempts, each named once, in as many statements as for one."""
+def append_all(requests: Sequence[AppendRequest]) -> list[tuple[int, int]]:
+    """`append` for several attempts, each named once, in as many statements as for one.
+
+    Nothing is folded: returns the (run, attempt) whose tails are long now, for `fold_tail`.
+    """
     seqs = {
         request.log_key: "{}"
         if request.content
@@ -121,7 +127,7 @@ def append_all(requests: Sequence[AppendRequest]) -> None:
             (event for event in events if event.get("type", "metrics") == "metrics"),
             request.content,
         )
-        count, data = sum(len(group.positions) for group in groups), batches.encode_groups(groups)
+        count, data = batches.row_count(groups), batches.encode_groups(groups)
         seen_numbers = seqs[request.log_key]
         values.append(
             (*request.log_key, request.content, seen_numbers, request.batch_number, count, data)
@@ -135,8 +141,11 @@ def append_all(requests: Sequence[AppendRequest]) -> None:
         raise ValueError(
             f"attempt {refused.attempt} of run {refused.run.public_id} is logged by {identity}"
         )
-    for run, attempt, row_count, batch_count in logs:
-        fold_or_merge(run, attempt, row_count, batch_count)
+    return [
+        (run, attempt)
+        for run, attempt, row_count, batch_count in logs
+        if is_long(row_count, batch_count)
+    ]
 
 
 def _rows(sql: str, values: Sequence[tuple[Any, ...]]) -> list[Any]:

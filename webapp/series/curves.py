@@ -94,7 +94,7 @@ def curves(
     """
     runs = list(runs)
     ids = [run.pk for run in runs]
-    branch_segments, tails = branches.segments_by_run(runs), batches.tails(ids, past)
+    branch_segments, tails = branches.segments_by_run(runs), batches.tails(ids, past, keys)
     series_by_key = {
         (series.run_id, series.attempt, series.key): series for series in _folded(ids, keys)
     }
@@ -102,7 +102,7 @@ def curves(
     for run_id, _, key in series_by_key:
         present[run_id].add(key)
     for (run_id, _), tail in tails.items():
-        present[run_id] |= tail.keys() if keys is None else tail.keys() & set(keys)
+        present[run_id] |= tail.keys()
     wanted: list[tuple[Curve, branches.BranchSegment, Series | None]] = []
     all_curves = []
     for run in runs:

@@ -1,6 +1,8 @@
-"""Folding: batches of an attempt become chunks and bucket levels, inside an append's transaction.
+"""Folding: batches of an attempt become chunks and bucket levels, in one transaction.
 
-A crash leaves nothing half done, because readers see nothing before the transaction commits.
+A crash leaves nothing half done, because readers see nothing before the transaction commits. A tail
+that was not folded because of it is complete, only slower to read, and is folded after the next
+append or at the end of the run.
 """
 
 from __future__ import annotations
@@ -8,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
+from django.db import transaction
 from django.db.models import F
 
+from webapp.runs.models import Run
 from webapp.series.models import Batch, Log, Series
 from webapp.series.storage import bucket_levels, chunks
 from webapp.series.storage.batches import (
@@ -17,12 +21,13 @@ from webapp.series.storage.batches import (
     decode_groups,
     encode_groups,
     merge_groups,
+    row_count,
     value_parts,
 )
 from webapp.series.storage.points import Axis, KeyValues, Merger, Points
 
-# More rows or batches than these are folded or merged by the append that exceeds them: a reader has
-# to unpack all of them for every chart.
+# More rows or batches than these are folded or merged: a reader has to unpack all of them for every
+# chart.
 MOST_ROWS, MOST_BATCHES = 1024, 48
 # The newest batches stay separate, so that live pages whose cursor is a little behind get a delta.
 KEPT_ROWS, KEPT_BATCHES = 128, 16
@@ -42,11 +47,28 @@ SUMMARY_FIELDS = (
 )
 
 
-def fold_or_merge(run: int, attempt: int, rows: int, batches: int) -> None:
-    """Fold or merge the waiting batches if there are many, except the newest ones."""
-    if rows > MOST_ROWS:
+def is_long(rows: int, batches: int) -> bool:
+    """Return whether a tail of so many rows and batches should be folded or merged."""
+    return rows > MOST_ROWS or batches > MOST_BATCHES
+
+
+def fold_tail(run: int, attempt: int) -> None:
+    """Fold a long tail in a transaction of its own. Raises Run.DoesNotExist."""
+    with transaction.atomic():
+        # Readers that write keep others out by this lock, and so expect no fold beside them.
+        Run.objects.select_for_update(no_key=True).only("pk").get(pk=run)
+        fold_long_tail(run, attempt)
+
+
+def fold_long_tail(run: int, attempt: int) -> None:
+    """Fold or merge the waiting batches if there are many, except the newest ones.
+
+    The caller's transaction has locked the run's row.
+    """
+    log = Log.objects.get(run=run, attempt=attempt)
+    if log.rows > MOST_ROWS:
         fold(run, attempt, keep=True)
-    elif batches > MOST_BATCHES:
+    elif log.batches > MOST_BATCHES:
         merge_batches(run, attempt, keep=True)
 
 
@@ -99,7 +121,7 @@ def merge_batches(run: int, attempt: int, keep: bool = False) -> None:
     batches_to_fold = _batches_to_fold(run, attempt, keep)
     groups = merge_groups(group for batch in batches_to_fold for group in decode_groups(batch.data))
     _delete_batches(run, attempt, batches_to_fold)
-    rows = sum(len(group.positions) for group in groups)
+    rows = row_count(groups)
     if groups:
         Batch.objects.create(
             run_id=run,

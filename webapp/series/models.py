@@ -35,7 +35,8 @@ class Multirange(Text):
 class Log(models.Model):
     """State of the log of one attempt of a run.
 
-    `rows` and `batches` count what waits to be folded. Batches up to number `folded` cannot be told
+    `rows` and `batches` count what waits to be folded, `rows` those of the key that has the most in
+    each batch. Batches up to number `folded` cannot be told
     apart any more. With `content`, rows have no sequence numbers and count once by their content;
     else they count once by number, and `seen` holds the numbers that were received.
     """

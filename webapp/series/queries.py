@@ -15,7 +15,7 @@ from webapp.series.charts import read
 from webapp.series.curves import Curve, CurveSegment, curves, origin
 from webapp.series.models import Series
 from webapp.series.storage import chunks
-from webapp.series.storage.batches import tails
+from webapp.series.storage.batches import tail_keys, tails
 from webapp.series.storage.bucket_levels import LevelRange, fetch, levels
 from webapp.series.storage.packing import Floats, Ints
 from webapp.series.storage.points import Axis, Merger
@@ -37,8 +37,8 @@ class LastPoint:
 def keys(run: Run) -> list[str]:
     """Return the keys of all series of `run`, sorted."""
     with snapshot():
-        waiting = set[str]().union(*(tail.keys() for tail in tails([run.pk]).values()))
-        return sorted(waiting.union(Series.objects.filter(run=run).values_list("key", flat=True)))
+        folded = Series.objects.filter(run=run).values_list("key", flat=True)
+        return sorted(tail_keys(run.pk).union(folded))
 
 
 def latest(run: Run, keys: Sequence[str]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from webapp.series.best import BestPoint, best_points
 from webapp.series.charts import ChartSeries, json_number, read, read_since
 from webapp.series.compaction import compact, compact_finished, thin
 from webapp.series.export import export_parquet, export_rows
+from webapp.series.folding import fold_long_tail, fold_tail
 from webapp.series.queries import (
     LastPoint,
     axis_positions,
@@ -41,6 +42,8 @@ __all__ = [
     "etag",
     "export_parquet",
     "export_rows",
+    "fold_long_tail",
+    "fold_tail",
     "json_number",
     "keys",
     "last_points",

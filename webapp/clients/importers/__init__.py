@@ -217,7 +217,9 @@ def _recorded(
             for offset, log, _ in new
         ]
         with transaction.atomic():
-            record({run_id: [ClientBatch(address, logs, resumes=resumes)]})
+            recorded = record({run_id: [ClientBatch(address, logs, resumes=resumes)]})
+            for run_attempt in recorded.long_tails:
+                series_store.fold_long_tail(*run_attempt)
             # In the transaction of the values: a crash leaves both or neither.
             if imported_file is not None:
                 imported_file.done = new[-1].offset + 1

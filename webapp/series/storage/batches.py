@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import struct
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from webapp.series.storage import chunks
 from webapp.series.storage.packing import Floats, exact_single, pack, unpack
 from webapp.series.storage.points import (
     INT64_MIN,
+    NO_POSITIONS,
     KeyValues,
     Positions,
     concat_values,
@@ -67,40 +70,125 @@ def group_rows(rows: Rows, content: bool) -> list[RowGroup]:
     for row in rows:
         if row["values"]:
             by_keys.setdefault(tuple(row["values"]), []).append(row)
-    return [_group(keys, rows_of_keys, content) for keys, rows_of_keys in by_keys.items()]
+    # One array of each column for all groups: many groups of a row or two are common.
+    positions = _positions([row for same in by_keys.values() for row in same], content)
+    groups, end = [], 0
+    for keys, same in by_keys.items():
+        begin, end = end, end + len(same)
+        values = np.array([[float(value) for value in row["values"].values()] for row in same]).T
+        groups.append(_with_short_keys(RowGroup(keys, positions.take(slice(begin, end)), values)))
+    return groups
+
+
+def row_count(groups: Iterable[RowGroup]) -> int:
+    """Return the number of rows of the key that has the most.
+
+    Not of all rows: a client that sends each of many metrics as a row of its own would have its
+    tail folded with every request, and each time all of its series be rewritten for a few points.
+    """
+    counts: Counter[str] = Counter()
+    for group in groups:
+        for key in group.keys:
+            counts[key] += len(group.positions)
+    return max(counts.values(), default=0)
 
 
 def encode_groups(groups: Sequence[RowGroup]) -> bytes:
-    """Return groups as bytes; keys whose values all fit float32 exactly take half as much."""
-    heads, bodies = [], []
+    """Return groups as bytes, the columns of all groups one after the other.
+
+    Keys whose values all fit float32 exactly take half as much.
+    """
+    heads: list[tuple[list[str], int, int]] = []
+    narrow_values, wide_values = [np.empty(0)], [np.empty(0)]
+    all_values = np.concatenate([np.empty(0), *(group.values.ravel() for group in groups)])
+    exact, end = exact_single(all_values), 0
     for group in groups:
+        begin, end = end, end + group.values.size
         # A value that needs 64 bits would widen the column of all keys: such keys are packed apart.
-        wide = ~exact_single(group.values).all(axis=1)
-        order = np.argsort(wide, kind="stable")
-        narrow = len(order) - int(wide.sum())
-        sorted_ = group.values[order]
-        bodies.append(
-            pack([*group.positions.columns(), sorted_[:narrow].ravel(), sorted_[narrow:].ravel()])
-        )
-        heads.append(
-            [[group.keys[index] for index in order], len(group.positions), len(bodies[-1])]
-        )
-    head = json.dumps(heads, separators=(",", ":")).encode()
-    return b"".join([SIZES.pack(len(head)), head, *bodies])
+        narrow = exact[begin:end].reshape(group.values.shape).all(axis=1)
+        narrow_values.append(group.values[narrow].ravel())
+        wide_values.append(group.values[~narrow].ravel())
+        keys = [*compress(group.keys, narrow), *compress(group.keys, ~narrow)]
+        heads.append((keys, len(group.positions), int(narrow.sum())))
+    positions = joined([NO_POSITIONS, *(group.positions for group in groups)])
+    body = pack([*positions.columns(), np.concatenate(narrow_values), np.concatenate(wide_values)])
+    head = json.dumps({"groups": heads}, separators=(",", ":")).encode()
+    return b"".join([SIZES.pack(len(head)), head, body])
 
 
-def decode_groups(data: bytes | memoryview) -> list[RowGroup]:
-    """Return the groups that `encode_groups` was given; their keys may be in another order."""
+def decode_groups(data: bytes | memoryview, wanted: frozenset[str] | None = None) -> list[RowGroup]:
+    """Return the groups that `encode_groups` was given, only of `wanted` keys if given.
+
+    Their keys may be in another order. Nothing is unpacked if there is no wanted key.
+    """
     data = memoryview(data)
-    (size,) = SIZES.unpack_from(data)
-    start = SIZES.size + size
+    head, start = _head(data)
+    if isinstance(head, list):
+        return _decode_apart(data[start:], head, wanted)
+    heads = head["groups"]
+    if not any(_has(keys, wanted) for keys, _, _ in heads):
+        return []
+    *columns, narrow_values, wide_values = unpack(data[start:])
     groups = []
-    for keys, count, length in json.loads(bytes(data[SIZES.size : start])):
-        *positions, narrow, wide = unpack(data[start : start + length])
-        values = np.concatenate([narrow, wide]).reshape(len(keys), count)
-        groups.append(RowGroup(tuple(keys), Positions(*positions), values))
+    row = narrow_end = wide_end = 0
+    for keys, count, narrow in heads:
+        begin, row = row, row + count
+        narrow_begin, narrow_end = narrow_end, narrow_end + narrow * count
+        wide_begin, wide_end = wide_end, wide_end + (len(keys) - narrow) * count
+        if _has(keys, wanted):
+            positions = Positions(*(column[begin:row] for column in columns))
+            values = narrow_values[narrow_begin:narrow_end], wide_values[wide_begin:wide_end]
+            groups.append(_only(keys, positions, values, wanted))
+    return groups
+
+
+def _decode_apart(
+    data: memoryview, heads: list[Any], wanted: frozenset[str] | None
+) -> list[RowGroup]:
+    """Return the groups of a batch of an earlier version, which packed each group by itself."""
+    groups, start = [], 0
+    for keys, _, length in heads:
+        if _has(keys, wanted):
+            *columns, narrow, wide = unpack(data[start : start + length])
+            groups.append(_only(keys, Positions(*columns), (narrow, wide), wanted))
         start += length
     return groups
+
+
+def _has(keys: Sequence[str], wanted: frozenset[str] | None) -> bool:
+    return wanted is None or not wanted.isdisjoint(keys)
+
+
+def _only(
+    keys: Sequence[str],
+    positions: Positions,
+    values: tuple[Floats, Floats],
+    wanted: frozenset[str] | None,
+) -> RowGroup:
+    """Return the group without keys that are not wanted."""
+    by_key = np.concatenate(values).reshape(len(keys), len(positions))
+    index = [i for i, key in enumerate(keys) if wanted is None or key in wanted]
+    if len(index) == len(keys):
+        return RowGroup(tuple(keys), positions, by_key)
+    return RowGroup(tuple(keys[i] for i in index), positions, by_key[index])
+
+
+def _head(data: memoryview) -> tuple[Any, int]:
+    """Return the head of a batch and where its body begins.
+
+    `{"groups": [[keys, rows, number of keys in float32], ...]}`; of an earlier version
+    `[[keys, rows, length of the group in bytes], ...]`.
+    """
+    (size,) = SIZES.unpack_from(data)
+    start = SIZES.size + size
+    return json.loads(bytes(data[SIZES.size : start])), start
+
+
+def encoded_keys(data: bytes | memoryview) -> set[str]:
+    """Return the keys of a batch without unpacking it."""
+    head, _ = _head(memoryview(data))
+    heads = head if isinstance(head, list) else head["groups"]
+    return {key for keys, _, _ in heads for key in keys}
 
 
 def merge_groups(groups: Iterable[RowGroup]) -> list[RowGroup]:
@@ -123,9 +211,9 @@ def merge_groups(groups: Iterable[RowGroup]) -> list[RowGroup]:
     ]
 
 
-def _group(keys: tuple[str, ...], rows: Sequence[dict[str, Any]], content: bool) -> RowGroup:
+def _positions(rows: Sequence[dict[str, Any]], content: bool) -> Positions:
     wall_times = np.array([float(row["wall_time"]) for row in rows])
-    positions = Positions(
+    return Positions(
         np.rint(wall_times * 1e6).astype(np.int64)
         if content
         else _int64(row["seq"] for row in rows),
@@ -134,15 +222,15 @@ def _group(keys: tuple[str, ...], rows: Sequence[dict[str, Any]], content: bool)
         np.array([float(row.get("compute") or 0.0) for row in rows]),
         wall_times,
     )
-    values = np.array([[float(value) for value in row["values"].values()] for row in rows]).T
-    # Of keys that are alike after they are cut, the first is kept: a group has each key once.
-    short = [key[:KEY_LENGTH] for key in keys]
-    columns = (
-        [index for index, key in enumerate(short) if key not in short[:index]]
-        if max(map(len, keys)) > KEY_LENGTH
-        else range(len(keys))
-    )
-    return RowGroup(tuple(short[index] for index in columns), positions, values[list(columns)])
+
+
+def _with_short_keys(group: RowGroup) -> RowGroup:
+    """Return the group with keys of at most KEY_LENGTH; of those alike then, the first."""
+    if max(map(len, group.keys)) <= KEY_LENGTH:
+        return group
+    short = [key[:KEY_LENGTH] for key in group.keys]
+    index = [i for i, key in enumerate(short) if key not in short[:i]]
+    return RowGroup(tuple(short[i] for i in index), group.positions, group.values[index])
 
 
 def _int64(numbers: Iterable[Any]) -> npt.NDArray[np.int64]:
@@ -164,8 +252,14 @@ class Tail:
         return {key for group in self.groups for key in group.keys}
 
 
-def tails(runs: Collection[int], past: int | None = None) -> dict[tuple[int, int], Tail]:
-    """Return the tail of each (run, attempt) that has one, only batches after `past` if given."""
+def tails(
+    runs: Collection[int], past: int | None = None, keys: Collection[str] | None = None
+) -> dict[tuple[int, int], Tail]:
+    """Return the tail of each (run, attempt) that has one.
+
+    Only batches after `past` and only `keys`, if given.
+    """
+    wanted = None if keys is None else frozenset(keys)
     groups: dict[tuple[int, int], tuple[list[RowGroup], list[RowGroup]]] = {}
     content = set()
     with connection.cursor() as cursor:
@@ -175,11 +269,18 @@ def tails(runs: Collection[int], past: int | None = None) -> dict[tuple[int, int
             if by_content:
                 content.add(log_key)
             is_before = past is not None and batch_number <= past
-            groups.setdefault(log_key, ([], []))[is_before].extend(decode_groups(data))
+            groups.setdefault(log_key, ([], []))[is_before].extend(decode_groups(data, wanted))
     return {
         log_key: Tail(merge_groups(new), log_key in content, before)
         for log_key, (new, before) in groups.items()
     }
+
+
+def tail_keys(run: int) -> set[str]:
+    """Return the keys of the tails of a run."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT data FROM metrics_batch WHERE run_id = %s", [run])
+        return {key for (data,) in cursor.fetchall() for key in encoded_keys(data)}
 
 
 def value_parts(

@@ -27,9 +27,19 @@ FRONT = struct.Struct("<HI")
 HEAD = struct.Struct("<ccIq")
 # Differences of integers; of the bit patterns of floats; no differences.
 WHOLE, BITS, PLAIN = b"w", b"b", b"p"
-NARROW = ((b"1", np.int8), (b"2", np.int16), (b"4", np.int32), (b"8", np.int64))
+# Code, type, and the end of its range: `np.iinfo` takes longer than to pack a short column.
+NARROW = (
+    (b"1", np.int8, 2**7),
+    (b"2", np.int16, 2**15),
+    (b"4", np.int32, 2**31),
+    (b"8", np.int64, 2**63),
+)
 SINGLE, DOUBLE = b"f", b"d"
-STORED: dict[bytes, type] = {**dict(NARROW), SINGLE: np.float32, DOUBLE: np.float64}
+STORED: dict[bytes, type] = {
+    **{code: dtype for code, dtype, _ in NARROW},
+    SINGLE: np.float32,
+    DOUBLE: np.float64,
+}
 CODEC = pyarrow.Codec("zstd", compression_level=1)
 
 
@@ -90,11 +100,7 @@ def _differences(column: npt.NDArray[np.int64]) -> tuple[bytes, int, npt.NDArray
         return b"1", 0, column
     steps = np.diff(column)
     low, high = (int(steps.min()), int(steps.max())) if len(steps) else (0, 0)
-    code, dtype = next(
-        (code, dtype)
-        for code, dtype in NARROW
-        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max
-    )
+    code, dtype = next((code, dtype) for code, dtype, end in NARROW if -end <= low and high < end)
     return code, int(column[0]), steps.astype(dtype)
 
 
