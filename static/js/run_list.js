@@ -90,6 +90,8 @@ followSelection();
 followMlflowLinks(projects);
 setInterval(showSilence, 5000);
 openLive().followList((rows, removed) => {
+  // A run that comes back by an undo has no row here either.
+  if (removed) reloadedFor.clear();
   if (rows.map(updateRow).some(Boolean) || removed) emit("runs:changed");
   showSilence();
 });

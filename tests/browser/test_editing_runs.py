@@ -89,7 +89,13 @@ def test_notes_are_written_with_a_preview_without_leaving_the_page(
     assert page.locator("body").get_attribute("data-kept") == "yes"
 
 
-def test_a_run_is_deleted_by_its_name_and_comes_back_by_undo(page: Page, finished: Run) -> None:
+def test_a_run_is_deleted_by_its_name_and_comes_back_by_undo_while_a_list_follows(
+    page: Page, open_page: Callable[..., Page], bob: User, finished: Run
+) -> None:
+    bobs = open_page(bob)
+    bobs.goto("/")
+    row = f'tr[data-run="{finished.public_id}"]'
+    expect(bobs.locator(row)).to_be_visible()
     page.goto(url_of(finished))
     page.get_by_label("More actions").click()
     page.get_by_role("link", name="Delete…").click()
@@ -97,9 +103,11 @@ def test_a_run_is_deleted_by_its_name_and_comes_back_by_undo(page: Page, finishe
     page.get_by_label(f"Type “{finished.name}” to confirm").fill(finished.name)
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text(f"“{finished.name}” is deleted.")).to_be_visible()
-    expect(page.locator("tr[data-run]")).to_have_count(0)
+    expect(page.locator(row)).to_have_count(0)
+    expect(bobs.locator(row)).to_have_count(0)
     page.get_by_role("button", name="Undo").click()
-    expect(page.locator(f'tr[data-run="{finished.public_id}"]')).to_be_visible()
+    expect(page.locator(row)).to_be_visible()
+    expect(bobs.locator(row)).to_be_visible()
 
 
 def test_an_update_does_not_replace_a_header_in_which_somebody_types(
