@@ -12,7 +12,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.clients.conftest import SCRIPTS, Script, client_environment, only_run
+from tests.clients.conftest import SCRIPTS, Script, client_environment
+from webapp.library import artifacts
 from webapp.runs.models import Event, Run, State
 from webapp.series import series_store
 
@@ -29,7 +30,7 @@ def test_a_stock_script_becomes_a_run_with_everything_it_said(
 ) -> None:
     output = script("trackio_run.py", site, token)
 
-    run = only_run()
+    run = Run.objects.get(name="first")
     assert (run.name, run.source, run.state, run.origin.project.name) == (
         "first",
         Run.Source.CLIENT,
@@ -45,17 +46,24 @@ def test_a_stock_script_becomes_a_run_with_everything_it_said(
         run.origin.params["lr"],
         run.origin.params["model/layers"],
     ) == (0.01, 2)
-    assert run.origin.not_kept == ["note", "picture", "rows", "shape"]
+    assert run.origin.not_kept == ["note", "shape"]
+    texts = ("report", "texts/report/50.md", "# Sums"), ("rows", "tables/rows/50.json", '[{"a": 1,')
+    for key, path, start in texts:
+        file = run.files.select_related("artifact").get(path=path)
+        assert (file.key, file.step) == (key, 50) and file.artifact is not None
+        assert artifacts.open(run.team, file.artifact.sha256).read().startswith(start.encode())
+    (picture,) = run.files.filter(path__startswith="media/50/", artifact__isnull=False)
+    assert (picture.key, picture.caption, picture.step) == ("picture", "all black", 50)
+    assert [file.path for file in Run.objects.get(name="files").files.all()] == ["files/notes.txt"]
     lines = [
         (line.payload["level"], line.payload["message"])
         for line in Event.objects.filter(run=run, type="log").order_by("seq")
     ]
     assert ("error", "It diverged: The loss is not a number.") in lines
     assert any(
-        "which Stillroom does not keep; it stays in the client's own folder" in message
-        for _, message in lines
+        "has 1,048,577 bytes; a file of a run may have 1,048,576" in message for _, message in lines
     )
-    assert "refused: Stillroom keeps no artifacts" in output
+    assert "refused: Stillroom keeps no versions of artifacts" in output
 
 
 Process = tuple[str, int, str, bool]  # how it resumes, logs, requests, whether it is killed

@@ -1,7 +1,7 @@
 """Files of MLflow's clients: its proxy for artifacts, and the list of a run's artifacts.
 
-An artifact URI is `mlflow-artifacts:/<experiment>/<run>/artifacts`, or `…/<run>/models/<number>/…`
-for the files of a model. Clients append the path of a file.
+An artifact URI is `mlflow-artifacts:/<experiment>/<run>/artifacts`, or for the files of a model
+`…/<run>/logged_models/<number>/artifacts`. Clients append the path of a file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PREFIX = "/api/2.0/mlflow-artifacts/"
 FILES = PREFIX + "artifacts"
 ONE = FILES + "/{path}"
 # Where the files of a run's models are among its files.
-MODELS = "models"
+MODELS = "logged_models"
 # What MLflow's client expects of a server that takes large files in one piece only.
 NO_MULTIPART = "Multipart upload is not supported for the current artifact repository"
 
@@ -61,6 +61,7 @@ def list_artifacts(request: Request) -> dict[str, Any]:
     """List a folder of a run; each name is relative to the run."""
     run = find_run(request, read(RunRequest, request.query).run_id)
     path = request.query.get("path", "").strip("/")
+    path = run_files.checked_path(path) if path else ""
     return {
         "root_uri": f"{files_of(run.origin)}/artifacts",
         "files": _listed(run, path, f"{path}/" if path else ""),
@@ -81,14 +82,18 @@ def known_path(path: str) -> tuple[str, dict[str, str]]:
 
 
 def _place(request: Request, location: str) -> tuple[Run, str]:
-    """Return the run of a location in the proxy, and the path in the run. Raises Http404."""
+    """Return the run of a location in the proxy, and the path in it; "" is the run itself.
+
+    Raises Http404 and FileRefused.
+    """
     experiment_id, _, rest = location.strip("/").partition("/")
     run_id, _, rest = rest.partition("/")
     run = find_run(request, run_id)
     kind, _, path = rest.partition("/")
     if experiment_id != str(run.origin.project_id) or kind not in ("artifacts", MODELS):
         raise Http404("no such place for files")
-    return run, path if kind == "artifacts" else rest
+    path = path if kind == "artifacts" else rest
+    return run, run_files.checked_path(path) if path else ""
 
 
 def _listed(run: Run, folder: str, prefix: str) -> list[dict[str, Any]]:

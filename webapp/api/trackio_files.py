@@ -54,7 +54,9 @@ def upload(request: Request, upload: Upload) -> dict[str, Any]:
             400, "INVALID_PARAMETER_VALUE", "A file is sent as the part `files` of a form."
         ) from None
     with file:
-        return {"paths": [_signed(team.pk, artifacts.put(file, team).sha256, file.size)]}
+        is_kept = file.size <= settings.STILLROOM_FILE_BYTES
+        sha256 = artifacts.put(file, team).sha256 if is_kept else ""
+        return {"paths": [_signed(team.pk, sha256, file.size)]}
 
 
 def uploaded(team_id: int, token: object, path: str) -> LoggedFile:

@@ -77,14 +77,13 @@ def check_size(name: str, size: int) -> None:
     """Raise FileRefused if a file is larger than any may be."""
     if size > settings.STILLROOM_FILE_BYTES:
         raise FileRefused(
-            f"{name[:100]} has {bytes_size(size)}; a file of a run may have "
-            f"{bytes_size(settings.STILLROOM_FILE_BYTES)}."
+            f"{name[:100]} has {size:,} bytes; a file of a run may have "
+            f"{settings.STILLROOM_FILE_BYTES:,} ({bytes_size(settings.STILLROOM_FILE_BYTES)})."
         )
 
 
 def put(run: Run, path: str, stream: IO[bytes], size: int) -> None:
-    """Store a file of `size` bytes at `path` of the run. Raises FileRefused."""
-    path = checked_path(path)
+    """Store a file of `size` bytes at a checked `path` of the run. Raises FileRefused."""
     check_size(path, size)
     # Before the bytes are stored, so that a full run costs no disk.
     _check_room(run, path, size)
@@ -163,9 +162,9 @@ def _check_room(run: Run, path: str, size: int) -> None:
         raise FileRefused(f"A run may have {MAX_FILES:,} files, and this one has as many.")
     if others["size"] + size > settings.STILLROOM_RUN_FILES_BYTES:
         raise FileRefused(
-            f"With {path[:100]} ({bytes_size(size)}) the files of this run would have "
-            f"{bytes_size(others['size'] + size)}; those of a run may have "
-            f"{bytes_size(settings.STILLROOM_RUN_FILES_BYTES)}."
+            f"With {path[:100]} the files of this run would have {others['size'] + size:,} bytes; "
+            f"those of a run may have {settings.STILLROOM_RUN_FILES_BYTES:,} "
+            f"({bytes_size(settings.STILLROOM_RUN_FILES_BYTES)})."
         )
 
 

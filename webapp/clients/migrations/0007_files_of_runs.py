@@ -6,27 +6,46 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('clients', '0006_archive_and_client_names'),
-        ('runs', '0010_model_facts'),
+        ("clients", "0006_archive_and_client_names"),
+        ("runs", "0010_model_facts"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='RunFile',
+            name="RunFile",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('path', models.CharField(max_length=500)),
-                ('key', models.CharField(default='', max_length=250)),
-                ('caption', models.CharField(default='', max_length=500)),
-                ('step', models.BigIntegerField(null=True)),
-                ('logged_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('artifact', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to='runs.artifact')),
-                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='files', to='runs.run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("path", models.CharField(max_length=500)),
+                ("key", models.CharField(default="", max_length=250)),
+                ("caption", models.CharField(default="", max_length=500)),
+                ("step", models.BigIntegerField(null=True)),
+                ("logged_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "artifact",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, to="runs.artifact"
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="files",
+                        to="runs.run",
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('run', 'path'), name='one_file_per_path')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("run", "path"), name="one_file_per_path")
+                ],
             },
         ),
     ]
