@@ -61,7 +61,8 @@ def test_a_stock_script_becomes_a_run_with_everything_it_said(
     ]
     assert ("error", "It diverged: The loss is not a number.") in lines
     assert any(
-        "has 1,048,577 bytes; a file of a run may have 1,048,576" in message for _, message in lines
+        ".html has 1,048,810 bytes; a file of a run may have 1,048,576" in message
+        for _, message in lines
     )
     assert "refused: Stillroom keeps no versions of artifacts" in output
 

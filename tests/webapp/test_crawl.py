@@ -27,6 +27,7 @@ from tests.webapp.sockets import Socket, quiet
 from trainer.spec.jobs import JobSpec
 from webapp.access import api_tokens, one_time_links
 from webapp.access.models import ApiToken, Invitation, Membership, Role, Scope, Team, User
+from webapp.clients.models import RunFile
 from webapp.jobs import lifecycle as jobs
 from webapp.library import artifacts
 from webapp.library.models import DataReading, DataSet, StoredModel
@@ -53,6 +54,8 @@ class World:
         assert rollout is not None
         (folder / "data").write_bytes(b"question,answer\n1 + 1?,2\n")
         artifact = artifacts.put(folder / "data", still)
+        for run in (self.run, self.sibling):
+            RunFile.objects.create(run=run, path="notes/a.txt", artifact=artifact)
         data = DataSet.objects.create(
             team=still,
             name="sums",
@@ -92,6 +95,7 @@ class World:
                 "offset": rollout.offset,
             },
             "checkpoint": {"run_id": self.run.public_id, "step": 30},
+            "run_file": {"run_id": self.run.public_id, "path": "notes/a.txt"},
             "data_reading": {"reading_id": reading.pk},
             "data_set": {"data_id": data.pk},
             "delete_data": {"data_id": data.pk},

@@ -70,7 +70,7 @@ def list_artifacts(request: Request) -> dict[str, Any]:
 
 def refuse_parts(request: Request) -> None:
     """Refuse an upload in parts; the client then sends the file in one piece."""
-    raise ApiError(501, "NOT_IMPLEMENTED", NO_MULTIPART)
+    raise ApiError(404, "NOT_IMPLEMENTED", NO_MULTIPART)
 
 
 def known_path(path: str) -> tuple[str, dict[str, str]]:

@@ -153,7 +153,7 @@ def bulk_upload_media(request: Request) -> LogAnswer:
         path = (
             trackio_files.media_path(entry.get("step"), name)
             if entry.get("run")
-            else safe_path("files", *filter(None, [entry.get("relative_path")]), name)
+            else safe_path("files", *_folder(entry), name)
         )
         address = _address(request, entry if entry.get("run") else {**entry, "run": "files"})
         try:
@@ -163,6 +163,11 @@ def bulk_upload_media(request: Request) -> LogAnswer:
             line = refusal_line(f"{address.project}/{address.key}", path, str(problem), None)
             batches.append(ClientBatch(address, lines=[line]))
     return LogAnswer(batches, DONE)
+
+
+def _folder(entry: UploadEntry) -> list[str]:
+    path = entry.get("relative_path")
+    return [] if path is None or path in ("", ".") else [path]
 
 
 def refuse_artifacts(request: Request) -> dict[str, Any]:

@@ -6,6 +6,7 @@ and per run, so that one script cannot fill the disk.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -47,10 +48,10 @@ class FileRefused(Exception):
 def checked_path(path: str) -> str:
     """Return a client's path if it stays inside the run. Raises FileRefused."""
     parts = path.split("/")
-    if path != storable(path) or "\\" in path or any(part in ("", ".", "..") for part in parts):
+    if path != _printable(path) or any(part in ("", ".", "..") for part in parts):
         raise FileRefused(
-            f"{storable(path)[:100]!r} is no path of a file inside a run: it may not begin with a "
-            "slash or have empty parts, “.”, “..” or backslashes."
+            f"{_printable(path)[:100]!r} is no path of a file inside a run: it may not begin with "
+            "a slash or have empty parts, “.”, “..”, backslashes or control characters."
         )
     if len(path) > LONGEST_PATH or len(parts) > DEEPEST_PATH:
         raise FileRefused(
@@ -63,14 +64,18 @@ def checked_path(path: str) -> str:
 def safe_path(*names: str) -> str:
     """Return a path inside the run for any names, such as the name of a logged value."""
     parts = [
-        "_" if part in ("", ".", "..") else part
-        for part in "/".join(storable(name) for name in names).replace("\\", "_").split("/")
+        "_" if part in ("", ".", "..") else part for part in _printable("/".join(names)).split("/")
     ]
     # Beyond the deepest folder the rest is one name.
     parts[DEEPEST_PATH - 1 :] = ["_".join(parts[DEEPEST_PATH - 1 :])] * (len(parts) >= DEEPEST_PATH)
     path = "/".join(parts)
     suffix = PurePosixPath(path).suffix[:20]
     return path if len(path) <= LONGEST_PATH else cut(path, LONGEST_PATH - len(suffix)) + suffix
+
+
+def _printable(path: str) -> str:
+    # A file's name becomes a header of its download, where control characters would end it.
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\\]", "_", storable(path))
 
 
 def check_size(name: str, size: int) -> None:
