@@ -15,6 +15,7 @@ from webapp.api.mlflow_lookup import find_run
 from webapp.api.mlflow_types import RunRequest, files_of, read
 from webapp.api.requests import ApiError, FileAnswer, FileRoute, ReadRoute, Request, Route, Upload
 from webapp.clients import run_files
+from webapp.clients.client_batch import LoggedFile
 from webapp.library import artifacts
 from webapp.runs.models import Run
 
@@ -32,7 +33,7 @@ def upload(request: Request, upload: Upload) -> dict[str, Any]:
     run, path = _place(request, request.query["path"])
     if not path:
         raise ApiError(400, "INVALID_PARAMETER_VALUE", "The path names a run, and no file of it.")
-    run_files.put(run, path, upload.file, upload.size)
+    run_files.put(run, LoggedFile(path), upload.file, upload.size)
     return {}
 
 

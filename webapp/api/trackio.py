@@ -155,7 +155,7 @@ def bulk_upload_media(request: Request) -> LogAnswer:
             if entry.get("run")
             else safe_path("files", *_folder(entry), name)
         )
-        address = _address(request, entry if entry.get("run") else {**entry, "run": "files"})
+        address = _address(request, entry, entry.get("run") or "files")
         try:
             stored = trackio_files.uploaded(address.team_id, file.get("path"), path)
             batches.append(ClientBatch(address, files=[stored]))
@@ -275,13 +275,12 @@ def _note(entry: Entry, kind: str, message: str) -> LogLine:
     )
 
 
-def _address(request: Request, entry: Entry) -> RunAddress:
+def _address(request: Request, entry: Entry, run: str | None = None) -> RunAddress:
     actor = request.actor
     assert actor.team is not None
     owner = actor.user.pk if actor.user else None
-    return _named(
-        actor.team.pk, owner, entry["project"], entry.get("run") or "", entry.get("run_id") or ""
-    )
+    run = run or entry.get("run") or ""
+    return _named(actor.team.pk, owner, entry["project"], run, entry.get("run_id") or "")
 
 
 # Every entry names its run: the same few addresses are built again and again.

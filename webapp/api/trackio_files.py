@@ -13,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core import signing
+from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
@@ -45,18 +46,20 @@ def upload(request: Request, upload: Upload) -> dict[str, Any]:
         return {"paths": [_signed(team.pk, "", upload.size)]}
     fields = {"CONTENT_TYPE": upload.content_type, "CONTENT_LENGTH": str(upload.size)}
     try:
-        _, files = MultiPartParser(
-            fields, upload.file, [TemporaryFileUploadHandler()], "utf-8"
-        ).parse()
-        file = files["files"]
-    except (MultiPartParserError, KeyError):
+        stream: Any = upload.file
+        _, files = MultiPartParser(fields, stream, [TemporaryFileUploadHandler()], "utf-8").parse()
+        file = files.get("files")
+    except MultiPartParserError:
+        file = None
+    if not isinstance(file, UploadedFile):
         raise ApiError(
             400, "INVALID_PARAMETER_VALUE", "A file is sent as the part `files` of a form."
-        ) from None
-    with file:
-        is_kept = file.size <= settings.STILLROOM_FILE_BYTES
-        sha256 = artifacts.put(file, team).sha256 if is_kept else ""
-        return {"paths": [_signed(team.pk, sha256, file.size)]}
+        )
+    size = file.size or 0
+    with file.open() as content:
+        is_kept = size <= settings.STILLROOM_FILE_BYTES
+        sha256 = artifacts.put(content, team).sha256 if is_kept else ""
+    return {"paths": [_signed(team.pk, sha256, size)]}
 
 
 def uploaded(team_id: int, token: object, path: str) -> LoggedFile:

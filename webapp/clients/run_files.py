@@ -87,12 +87,12 @@ def check_size(name: str, size: int) -> None:
         )
 
 
-def put(run: Run, path: str, stream: IO[bytes], size: int) -> None:
-    """Store a file of `size` bytes at a checked `path` of the run. Raises FileRefused."""
-    check_size(path, size)
+def put(run: Run, file: LoggedFile, stream: IO[bytes], size: int) -> None:
+    """Store the `size` bytes of a stream as a file whose path is checked. Raises FileRefused."""
+    check_size(file.path, size)
     # Before the bytes are stored, so that a full run costs no disk.
-    _check_room(run, path, size)
-    _set(run, LoggedFile(path), artifacts.put(stream, run.team))
+    _check_room(run, file.path, size)
+    _set(run, file, artifacts.put(stream, run.team))
 
 
 def remove(run: Run, path: str) -> None:
@@ -125,9 +125,7 @@ def _kept(run: Run, file: LoggedFile) -> LogLine | None:
     """Store a file; return the line of the run's log if it is refused."""
     try:
         if file.content is not None:
-            check_size(file.path, len(file.content))
-            _check_room(run, file.path, len(file.content))
-            _set(run, file, artifacts.put(BytesIO(file.content), run.team))
+            put(run, file, BytesIO(file.content), len(file.content))
         elif file.sha256:
             # What was uploaded and named by nobody for an hour is deleted.
             artifact = Artifact.objects.filter(team=run.team, sha256=file.sha256).first()
@@ -145,7 +143,7 @@ def refusal_line(run: str, path: str, reason: str, step: int | None) -> LogLine:
     """Return the line of a run's log about a file that is not kept; once per path."""
     return LogLine(
         "warning",
-        f"A file is not kept: {reason} It stays in the client's own folder.",
+        f"A file is not kept: {reason} It stays where it was logged.",
         step,
         time.time(),
         digest_id("file", run, path),

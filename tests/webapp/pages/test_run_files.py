@@ -15,6 +15,7 @@ from PIL import Image
 
 from webapp.access.models import Team, User
 from webapp.clients import file_previews, run_files, runs
+from webapp.clients.client_batch import LoggedFile
 from webapp.runs.models import Run
 
 
@@ -25,7 +26,7 @@ def logged(still: Team, alice: User) -> Run:
 
 def put(run: Run, path: str, content: bytes) -> str:
     """Store a file; return the address of the page that shows it."""
-    run_files.put(run, path, io.BytesIO(content), len(content))
+    run_files.put(run, LoggedFile(path), io.BytesIO(content), len(content))
     return f"/runs/{run.public_id}/files/?file={path}"
 
 
