@@ -142,6 +142,7 @@ def _cell(value: Any) -> Cell:
             return Cell(
                 _shortened(value.get("caption") or path.rpartition("/")[2]), _place(path, value)
             )
+    if isinstance(value, dict | list | bool):
         return Cell(_shortened(json.dumps(value, ensure_ascii=False)))
     return Cell("" if value is None else _shortened(value))
 

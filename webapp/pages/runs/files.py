@@ -39,6 +39,7 @@ def files(request: HttpRequest, run_id: str) -> HttpResponse:
     preview = _preview(run, shown, bigint(request.GET.get("rows", "")) or 1) if shown else None
     context = {
         "page": page,
+        "has_steps": any(file.step is not None for file in page),
         "shown": shown,
         "preview": preview,
         "query": urlencode({"file": name}) if name else "",
