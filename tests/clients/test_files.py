@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -12,6 +15,7 @@ from tests.clients.conftest import LONGEST_FILE, Script, only_run
 from tests.webapp.conftest import member
 from webapp.access import api_tokens
 from webapp.access.models import Role, Scope, Team, User
+from webapp.api.app import MOST_UPLOADS
 from webapp.clients import run_files
 from webapp.clients.models import RunFile
 from webapp.library import artifacts
@@ -151,6 +155,27 @@ def test_files_are_those_of_the_tokens_team_and_a_reading_token_reads(
     assert files.ask("GET", "a.txt", headers=reader).content == b"ours"
     for method in ("PUT", "DELETE"):
         assert files.ask(method, "a.txt", headers=reader).status_code == 403
+
+
+def test_a_team_that_sends_slowly_keeps_no_other_waiting(site: str, files: Files) -> None:
+    other = Team.objects.create(name="Other", slug="other")
+    charlie = member("charlie@other.example", "Charlie", other, Role.ADMIN)
+    theirs = Files(site, api_tokens.make(other, "t", Scope.LOG, charlie))
+    address = urlsplit(site)
+    with ExitStack() as stack:
+        for number in range(MOST_UPLOADS):
+            slow = stack.enter_context(
+                socket.create_connection((address.hostname or "", address.port or 0))
+            )
+            head = f"PUT {PROXY}/{files.folder}/{number} HTTP/1.1\r\nHost: {address.netloc}\r\n"
+            authorization = f"Authorization: {files.headers['Authorization']}\r\n"
+            slow.sendall(f"{head}{authorization}Content-Length: 9\r\n\r\nx".encode())
+        while (answer := files.ask("PUT", "next", b"x")).status_code == 200:
+            pass
+        assert answer.status_code == 503 and answer.headers["retry-after"] == "5"
+        assert theirs.ask("PUT", "next", b"x").status_code == 200
+    while files.ask("PUT", "next", b"x").status_code != 200:
+        pass
 
 
 def test_a_large_file_is_sent_in_one_piece_if_the_client_asks_for_parts(files: Files) -> None:

@@ -22,7 +22,7 @@ from tests.clients.conftest import SCRIPTS, Script, client_environment, only_run
 from tests.clients.test_trackio import curve
 from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin
-from webapp.runs.models import Run, State
+from webapp.runs.models import Event, Run, State
 from webapp.series import series_store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -141,6 +141,12 @@ def test_trainers_log_here_unchanged_with_their_last_figures_and_their_files(
             [1, 2, 3, 4, 5, 6],
         )
         assert str(run.origin.params["max_steps"]) == "6"
+    # A second training under one name replaces the curve; the first one is still read.
+    again = Run.objects.get(origin__client="trackio")
+    steps = [row[1] for row in series_store.export_rows(again, ["train/loss"], abandoned=True)]
+    line = Event.objects.get(run=again, type="log").payload["message"]
+    assert again.attempt == 2 and sorted(steps) == sorted([*range(1, 7)] * 2)
+    assert "The client logged step 1 again." in line and "a link to all values" in line
     run = Run.objects.get(origin__client="mlflow")
     # What trainers log when they have ended; their callback for Trackio leaves it out.
     assert {"train_runtime", "train_loss", "total_flos"} <= set(series_store.keys(run))
@@ -153,6 +159,29 @@ def test_trainers_log_here_unchanged_with_their_last_figures_and_their_files(
         path.removeprefix("logged_models/0/artifacts/")
         for path in run.files.values_list("path", flat=True)
     }
+
+
+def test_runs_in_runs_asynchronous_logs_and_data_frames_are_as_in_mlflow(
+    site: str, token: str, script: Script
+) -> None:
+    output = script("mlflow_fluent.py", site, token)
+
+    lines = [line.split(": ", 1) for line in output.splitlines() if ": " in line]
+    said = {name: json.loads(text) for name, text in lines if text[:1] in '["t'}
+    assert said["parent"] is True
+    assert said["children"] == [["child 1", 0.0, "0.1"], ["child 0", 1.0, "0.0"]]
+    assert (said["broken"], said["again"]) == ("FAILED", "FINISHED")
+    name, status, metrics, params = said["last"]
+    assert (name, status, params) == ("asynchronous", "FINISHED", 92)
+    assert metrics == {"loss": 29.0, "kl": 249.5} and said["tags"] == ["1", "2"]
+    assert said["history"] == [500, 499, 249.5, 1499]
+    refusals = [text for name, text in lines if name == "refused"]
+    assert len(refusals) == 4
+    run = Run.objects.get(name="asynchronous")
+    assert list(curve(run, "loss")) == list(range(30))
+    parent = Run.objects.get(name="parent")
+    assert parent.origin.tags["mlflow.note.content"] == "a sweep"
+    assert parent.origin.tags["a"] == "1" and "b" not in parent.origin.tags
 
 
 def test_a_result_that_is_logged_after_the_end_abandons_no_curve(

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -79,7 +80,8 @@ MOST_PATIENT = 200
 # Long backlogs that are read or stored at a time; each may take its length of the disk.
 MOST_BACKLOGS = 2
 BACKLOG_THREADS = ThreadPoolExecutor(MOST_BACKLOGS, thread_name_prefix="backlogs")
-# Files that are received at a time; each takes its length of the disk twice until it is stored.
+# Files of one team that are received at a time; each takes its length of the disk twice until it
+# is stored. Other teams do not wait for a team that sends slowly.
 MOST_UPLOADS = 8
 # Of a longer file even the rest is not read before it is refused.
 LONGEST_UPLOAD = 2**40
@@ -100,7 +102,8 @@ class ApiApplication:
         self._token_cache = TokenCache()
         self._token_throttle = TokenThrottle()
         self._rate_limit = LogRateLimit(settings.STILLROOM_LOG_RATE)
-        self._waiting = self._backlogs = self._uploads = 0
+        self._waiting = self._backlogs = 0
+        self._uploads: Counter[int] = Counter()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         status = 200
@@ -201,14 +204,17 @@ class ApiApplication:
         self, route: FileRoute, request: Request, scope: MutableMapping[str, Any], receive: Receive
     ) -> Any:
         """Receive a file on the disk, and do the work of its route."""
-        if self._uploads >= MOST_UPLOADS:
+        assert request.actor.team is not None
+        team = request.actor.team.pk
+        if self._uploads[team] >= MOST_UPLOADS:
             raise ApiError(
                 503,
                 "TEMPORARILY_UNAVAILABLE",
-                "Other files are being received. Send this again in a moment.",
+                f"{MOST_UPLOADS} other files of this team are being received. Send this again in "
+                "a moment.",
                 5,
             )
-        self._uploads += 1
+        self._uploads[team] += 1
         try:
             limit, size = route.limit(), 0
             with TemporaryFile(dir=settings.UPLOADS) as file:
@@ -229,7 +235,7 @@ class ApiApplication:
                 f"The server cannot store the file: {problem.strerror}. Tell whoever runs it.",
             ) from None
         finally:
-            self._uploads -= 1
+            self._uploads[team] -= 1
 
     async def _backlog(
         self, actor: Actor, scope: MutableMapping[str, Any], receive: Receive
