@@ -16,6 +16,8 @@ from webapp.access import api_tokens
 from webapp.access.models import Role, Scope, Team, User
 from webapp.runs.models import Run
 
+# Low, so that tests can reach the limits of files with little.
+LONGEST_FILE = 2**20
 SCRIPTS = Path(__file__).parent / "scripts"
 Script = Callable[..., str]
 
@@ -24,7 +26,12 @@ Script = Callable[..., str]
 def site(
     child_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    environment = {**child_environment, "STILLROOM_TRUSTED_PROXIES": "127.0.0.1"}
+    environment = {
+        **child_environment,
+        "STILLROOM_TRUSTED_PROXIES": "127.0.0.1",
+        "STILLROOM_FILE_BYTES": str(LONGEST_FILE),
+        "STILLROOM_RUN_FILES_BYTES": str(4 * LONGEST_FILE),
+    }
     with serving(environment, tmp_path_factory.mktemp("server") / "log") as address:
         yield address
 

@@ -30,7 +30,7 @@ from webapp.clients import record as recording
 from webapp.clients.importers import UnreadableFile, import_runs
 from webapp.clients.importers.protobuf import fields
 from webapp.clients.importers.tensorboard import masked_crc
-from webapp.clients.importers.wandb import BLOCK, HEADER
+from webapp.clients.importers.wandb_offline import BLOCK, HEADER
 from webapp.clients.models import Receipt
 from webapp.runs.models import Run, State
 from webapp.series import series_store
@@ -74,6 +74,8 @@ def test_tensorboards_folders_become_runs_and_grow(still: Team, tmp_path: Path) 
     assert math.isnan(curve(run, "bad")[20]) and curve(run, "lr/group0")[10] == 1.0
     assert (curve(run, "tf2"), curve(run, "tf2b")) == ({7: 2.5}, {7: 3.5})
     assert len(values(run)) == 20 + 20 + 2
+    # A histogram and a text.
+    assert run.origin.not_kept == ["h", "note/text_summary"]
 
 
 def test_mlflows_folder_becomes_runs_and_grows(still: Team, script: Script, tmp_path: Path) -> None:
@@ -163,18 +165,20 @@ def recorded(*events: bytes) -> bytes:
 
 
 def offline(rows: Sequence[dict[str, Any]]) -> bytes:
-    """A file as W&B writes it offline, its records cut at the ends of blocks."""
-    records = [message(17, message(1, b"abc123") + message(3, b"sums"))]
-    records += [
-        message(
-            2,
-            b"".join(
-                message(1, message(2, k.encode()) + message(16, json.dumps(v).encode()))
-                for k, v in r.items()
-            ),
-        )
-        for r in rows
-    ]
+    """A file as W&B writes it offline."""
+    run = message(17, message(1, b"abc123") + message(3, b"sums"))
+    return framed([run, *(message(2, items(row)) for row in rows)])
+
+
+def items(values: dict[str, Any]) -> bytes:
+    return b"".join(
+        message(1, message(2, k.encode()) + message(16, json.dumps(v).encode()))
+        for k, v in values.items()
+    )
+
+
+def framed(records: Sequence[bytes]) -> bytes:
+    """A file of W&B with these records, cut at the ends of blocks."""
     content = HEADER
     for record in records:
         kind = 0

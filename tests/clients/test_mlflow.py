@@ -22,7 +22,7 @@ from tests.clients.conftest import SCRIPTS, Script, client_environment, only_run
 from tests.clients.test_trackio import curve
 from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin
-from webapp.runs.models import Run, State
+from webapp.runs.models import Event, Run, State
 from webapp.series import series_store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,7 +93,8 @@ def test_a_stock_script_becomes_a_run_and_reads_it_back(
     assert (run.origin.tags["team"], run.origin.tags["note"]) == ("b", "kept")
     assert "history: [(0, 1.0), (1, 0.5)" in output and "61" in output
     assert 'found: ["first", "small", "kept", 14.5]' in output
-    assert "kept: ['hello.txt']" in output and (tmp_path / "mlartifacts").is_dir()
+    assert "kept: ['hello.txt']" in output
+    assert not (tmp_path / "mlartifacts").exists() and run.files.get().path == "hello.txt"
 
 
 @pytest.mark.parametrize("client", ["trackio", "mlflow"])
@@ -121,12 +122,10 @@ def test_a_run_whose_process_was_killed_goes_on_and_replaces_what_it_does_again(
     assert len(list(series_store.export_rows(run, abandoned=True))) == len(before) + 5
 
 
-def test_trainers_log_here_unchanged_and_files_that_they_log_stay_with_them(
-    site: str, token: str, script: Script, tmp_path: Path
+def test_trainers_log_here_unchanged_with_their_last_figures_and_their_files(
+    site: str, token: str, script: Script
 ) -> None:
-    """Checkpoints as models of MLflow's (HF_MLFLOW_LOG_ARTIFACTS) are no reason for the training to
-    fail.
-    """
+    """Files are checkpoints as models of MLflow's (HF_MLFLOW_LOG_ARTIFACTS)."""
     variables = {
         "MLFLOW_EXPERIMENT_NAME": "sums",
         "HF_MLFLOW_LOG_ARTIFACTS": "1",
@@ -142,23 +141,47 @@ def test_trainers_log_here_unchanged_and_files_that_they_log_stay_with_them(
             [1, 2, 3, 4, 5, 6],
         )
         assert str(run.origin.params["max_steps"]) == "6"
+    # A second training under one name replaces the curve; the first one is still read.
+    again = Run.objects.get(origin__client="trackio")
+    steps = [row[1] for row in series_store.export_rows(again, ["train/loss"], abandoned=True)]
+    line = Event.objects.get(run=again, type="log").payload["message"]
+    assert again.attempt == 2 and sorted(steps) == sorted([*range(1, 7)] * 2)
+    assert "The client logged step 1 again." in line and "a link to all values" in line
     run = Run.objects.get(origin__client="mlflow")
+    # What trainers log when they have ended; their callback for Trackio leaves it out.
+    assert {"train_runtime", "train_loss", "total_flos"} <= set(series_store.keys(run))
     assert (
         run.state == State.COMPLETED
         and json.loads(run.origin.tags["logged_model.0"])["name"] == "checkpoint-6"
     )
-    model_folder = (
-        tmp_path
-        / "mlartifacts"
-        / str(run.origin.project_id)
-        / run.public_id
-        / "models"
-        / "0"
-        / "artifacts"
-    )
-    assert (model_folder / "MLmodel").is_file() and (
-        model_folder / "artifacts" / "checkpoint-6" / "model.safetensors"
-    ).is_file()
+    model_files = {"MLmodel", "artifacts/checkpoint-6/model.safetensors"}
+    assert model_files <= {
+        path.removeprefix("logged_models/0/artifacts/")
+        for path in run.files.values_list("path", flat=True)
+    }
+
+
+def test_runs_in_runs_asynchronous_logs_and_data_frames_are_as_in_mlflow(
+    site: str, token: str, script: Script
+) -> None:
+    output = script("mlflow_fluent.py", site, token)
+
+    lines = [line.split(": ", 1) for line in output.splitlines() if ": " in line]
+    said = {name: json.loads(text) for name, text in lines if text[:1] in '["t'}
+    assert said["parent"] is True
+    assert said["children"] == [["child 1", 0.0, "0.1"], ["child 0", 1.0, "0.0"]]
+    assert (said["broken"], said["again"]) == ("FAILED", "FINISHED")
+    name, status, metrics, params = said["last"]
+    assert (name, status, params) == ("asynchronous", "FINISHED", 92)
+    assert metrics == {"loss": 29.0, "kl": 249.5} and said["tags"] == ["1", "2"]
+    assert said["history"] == [500, 499, 249.5, 1499]
+    refusals = [text for name, text in lines if name == "refused"]
+    assert len(refusals) == 4
+    run = Run.objects.get(name="asynchronous")
+    assert list(curve(run, "loss")) == list(range(30))
+    parent = Run.objects.get(name="parent")
+    assert parent.origin.tags["mlflow.note.content"] == "a sweep"
+    assert parent.origin.tags["a"] == "1" and "b" not in parent.origin.tags
 
 
 def test_a_result_that_is_logged_after_the_end_abandons_no_curve(

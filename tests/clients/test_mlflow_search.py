@@ -154,7 +154,7 @@ SIGNS = ["=", "!=", "<", "<=", ">", ">=", "LIKE", "ilike", "IN", "NOT IN"]
 TEXTS = [
     *("0.1", "0.01", "", "small", "SMALL", "%small%", "_mall", "%", "100%", "a\\b", "a\\%", "it's"),
     *("a", "A", "x", "first", "FINISHED", "finished", "run 3", "run _", "ada", "training", "d1"),
-    *("set0", "set%", "mlartifacts/%"),
+    *("set0", "set%", "mlflow-artifacts:/%"),
 ]
 NUMBERS = ["0.5", "1", "-2", "0", "7", ".25", "1e-3", "1700000002002", "1700000100003", "1.0"]
 quoted = st.sampled_from(TEXTS).map(lambda text: f'"{text}"' if "'" in text else f"'{text}'")

@@ -12,7 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.clients.conftest import SCRIPTS, Script, client_environment, only_run
+from tests.clients.conftest import SCRIPTS, Script, client_environment
+from webapp.clients import file_previews
+from webapp.library import artifacts
 from webapp.runs.models import Event, Run, State
 from webapp.series import series_store
 
@@ -29,7 +31,7 @@ def test_a_stock_script_becomes_a_run_with_everything_it_said(
 ) -> None:
     output = script("trackio_run.py", site, token)
 
-    run = only_run()
+    run = Run.objects.get(name="first")
     assert (run.name, run.source, run.state, run.origin.project.name) == (
         "first",
         Run.Source.CLIENT,
@@ -45,17 +47,57 @@ def test_a_stock_script_becomes_a_run_with_everything_it_said(
         run.origin.params["lr"],
         run.origin.params["model/layers"],
     ) == (0.01, 2)
-    assert run.origin.not_kept == ["note", "picture", "rows", "shape"]
+    assert run.origin.not_kept == ["note", "shape"]
+    texts = ("report", "texts/report/50.md", "# Sums"), ("rows", "tables/rows/50.json", '[{"a": 1,')
+    for key, path, start in texts:
+        file = run.files.select_related("artifact").get(path=path)
+        assert (file.key, file.step) == (key, 50) and file.artifact is not None
+        assert artifacts.open(run.team, file.artifact.sha256).read().startswith(start.encode())
+    (picture,) = run.files.filter(path__startswith="media/50/", artifact__isnull=False)
+    assert (picture.key, picture.caption, picture.step) == ("picture", "all black", 50)
+    assert [file.path for file in Run.objects.get(name="files").files.all()] == ["files/notes.txt"]
     lines = [
         (line.payload["level"], line.payload["message"])
         for line in Event.objects.filter(run=run, type="log").order_by("seq")
     ]
     assert ("error", "It diverged: The loss is not a number.") in lines
     assert any(
-        "which Stillroom does not keep; it stays in the client's own folder" in message
+        ".html has 1,048,810 bytes; a file of a run may have 1,048,576" in message
         for _, message in lines
     )
-    assert "refused: Stillroom keeps no artifacts" in output
+    assert "refused: Stillroom keeps no versions of artifacts" in output
+
+
+def test_runs_in_the_manner_of_trackios_examples(site: str, token: str, script: Script) -> None:
+    script("trackio_examples.py", site, token)
+
+    sweep = Run.objects.filter(origin__project__name="sweep").order_by("name")
+    assert [run.name for run in sweep] == ["lr 0", "lr 1", "lr 2"]
+    for index, run in enumerate(sweep):
+        assert (run.origin.params["lr"], run.origin.params["_Group"]) == (
+            10.0**-index,
+            "learning rates",
+        )
+        assert series_store.keys(run) == ["train/accuracy", "train/loss", "val/loss"]
+        assert list(curve(run, "train/loss")) == [0, 1, 2, 3]
+    run = Run.objects.get(name="samples")
+    assert run.attempt == 1 and run.origin.params["size"] == 8
+    assert curve(run, "loss") == {0: 1.0, 10: 0.9, 20: 0.8} and curve(run, "extra") == {5: 3.0}
+    stored = run.files.filter(artifact__isnull=False)
+    tables = stored.filter(key="answers", path__startswith="tables/").order_by("step")
+    assert [table.path for table in tables] == [f"tables/answers/{n}.json" for n in (0, 10, 20)]
+    pictures = stored.filter(path__endswith=".png").order_by("step")
+    assert [(picture.caption, picture.step) for picture in pictures] == [
+        ("at 0", 0),
+        ("at 10", 10),
+        ("at 20", 20),
+    ]
+    # A picture in a table leads to its file.
+    table = tables[0]
+    assert table.artifact is not None
+    with artifacts.open(run.team, table.artifact.sha256) as stream:
+        shown = file_previews.preview(stream, table.path, table.artifact.size)
+    assert [cell.path for cell in shown.rows[0]] == ["", "", pictures[0].path]
 
 
 Process = tuple[str, int, str, bool]  # how it resumes, logs, requests, whether it is killed

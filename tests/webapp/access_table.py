@@ -83,6 +83,9 @@ TABLE: dict[tuple[str, str], str] = {
     ("rollout", "GET"): SHARED,
     ("log", "GET"): SHARED,
     ("log_text", "GET"): SHARED,
+    # Secrets in logged files are not masked, so that guests see none of them.
+    ("files", "GET"): VIEWER,
+    ("run_file", "GET"): VIEWER,
     ("config", "GET"): SHARED,
     ("config_yaml", "GET"): SHARED,
     ("checkpoints", "GET"): SHARED,

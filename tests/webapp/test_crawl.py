@@ -27,7 +27,7 @@ from tests.webapp.sockets import Socket, quiet
 from trainer.spec.jobs import JobSpec
 from webapp.access import api_tokens, one_time_links
 from webapp.access.models import ApiToken, Invitation, Membership, Role, Scope, Team, User
-from webapp.clients.models import RunImport
+from webapp.clients.models import RunFile, RunImport
 from webapp.comparisons import saving
 from webapp.comparisons.choices import Choices
 from webapp.experiments.models import Experiment
@@ -61,6 +61,8 @@ class World:
         assert rollout is not None
         (folder / "data").write_bytes(b"question,answer\n1 + 1?,2\n")
         artifact = artifacts.put(folder / "data", still)
+        for run in (self.run, self.sibling):
+            RunFile.objects.create(run=run, path="notes/a.txt", artifact=artifact)
         data = DataSet.objects.create(
             team=still,
             name="sums",
@@ -112,6 +114,7 @@ class World:
                 "offset": rollout.offset,
             },
             "checkpoint": {"run_id": self.run.public_id, "step": 30},
+            "run_file": {"run_id": self.run.public_id, "path": "notes/a.txt"},
             "data_reading": {"reading_id": reading.pk},
             "run_import": {"import_id": ended_import.pk},
             "data_set": {"data_id": data.pk},

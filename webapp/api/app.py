@@ -8,9 +8,11 @@ its token must allow.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BytesIO
@@ -29,15 +31,18 @@ from webapp.access.actors import Actor
 from webapp.access.api_tokens import TokenCache
 from webapp.access.digests import digest
 from webapp.access.permissions import Action
-from webapp.api import backlog, mlflow, mlflow_models, trackio
+from webapp.api import backlog, mlflow, trackio
 from webapp.api.rate_limit import LogRateLimit
 from webapp.api.requests import (
     ApiError,
+    FileAnswer,
+    FileRoute,
     LogAnswer,
     LogRoute,
     ReadRoute,
     Request,
     Route,
+    Upload,
     body_of,
     token_of,
 )
@@ -46,8 +51,11 @@ from webapp.base import request_body, statement_limit
 from webapp.base.asgi_types import Receive, Send
 from webapp.base.own_origin import is_own_host
 from webapp.base.request_body import BodyError, ClientGone, announced_length, chunks
-from webapp.clients import writer
+from webapp.clients import run_files, writer
+from webapp.clients.client_batch import ClientBatch
 from webapp.clients.describe import Unfit
+from webapp.clients.run_files import FileRefused
+from webapp.library import artifacts
 from webapp.runs.models import Run
 
 log = logging.getLogger(__name__)
@@ -72,6 +80,13 @@ MOST_PATIENT = 200
 # Long backlogs that are read or stored at a time; each may take its length of the disk.
 MOST_BACKLOGS = 2
 BACKLOG_THREADS = ThreadPoolExecutor(MOST_BACKLOGS, thread_name_prefix="backlogs")
+# Files of one team that are received at a time; each takes its length of the disk twice until it
+# is stored. Other teams do not wait for a team that sends slowly.
+MOST_UPLOADS = 8
+# Of a longer file even the rest is not read before it is refused.
+LONGEST_UPLOAD = 2**40
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UPLOAD_THREADS = ThreadPoolExecutor(2, thread_name_prefix="uploads")
 THREADS = ThreadPoolExecutor(4, thread_name_prefix="programs")
 # Long bodies are parsed one after another: that takes Python's lock for up to a second each, and
 # pages would get a small share of it beside several.
@@ -88,6 +103,7 @@ class ApiApplication:
         self._token_throttle = TokenThrottle()
         self._rate_limit = LogRateLimit(settings.STILLROOM_LOG_RATE)
         self._waiting = self._backlogs = 0
+        self._uploads: Counter[int] = Counter()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         status = 200
@@ -107,7 +123,10 @@ class ApiApplication:
                 headers.append((b"www-authenticate", b"Bearer"))
             # The body may not have been read.
             headers += request_body.headers_after_unread(scope)
-        await _send(send, status, answer, headers)
+        if isinstance(answer, FileAnswer):
+            await _send_file(send, answer)
+        else:
+            await _send(send, status, answer, headers)
 
     async def _answer(self, scope: MutableMapping[str, Any], receive: Receive) -> Any:
         """Decide by the head whether the request is answered, and only then read its body."""
@@ -118,10 +137,13 @@ class ApiApplication:
             return await _threaded(route.work, Request(actor, {}, b""))
         if (announced_length(scope) or 0) > MAX_BODY and scope["path"] in trackio.BACKLOGS:
             return await self._backlog(actor, scope, receive)
+        pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        if isinstance(route, FileRoute):
+            request = Request(actor, dict(pairs) | path_params, b"", pairs)
+            return await self._upload(route, request, scope, receive)
         limit = MAX_BODY if isinstance(route, LogRoute) else MAX_QUERY_BODY
         request_body.require_length(scope, limit, TOO_LONG)
         body = b"".join([chunk async for chunk in chunks(receive, limit, TOO_LONG)])
-        pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         # The path's values come last, so that no query parameter of the same name replaces them.
         request = Request(actor, dict(pairs) | path_params, body, pairs)
         if values_in(body) > MOST_VALUES:
@@ -167,7 +189,7 @@ class ApiApplication:
             finally:
                 self._waiting -= 1
 
-    async def _work(self, route: Route, request: Request) -> Any:
+    async def _work(self, route: ReadRoute | LogRoute, request: Request) -> Any:
         if isinstance(route, ReadRoute):
             return await _threaded(route.work, request)
         is_short = len(request.body) < PARSED_AT_ONCE and values_in(request.body) < VALUES_AT_ONCE
@@ -177,6 +199,43 @@ class ApiApplication:
             else await asyncio.get_running_loop().run_in_executor(LONG_BODIES, route.work, request)
         )
         return await self._take(log_answer, request)
+
+    async def _upload(
+        self, route: FileRoute, request: Request, scope: MutableMapping[str, Any], receive: Receive
+    ) -> Any:
+        """Receive a file on the disk, and do the work of its route."""
+        assert request.actor.team is not None
+        team = request.actor.team.pk
+        if self._uploads[team] >= MOST_UPLOADS:
+            raise ApiError(
+                503,
+                "TEMPORARILY_UNAVAILABLE",
+                f"{MOST_UPLOADS} other files of this team are being received. Send this again in "
+                "a moment.",
+                5,
+            )
+        self._uploads[team] += 1
+        try:
+            limit, size = route.limit(), 0
+            with TemporaryFile(dir=settings.UPLOADS) as file:
+                async for chunk in chunks(receive, LONGEST_UPLOAD, TOO_LONG):
+                    size += len(chunk)
+                    if size <= limit:
+                        file.write(chunk)
+                file.seek(0)
+                content_type = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
+                upload = Upload(file, size, size <= limit, content_type)
+                return await _threaded(route.work, request, upload, pool=UPLOAD_THREADS)
+        except OSError as problem:
+            if problem.errno not in FULL_DISK:
+                raise
+            raise ApiError(
+                507,
+                "INTERNAL_ERROR",
+                f"The server cannot store the file: {problem.strerror}. Tell whoever runs it.",
+            ) from None
+        finally:
+            self._uploads[team] -= 1
 
     async def _backlog(
         self, actor: Actor, scope: MutableMapping[str, Any], receive: Receive
@@ -274,14 +333,29 @@ class ApiApplication:
             )
         if log_answer.batches:
             await asyncio.wrap_future(writer.submit(log_answer.batches))
+            # Files come after the values, because these create the run. A client that is not
+            # answered sends both again, and both count once.
+            if any(batch.files for batch in log_answer.batches):
+                await _threaded(_keep_files, log_answer.batches, pool=UPLOAD_THREADS)
         return log_answer.answer
 
 
 async def _take_backlog(file: IO[bytes], path: str, actor: Actor) -> None:
     understand = partial(trackio.BACKLOGS[path], Request(actor, {}, b""))
     await asyncio.get_running_loop().run_in_executor(
-        BACKLOG_THREADS, backlog.take, file, understand, writer.submit
+        BACKLOG_THREADS, backlog.take, file, understand, _store
     )
+
+
+def _store(batches: Sequence[ClientBatch]) -> None:
+    writer.submit(batches).result()
+    _keep_files(batches)
+
+
+def _keep_files(batches: Sequence[ClientBatch]) -> None:
+    lines = list(run_files.keep(batches))
+    if lines:
+        writer.submit(lines).result()
 
 
 def values_in(body: bytes) -> int:
@@ -289,7 +363,7 @@ def values_in(body: bytes) -> int:
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
-async def _threaded(work: Callable[..., T], *args: Any) -> T:
+async def _threaded(work: Callable[..., T], *args: Any, pool: ThreadPoolExecutor = THREADS) -> T:
     """Run a query in a thread with a persistent connection, closed if Postgres broke it."""
 
     def run() -> T:
@@ -300,17 +374,15 @@ async def _threaded(work: Callable[..., T], *args: Any) -> T:
             connection.close()
             raise
 
-    return await asyncio.get_running_loop().run_in_executor(THREADS, run)
+    return await asyncio.get_running_loop().run_in_executor(pool, run)
 
 
 def _route(method: str, path: str) -> tuple[Route, dict[str, str]]:
     """The route of a request, and the values of the placeholders in its path. Raises ApiError."""
-    known_path, path_params = mlflow_models.of_one(path)
+    known_path, path_params = mlflow.known_path(path)
     route = ROUTES.get((method, known_path))
     if route is not None:
         return route, path_params
-    if path.startswith(mlflow.ARTIFACTS):
-        raise ApiError(501, "NOT_IMPLEMENTED", mlflow.NO_FILES)
     # The sentences name the path of the request, not that of the route with its placeholders.
     if any(known_path == other for _, other in ROUTES):
         raise ApiError(405, "BAD_REQUEST", f"{path} does not accept {method}.")
@@ -332,7 +404,7 @@ def _refusal(problem: Exception) -> ApiError:
                 "INVALID_PARAMETER_VALUE",
                 f"{where}: {first['msg']}" if where else first["msg"],
             )
-        case Unfit():
+        case Unfit() | FileRefused():
             return ApiError(400, "INVALID_PARAMETER_VALUE", str(problem))
         case Http404() | Run.DoesNotExist():
             return ApiError(
@@ -378,3 +450,20 @@ async def _send(send: Send, status: int, answer: Any, headers: list[tuple[bytes,
     ]
     await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _send_file(send: Send, answer: FileAnswer) -> None:
+    """Send a file for a program to save; a browser must not show what a client has logged."""
+    headers = [
+        (b"content-type", b"application/octet-stream"),
+        (b"content-disposition", b"attachment"),
+        (b"content-length", str(answer.size).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    loop = asyncio.get_running_loop()
+    with answer.file as file:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        while chunk := await loop.run_in_executor(THREADS, file.read, artifacts.CHUNK_BYTES):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

@@ -11,7 +11,6 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from typing import IO, Any
 
 from webapp.api.requests import ApiError
@@ -34,13 +33,13 @@ BETWEEN = re.compile(r"[\s,]*")
 TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+("?)|[\[\]{},]', re.DOTALL)
 STEPS = {"{": 1, "[": 1, "}": -1, "]": -1}
 
-Submit = Callable[[Sequence[ClientBatch]], Future[None]]
+Store = Callable[[Sequence[ClientBatch]], None]
 
 
-def take(stream: IO[bytes], understand: Callable[[Any], ClientBatch], submit: Submit) -> None:
+def take(stream: IO[bytes], understand: Callable[[Any], ClientBatch], store: Store) -> None:
     """Commit the entries in `stream`, parsed by `understand`.
 
-    Raises ApiError and what `submit` raises.
+    Raises ApiError and what `store` raises.
     """
     batches: list[ClientBatch] = []
     characters = 0
@@ -48,10 +47,10 @@ def take(stream: IO[bytes], understand: Callable[[Any], ClientBatch], submit: Su
         batches.append(understand(entry))
         characters += length
         if len(batches) == ENTRIES_PER_COMMIT or characters > CHARACTERS_PER_COMMIT:
-            submit(batches).result()
+            store(batches)
             batches, characters = [], 0
     if batches:
-        submit(batches).result()
+        store(batches)
 
 
 def entries(stream: IO[bytes]) -> Iterator[tuple[Any, int]]:

@@ -1,7 +1,6 @@
 """MLflow's tracking REST API (version 2.0): what its clients need to log, resume and read back.
 
-Points count once by (run, key, step, time, value), so a repeated request changes nothing. Files
-stay with the client.
+Points count once by (run, key, step, time, value), so a repeated request changes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
-from webapp.api import mlflow_experiments, mlflow_history, mlflow_models
+from webapp.api import mlflow_experiments, mlflow_files, mlflow_history, mlflow_models
 from webapp.api.mlflow_lookup import (
     archived,
     find_project,
@@ -52,11 +51,6 @@ from webapp.runs.event_rows import storable
 from webapp.runs.models import State
 
 BASE = "/api/2.0/mlflow/"
-ARTIFACTS = "/api/2.0/mlflow-artifacts/"
-NO_FILES = (
-    "Stillroom keeps no files of runs that are logged from elsewhere: start the run again, and "
-    "its client keeps them beside itself."
-)
 # MLflow's own limit in bytes (MAX_BATCH_LOG_REQUEST_SIZE).
 LONGEST_BATCH = 1_000_000
 LONGEST_INPUT = 2000
@@ -255,11 +249,11 @@ def search_runs(request: Request) -> dict[str, Any]:
     return {**answer, "runs": whole(answer["runs"])}
 
 
-def list_artifacts(request: Request) -> dict[str, Any]:
-    return {
-        "root_uri": info(find_run(request, read(RunRequest, request.query).run_id))["artifact_uri"],
-        "files": [],
-    }
+def known_path(path: str) -> tuple[str, dict[str, str]]:
+    """Return a path as ROUTES has it, and the values of its placeholders."""
+    if path.startswith(mlflow_files.PREFIX):
+        return mlflow_files.known_path(path)
+    return mlflow_models.of_one(path)
 
 
 def _named(request: Request, message: RunRequest) -> RunPublicId:
@@ -302,8 +296,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", BASE + "runs/delete"): ReadRoute(delete_run, "edit"),
     ("POST", BASE + "runs/restore"): ReadRoute(restore_run, "edit"),
     ("POST", BASE + "runs/search"): ReadRoute(search_runs),
-    ("GET", BASE + "artifacts/list"): ReadRoute(list_artifacts),
     **mlflow_experiments.ROUTES,
+    **mlflow_files.ROUTES,
     **mlflow_history.ROUTES,
     **mlflow_models.ROUTES,
 }

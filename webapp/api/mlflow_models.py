@@ -1,4 +1,4 @@
-"""Models that MLflow's clients log: each is a tag of its run; its files stay with the client."""
+"""Models that MLflow's clients log: each is a tag of its run, with its files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from django.shortcuts import get_object_or_404
 from pydantic import BaseModel, Field
 
 from webapp.access import permissions
+from webapp.api.mlflow_files import MODELS
 from webapp.api.mlflow_filter import Field as SearchField
 from webapp.api.mlflow_filter import Language
 from webapp.api.mlflow_lookup import archived, find_project, offset, paged
 from webapp.api.mlflow_search import Row, in_order
 from webapp.api.mlflow_types import RunRequest, Tag, files_of, read, values_of
 from webapp.api.requests import ApiError, LogAnswer, LogRoute, ReadRoute, Request, Route
-from webapp.clients import runs
+from webapp.clients import run_files, runs
 from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.masking import masked
 from webapp.clients.models import Origin
@@ -30,7 +31,7 @@ PATH = "/api/2.0/mlflow/logged-models"
 TAG = "logged_model."
 # In the order of the numbers in MLflow's protobuf enum, which begin at 1.
 STATUSES = ("LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED")
-MODELS = Language(
+LANGUAGE = Language(
     "models",
     numbers=("creation_timestamp", "last_updated_timestamp"),
     texts=("name", "model_id", "model_type", "status", "source_run_id", "experiment_id"),
@@ -111,8 +112,8 @@ def search(request: Request) -> dict[str, Any]:
             "INVALID_PARAMETER_VALUE",
             "Models have no metrics of data sets here: leave `datasets` empty.",
         )
-    conditions = MODELS.conditions(message.filter)
-    orders = MODELS.orders(
+    conditions = LANGUAGE.conditions(message.filter)
+    orders = LANGUAGE.orders(
         [f"{order.field_name} {'ASC' if order.ascending else 'DESC'}" for order in message.order_by]
     )
     projects = [find_project(request, id).pk for id in set(message.experiment_ids)]
@@ -141,9 +142,11 @@ def search(request: Request) -> dict[str, Any]:
 
 
 def delete(request: Request) -> dict[str, Any]:
-    """Forget a model; its files are with the client."""
+    """Delete a model with its files."""
     with transaction.atomic():
         origin, number = _find(request, lock=True)
+        # The next model may get its number.
+        run_files.remove(origin.run, f"{MODELS}/{number}")
         origin.tags = {
             name: value for name, value in origin.tags.items() if name != f"{TAG}{number}"
         }
@@ -245,7 +248,7 @@ def _value(model: dict[str, Any], field: SearchField) -> str | int | None:
     if field.kind == "tag":
         return next((tag["value"] for tag in info["tags"] if tag["key"] == field.name), None)
     value: str | int | None = info[
-        f"{field.name}_ms" if field.name in MODELS.numbers else field.name
+        f"{field.name}_ms" if field.name in LANGUAGE.numbers else field.name
     ]
     return value
 
@@ -280,7 +283,7 @@ def _model(origin: Origin, number: int) -> dict[str, Any]:
                 "name": facts["name"],
                 "creation_timestamp_ms": created_ms,
                 "last_updated_timestamp_ms": created_ms,
-                "artifact_uri": f"{files_of(origin)}/models/{number}/artifacts",
+                "artifact_uri": f"{files_of(origin)}/{MODELS}/{number}/artifacts",
                 "status": facts["status"],
                 "model_type": facts["type"],
                 "source_run_id": origin.run.public_id,

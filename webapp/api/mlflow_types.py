@@ -21,8 +21,8 @@ from webapp.series import series_store
 LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
 MOST_ENTITIES = 1000
-# A path without a host: MLflow's client then writes a run's files on its own machine.
-FILES = "mlartifacts"
+# The scheme without a host: MLflow's client sends files to the server that it logs to.
+FILES = "mlflow-artifacts:"
 STATUSES = {
     "RUNNING": State.RUNNING,
     "SCHEDULED": State.RUNNING,
@@ -271,7 +271,7 @@ def name_of(run: Run) -> str:
 
 
 def files_of(origin: Origin) -> str:
-    """The artifact URI of a run: a path on the client's machine, relative to its working folder."""
+    """Where the client sends the files of a run and of its models."""
     return f"{FILES}/{origin.project_id}/{origin.run.public_id}"
 
 

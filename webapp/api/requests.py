@@ -7,7 +7,7 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from webapp.access.actors import Actor
 from webapp.access.permissions import Action
@@ -57,7 +57,38 @@ class LogRoute:
     action: Action = "start"
 
 
-Route = ReadRoute | LogRoute
+@dataclass(frozen=True)
+class Upload:
+    """The body of a request on the disk; of one longer than `FileRoute.limit` only its length."""
+
+    file: IO[bytes]
+    size: int
+    is_whole: bool
+    content_type: str = ""
+
+
+@dataclass(frozen=True)
+class FileRoute:
+    """A route whose body is a file of any length, taken in a thread.
+
+    `limit` is how much of a body is kept. A longer one is read to its end, so that its client can
+    read the answer.
+    """
+
+    work: Callable[[Request, Upload], Any]
+    limit: Callable[[], int]
+    action: Action = "start"
+
+
+@dataclass(frozen=True)
+class FileAnswer:
+    """An answer that is a file; it is sent in pieces and then closed."""
+
+    file: IO[bytes]
+    size: int
+
+
+Route = ReadRoute | LogRoute | FileRoute
 
 
 class ApiError(Exception):

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Generic, NotRequired, TypeVar
 from pydantic import FailFast, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from webapp.api import trackio_read
-from webapp.api.requests import LogAnswer, LogRoute, ReadRoute, Request, Route
+from webapp.api import trackio_files, trackio_read
+from webapp.api.requests import FileRoute, LogAnswer, LogRoute, ReadRoute, Request, Route
 from webapp.api.trackio_read import CLIENT, SYSTEM
 from webapp.clients.client_batch import (
     ClientBatch,
@@ -26,8 +26,10 @@ from webapp.clients.client_batch import (
     RunAddress,
     cut,
     digest_id,
+    key,
     step,
 )
+from webapp.clients.run_files import FileRefused, refusal_line, safe_path
 from webapp.clients.values import flat, numbers
 from webapp.runs.event_rows import storable
 
@@ -52,8 +54,8 @@ ARTIFACTS = (
     "get_artifact_manifest",
 )
 NO_ARTIFACTS = (
-    "Stillroom keeps no artifacts of runs that are logged from elsewhere: keep the files "
-    "where the run is, and their place in its config."
+    "Stillroom keeps no versions of artifacts. It keeps files of a run: log them as an image, a "
+    "table or text, or with MLflow's client by log_artifact."
 )
 Name = Annotated[str, Field(max_length=2000)]
 T = TypeVar("T")
@@ -82,8 +84,14 @@ class AlertEntry(Entry):
     alert_id: NotRequired[Name | None]
 
 
+class UploadedFile(TypedDict):
+    path: str
+    orig_name: NotRequired[str | None]
+
+
 class UploadEntry(Entry):
     relative_path: NotRequired[str | None]
+    uploaded_file: UploadedFile
 
 
 # The first error is answered: a million of them would take more memory than the request.
@@ -132,25 +140,34 @@ def bulk_alert(request: Request) -> LogAnswer:
 
 
 def bulk_upload_media(request: Request) -> LogAnswer:
-    """Accept files without storing them, and say so in the run's log.
+    """Store the files that `upload` has received under their runs.
 
-    A refusal would make the client stop the training and try again.
+    What cannot be kept is named in the run's log. A refusal would make the client try again for
+    ever.
     """
     batches = []
     for entry in _read(_uploads, request)["kwargs"]["uploads"]:
-        name = entry.get("relative_path") or "without a name"
-        message = (
-            f"The client sent a file ({name}), which Stillroom does not keep; it stays in the "
-            f"client's own folder."
+        file = entry["uploaded_file"]
+        name = storable(file.get("orig_name") or "unnamed")
+        # `trackio.save` names no run: its files belong to the project.
+        path = (
+            trackio_files.media_path(entry.get("step"), name)
+            if entry.get("run")
+            else safe_path("files", *_folder(entry), name)
         )
-        batches.append(_line(request, entry, "warning", message, "upload", name, entry.get("step")))
+        address = _address(request, entry, entry.get("run") or "files")
+        try:
+            stored = trackio_files.uploaded(address.team_id, file.get("path"), path)
+            batches.append(ClientBatch(address, files=[stored]))
+        except FileRefused as problem:
+            line = refusal_line(f"{address.project}/{address.key}", path, str(problem), None)
+            batches.append(ClientBatch(address, lines=[line]))
     return LogAnswer(batches, DONE)
 
 
-def upload(request: Request) -> LogAnswer:
-    """Read and discard the bytes of a file that `bulk_upload_media` announces."""
-    # The client takes the first path without checking that there is one.
-    return LogAnswer([], {"paths": ["not-kept"]})
+def _folder(entry: UploadEntry) -> list[str]:
+    path = entry.get("relative_path")
+    return [] if path is None or path in ("", ".") else [path]
 
 
 def refuse_artifacts(request: Request) -> dict[str, Any]:
@@ -195,12 +212,14 @@ def _measured(request: Request, entry: LogEntry, prefix: str) -> ClientBatch:
         cut(storable(name), LONGEST_NAME): storable(value)
         for name, value in flat(entry.get("config") or {})
     }
+    files = list(trackio_files.files_in(entry["metrics"], log_step, log_id))
     return ClientBatch(
         _address(request, entry),
         [log],
         [*notes, *time_notes],
         params,
-        not_kept=frozenset(not_numbers),
+        not_kept=frozenset(not_numbers) - {key(file.key) for file in files},
+        files=files,
     )
 
 
@@ -256,13 +275,12 @@ def _note(entry: Entry, kind: str, message: str) -> LogLine:
     )
 
 
-def _address(request: Request, entry: Entry) -> RunAddress:
+def _address(request: Request, entry: Entry, run: str | None = None) -> RunAddress:
     actor = request.actor
     assert actor.team is not None
     owner = actor.user.pk if actor.user else None
-    return _named(
-        actor.team.pk, owner, entry["project"], entry.get("run") or "", entry.get("run_id") or ""
-    )
+    run = run or entry.get("run") or ""
+    return _named(actor.team.pk, owner, entry["project"], run, entry.get("run_id") or "")
 
 
 # Every entry names its run: the same few addresses are built again and again.
@@ -307,7 +325,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "/api/bulk_log_system"): LogRoute(partial(bulk_log, SYSTEM)),
     ("POST", "/api/bulk_alert"): LogRoute(bulk_alert),
     ("POST", "/api/bulk_upload_media"): LogRoute(bulk_upload_media),
-    ("POST", "/api/upload"): LogRoute(upload),
+    ("POST", "/api/upload"): FileRoute(trackio_files.upload, trackio_files.longest_body),
     **{("POST", f"/api/{name}"): ReadRoute(refuse_artifacts) for name in ARTIFACTS},
     **trackio_read.ROUTES,
 }

@@ -55,6 +55,8 @@ class Environment:
     no_sample: bool
     debug: bool
     max_upload_bytes: int
+    file_bytes: int
+    run_files_bytes: int
     raw_days: int
     max_restarts: int
     lease_seconds: int
@@ -93,6 +95,8 @@ def read(environ: Mapping[str, str] | None = None, file: Path = ENV_FILE) -> Env
         no_sample=_flag(values, "STILLROOM_NO_SAMPLE"),
         debug=_flag(values, "DEBUG"),
         max_upload_bytes=_number(values, "STILLROOM_MAX_UPLOAD_BYTES", 16 * 2**30),
+        file_bytes=_number(values, "STILLROOM_FILE_BYTES", 2**30),
+        run_files_bytes=_number(values, "STILLROOM_RUN_FILES_BYTES", 10 * 2**30),
         raw_days=_number(values, "STILLROOM_RAW_DAYS", 0),
         max_restarts=_number(values, "STILLROOM_MAX_RESTARTS", 3),
         lease_seconds=_number(values, "STILLROOM_LEASE_SECONDS", 30),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -40,6 +41,21 @@ class LogLine:
     step: int | None
     wall_time: float
     id: UUID
+
+
+@dataclass(frozen=True)
+class LoggedFile:
+    """A file of the run at `path`: its `content`, or the `sha256` of an artifact of the team.
+
+    With neither, the file itself comes in another request; this one has its key and caption.
+    """
+
+    path: str
+    content: bytes | None = None
+    sha256: str = ""
+    key: str = ""
+    caption: str = ""
+    step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,7 @@ class ClientBatch:
     inputs: list[dict[str, Any]] = field(default_factory=list)
     not_kept: frozenset[str] = frozenset()
     resumes: bool = False
+    files: Sequence[LoggedFile] = ()
 
     @property
     def describes(self) -> bool:
@@ -96,6 +113,7 @@ class ClientBatch:
             + len(self.lines)
             + len(self.params)
             + len(self.tags)
+            + len(self.files)
         )
 
 

@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from webapp.access.models import Team
+from webapp.library.models import Artifact
 from webapp.runs.models import Run
 
 
@@ -63,6 +64,27 @@ class Origin(models.Model):
     def is_archived(self) -> bool:
         """Return whether the run is deleted for its client: archived, or with its project."""
         return self.run.archived_at is not None or self.project.archived_at is not None
+
+
+class RunFile(models.Model):
+    """A file of a run by its path in it, such as `tables/eval.json`; its bytes are an artifact.
+
+    `key` is the name under which a client logged an image or a table. Without an artifact only that
+    name has come so far: clients send it in another request than the file.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="files", db_index=False)
+    path = models.CharField(max_length=500)
+    # Protected, so that the database refuses if the reader of `artifacts.collect` misses a file.
+    artifact = models.ForeignKey(Artifact, null=True, on_delete=models.PROTECT)
+    key = models.CharField(max_length=250, default="")
+    caption = models.CharField(max_length=500, default="")
+    step = models.BigIntegerField(null=True)
+    logged_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        # It begins with the run, so that it serves as the index of this column.
+        constraints = [models.UniqueConstraint(fields=["run", "path"], name="one_file_per_path")]
 
 
 class ImportedFile(models.Model):

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from webapp.access.models import Team, User
-from webapp.clients import runs, summary
+from webapp.clients import run_files, runs, summary
 from webapp.clients.client_batch import ClientBatch, LoggedValues, RunAddress, cut, digest_id
 from webapp.clients.importers import mlflow, tensorboard, wandb
 from webapp.clients.importers.imported_run import (
@@ -33,6 +33,7 @@ from webapp.clients.importers.known_files import KnownFiles
 from webapp.clients.importers.stored_values import without_stored
 from webapp.clients.models import ImportedFile, Receipt
 from webapp.clients.record import record
+from webapp.clients.run_files import FileRefused, refusal_line
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, State
 from webapp.series import series_store
@@ -169,7 +170,23 @@ def _bring(
     # Also after a damaged record: what was read before it stays, and needs its state and times.
     finally:
         run = _conclude(run_id, imported, times)
+        _describe(run, address, imported)
     return ImportedValues(run, count)
+
+
+def _describe(run: Run, address: RunAddress, imported: ImportedRun) -> None:
+    """Store the files beside the values, and the names of what is not stored."""
+    lines = []
+    for file, logged in imported.files:
+        try:
+            with file.open("rb") as stream:
+                run_files.put(run, logged, stream, file.stat().st_size)
+        except FileRefused as problem:
+            lines.append(refusal_line(run.public_id, logged.path, str(problem), logged.step))
+    stored = set(run.files.filter(artifact__isnull=False).values_list("key", flat=True))
+    not_kept = frozenset().union(*(source.not_kept for source in imported.sources)) - stored
+    with transaction.atomic():
+        record({run.pk: [ClientBatch(address, lines=lines, not_kept=not_kept)]})
 
 
 def _recorded(
@@ -252,7 +269,8 @@ def _parts(logs: Iterator[ImportedLog], longest: int) -> Iterator[list[ImportedL
 def _conclude(run_id: int, imported: ImportedRun, times: list[float]) -> Run:
     """Set the run's final state, start and end as its files give them."""
     run = Run.objects.get(pk=run_id)
-    run.state, run.reason = imported.state or State.STOPPED, "" if imported.state else UNKNOWN_END
+    run.state = imported.state or State.STOPPED
+    run.reason = imported.reason if imported.state else UNKNOWN_END
     first, last = (
         datetime.fromtimestamp(seconds, UTC)
         for seconds in (times or [run.created_at.timestamp()] * 2)

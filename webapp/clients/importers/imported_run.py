@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from webapp.clients.client_batch import LoggedValues, step
+from webapp.clients.client_batch import LoggedFile, LoggedValues, step
+from webapp.clients.describe import MOST_NOT_KEPT
+from webapp.clients.run_files import FileRefused, checked_path
 
 # A little before the end of Python's calendar, so that a time fits it in every time zone.
 LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+
+
+# Reads the rows of a file with values, each with its byte offset.
+RowReader = Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]
 
 
 class UnreadableFile(Exception):
@@ -38,7 +44,8 @@ class LogSource:
     None: the run has a name of its own, and its values count once by their content. `by_content`:
     they do so too, though the file identifies the run. `head` is a digest of the file's first lines
     or records, by which earlier versions identified it. `is_csv`: the last row may have been read
-    before all of it was written.
+    before all of it was written. `not_kept` are the names of values that are no numbers; they are
+    added while `logs` is read.
     """
 
     logs: Callable[[], Iterator[ImportedLog]]
@@ -47,11 +54,23 @@ class LogSource:
     part: str = ""
     by_content: bool = False
     is_csv: bool = False
+    not_kept: set[str] = field(default_factory=set)
+
+
+# Makes the logs of a file from its rows, and notes the names of what is no number.
+Rows = Callable[[Path, RowReader, set[str]], Iterator[ImportedLog]]
+
+
+class MediaFile(NamedTuple):
+    """A file beside those with values, which is stored under the run as `logged` says."""
+
+    source: Path
+    logged: LoggedFile
 
 
 @dataclass(frozen=True)
 class ImportedRun:
-    """A run in files; `state` is its end, where known.
+    """A run in files; `state` is its end, where known, with a `reason` if it failed.
 
     `key` is the run's id in its tracker; empty where files have none, so that they identify it.
     """
@@ -64,6 +83,27 @@ class ImportedRun:
     params: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     state: str | None = None
+    reason: str = ""
+    files: Sequence[MediaFile] = ()
+
+
+def media_file(folder: Path, path: str, **facts: Any) -> MediaFile | None:
+    """Return the file at `path` below `folder`, with the facts of `LoggedFile`; None if not there.
+
+    A link, which could lead to any file of the server, is none.
+    """
+    try:
+        source = folder / checked_path(path)
+    except FileRefused:
+        return None
+    is_inside = source.is_file() and source.resolve().is_relative_to(folder.resolve())
+    return MediaFile(source, LoggedFile(path, **facts)) if is_inside else None
+
+
+def note_not_kept(not_kept: set[str], names: Iterable[str]) -> None:
+    """Add names of values that are no numbers, as many as a run lists."""
+    if len(not_kept) < MOST_NOT_KEPT:
+        not_kept.update(names)
 
 
 def checked_values(

@@ -29,9 +29,11 @@ from webapp.clients.importers.imported_run import (
     LogSource,
     UnreadableFile,
     checked_values,
+    media_file,
 )
 from webapp.clients.importers.restarts import GoneBack, Restart, SeriesSteps, restarts_of
 from webapp.clients.limits import LONGEST_VALUE, MAX_PARAMS
+from webapp.clients.run_files import MAX_FILES
 from webapp.runs.models import State
 
 CLIENT = "mlflow"
@@ -75,14 +77,21 @@ def _run(run_folder: Path, meta: dict[str, str]) -> ImportedRun:
     # No file: values count by their content, so that an imported folder and a run that MLflow's
     # client logs here are recorded in the same way.
     sources = [LogSource(_InParts(partial(_logs, run_folder / "metrics")).logs)]
+    artifacts = run_folder / "artifacts"
+    files = [
+        media_file(artifacts, path.relative_to(artifacts).as_posix())
+        for path in islice(sorted(artifacts.rglob("*")), MAX_FILES)
+    ]
     return ImportedRun(
         CLIENT,
         meta.get("run_id") or run_folder.name,
         name,
         sources,
         project,
+        params=facts["params"],
+        tags=facts["tags"],
         state=state,
-        **facts,
+        files=[file for file in files if file is not None],
     )
 
 

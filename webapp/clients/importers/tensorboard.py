@@ -23,6 +23,7 @@ from webapp.clients.importers.imported_run import (
     LogSource,
     UnreadableFile,
     checked_values,
+    note_not_kept,
 )
 from webapp.clients.importers.protobuf import double, fields, signed, single
 from webapp.clients.importers.restarts import mark_restarts
@@ -45,7 +46,11 @@ def found(folder: Path) -> Iterator[ImportedRun]:
             files[file.parent].append(file)
     for run_folder, run_files in files.items():
         name = run_folder.relative_to(folder).as_posix()
-        sources = [LogSource(partial(_logs, file), file, _head(file)) for file in run_files]
+        not_kept: set[str] = set()
+        sources = [
+            LogSource(partial(_logs, file, not_kept), file, _head(file), not_kept=not_kept)
+            for file in run_files
+        ]
         yield ImportedRun(CLIENT, "", run_files[0].name if name == "." else name, sources)
 
 
@@ -57,15 +62,15 @@ def _head(file: Path) -> UUID:
     )
 
 
-def _logs(file: Path) -> Iterator[ImportedLog]:
-    return mark_restarts(_scalars(file))
+def _logs(file: Path, not_kept: set[str]) -> Iterator[ImportedLog]:
+    return mark_restarts(_scalars(file, not_kept))
 
 
-def _scalars(file: Path) -> Iterator[ImportedLog]:
+def _scalars(file: Path, not_kept: set[str]) -> Iterator[ImportedLog]:
     for offset, record in _records(file):
         where = f"{file.name}: the record at byte {offset}"
         try:
-            log = _log(record, where)
+            log = _log(record, where, not_kept)
         except (ValueError, struct.error, TypeError) as problem:
             raise UnreadableFile(f"{where} cannot be read: {problem}.") from problem
         if log is not None:
@@ -92,8 +97,8 @@ def _records(file: Path) -> Iterator[tuple[int, bytes]]:
             stream.seek(offset)
 
 
-def _log(record: bytes, where: str) -> LoggedValues | None:
-    """The scalars of an event; None if it has none.
+def _log(record: bytes, where: str, not_kept: set[str]) -> LoggedValues | None:
+    """The scalars of an event; None if it has none. Other tags are added to `not_kept`.
 
     Raises UnreadableFile for values that cannot be stored, and the errors of `protobuf`.
     """
@@ -105,11 +110,9 @@ def _log(record: bytes, where: str) -> LoggedValues | None:
         elif number == 2 and isinstance(value, int):
             step = signed(value)
         elif number == 5 and isinstance(value, bytes):
-            values |= {
-                key(tag): scalar
-                for tag, scalar in map(_value, _parts(value, 1))
-                if scalar is not None
-            }
+            scalars = [(key(tag), scalar) for tag, scalar in map(_value, _parts(value, 1)) if tag]
+            values |= {tag: scalar for tag, scalar in scalars if scalar is not None}
+            note_not_kept(not_kept, [tag for tag, scalar in scalars if scalar is None])
     return checked_values(values, step, wall_time, where) if values else None
 
 

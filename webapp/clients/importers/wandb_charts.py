@@ -19,6 +19,7 @@ from webapp.clients.importers.imported_run import (
     LogSource,
     UnreadableFile,
     checked_values,
+    note_not_kept,
 )
 from webapp.clients.importers.restarts import mark_restarts
 from webapp.clients.values import numbers
@@ -56,8 +57,10 @@ def runs_in(file: Path, columns: Sequence[str], client: str) -> Iterator[Importe
                 f"{file.name} has no steps: its first column is {columns[0]!r}. Choose the step as "
                 "the x axis of the chart, and export it again."
             )
-        logs = partial(_logs, file, columns[0], key_by_column)
-        yield ImportedRun(client, "", run, [LogSource(logs, file, part=run, is_csv=True)])
+        not_kept: set[str] = set()
+        logs = partial(_logs, file, columns[0], key_by_column, not_kept)
+        source = LogSource(logs, file, part=run, is_csv=True, not_kept=not_kept)
+        yield ImportedRun(client, "", run, [source])
 
 
 def _run_and_key(name: str, names: set[str]) -> tuple[str, str]:
@@ -70,11 +73,15 @@ def _run_and_key(name: str, names: set[str]) -> tuple[str, str]:
     return before, key
 
 
-def _logs(file: Path, x_axis: str, key_by_column: Mapping[str, str]) -> Iterator[ImportedLog]:
-    return mark_restarts(_values(file, x_axis, key_by_column))
+def _logs(
+    file: Path, x_axis: str, key_by_column: Mapping[str, str], not_kept: set[str]
+) -> Iterator[ImportedLog]:
+    return mark_restarts(_values(file, x_axis, key_by_column, not_kept))
 
 
-def _values(file: Path, x_axis: str, key_by_column: Mapping[str, str]) -> Iterator[ImportedLog]:
+def _values(
+    file: Path, x_axis: str, key_by_column: Mapping[str, str], not_kept: set[str]
+) -> Iterator[ImportedLog]:
     keys = set(key_by_column.values())
     for offset, row in tables.rows(file):
         cells = {key: row[column] for column, key in key_by_column.items() if column in row}
@@ -82,7 +89,7 @@ def _values(file: Path, x_axis: str, key_by_column: Mapping[str, str]) -> Iterat
         step = cells.pop(STEP, None) if STEP in keys else row.get(x_axis)
         moment = cells.pop(TIME, 0)
         # Of a point that is a single value, the extremes are this value again.
-        values, _ = numbers(
+        values, not_numbers = numbers(
             {
                 key: value
                 for key, value in cells.items()
@@ -90,6 +97,7 @@ def _values(file: Path, x_axis: str, key_by_column: Mapping[str, str]) -> Iterat
                 and not (key.endswith(EXTREMES) and value == cells.get(key[: -len("__MIN")]))
             }
         )
+        note_not_kept(not_kept, not_numbers)
         if values:
             where = f"{file.name}: the row at byte {offset}"
             yield ImportedLog(offset, checked_values(values, step, moment, where))

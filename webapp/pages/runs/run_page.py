@@ -77,7 +77,7 @@ def render_tab(
     shared = {
         "run": run,
         "tab": tab,
-        "tabs": tabs_of(run, panels),
+        "tabs": tabs_of(run, panels, permissions.may(actor, "download", run)),
         # Only an active run can still write the first event of a panel.
         "new_tabs": new_panel_triggers(panels) if is_active and origin is None else "",
         "origin": origin,

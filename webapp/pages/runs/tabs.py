@@ -21,13 +21,15 @@ PANELS: dict[str, tuple[str, tuple[str, ...], Callable[[Definition], bool]]] = {
 }
 
 
-def tabs_of(run: Run, panels: set[str]) -> list[Tab]:
+def tabs_of(run: Run, panels: set[str], may_download: bool) -> list[Tab]:
     """Return (URL name, title) of each tab, in order.
 
-    A run that a client logged has no panels, rollouts or checkpoints.
+    A run that a client logged has no panels, rollouts or checkpoints. Its files are for those who
+    may download them: secrets in them are not masked.
     """
     if origin_of(run) is not None:
-        return [("run", "Overview"), ("log", "Log"), ("config", "Config")]
+        files = [("files", "Files")] if may_download else []
+        return [("run", "Overview"), *files, ("log", "Log"), ("config", "Config")]
     return [
         ("run", "Overview"),
         *((name, title) for name, (title, *_) in PANELS.items() if name in panels),
