@@ -1,0 +1,133 @@
+"""Addresses of pages: any query of the list of runs, of a run's pages and of all other pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from urllib.parse import quote_from_bytes
+
+from django.db import connection
+from django.test import Client
+
+from tests.fuzz import mutation, world
+from tests.fuzz.inputs import Input, Read, Target
+from tests.fuzz.world import Statements
+from tests.webapp.recorded import recorded
+from webapp.clients import runs
+from webapp.clients.client_batch import ClientBatch, LoggedValues, RunAddress
+from webapp.clients.record import record
+from webapp.runs.models import Run
+
+ADDRESS, QUERY = "address", "query"
+# Parameters of each page, `RUN` standing for the id of a run; a page gets those of others too.
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "/": ("q", "state", "source", "project", "before"),
+    "/runs/RUN/": (),
+    "/runs/RUN/rollouts/": ("problem", "step", "verdict", "truncated", "source", "order", "page"),
+    "/runs/RUN/rollouts/1/20/0/": (),
+    "/runs/RUN/frontier/": ("kind", "page"),
+    "/runs/RUN/calibration/": ("readout", "step"),
+    "/runs/RUN/tokens/": ("step",),
+    "/runs/RUN/privileged/": ("step",),
+    "/runs/RUN/log/": ("level", "page", "before", "after"),
+    "/runs/RUN/log.txt": ("level",),
+    "/runs/RUN/series.json": ("key", "keys", "axis", "from", "to", "width", "abandoned"),
+    "/runs/RUN/series.csv": ("key", "keys", "abandoned"),
+    "/runs/RUN/series.parquet": ("key", "abandoned"),
+    "/runs/RUN/config/": (),
+    "/runs/RUN/checkpoints/": (),
+    "/runs/new/": ("recipe", "preset", "clone", "data", "mode"),
+    "/jobs/": (),
+    "/jobs/new/": ("run", "data", "model", "kind", "mode", "checkpoint", "step"),
+    "/data/": (),
+    "/data/new/": ("file", "name", "filename", "question", "answer", "choices"),
+    "/models/": (),
+    "/queue/": (),
+    "/machines/": (),
+    "/recipes/paced/": (),
+    "/sign-in/": ("next",),
+}
+NAMES = sorted({name for names in PARAMETERS.values() for name in names})
+VALUES = (
+    *("1", "0", "-1", "10", "queued", "completed", "silent", "archived", "client", "imported"),
+    *("loss", "eval/pass_rate", "step", "tokens", "wall_time", "p07", "correct", "student"),
+    *("newest", "divergence", "longest", "warning", "mastered", "answer", "paced", "sample"),
+    *("9223372036854775807", "9" * 18, "9" * 19, "1e5", "1e308", "-inf", "nan", "0.5", "p0", "run"),
+    *("%", "_", "\\", "%%", "a%_b", "'; --", "run seed", "a " * 2000, "é" * 500, "//evil.example"),
+)
+SEEDS: list[Input] = [
+    *({ADDRESS: address.encode(), QUERY: b""} for address in PARAMETERS),
+    {ADDRESS: b"/", QUERY: b"q=seed+paced&state=completed&source=managed&before=99"},
+    {ADDRESS: b"/", QUERY: b"q=run&project=p&state=silent"},
+    {ADDRESS: b"/runs/RUN/rollouts/", QUERY: b"problem=p07&step=10&verdict=correct&order=longest"},
+    {ADDRESS: b"/runs/RUN/series.json", QUERY: b"keys=loss,entropy/mean&axis=tokens&width=50&from=1"},
+    {ADDRESS: b"/runs/CLIENT/series.json", QUERY: b"key=loss&axis=wall_time"},
+]
+STATUSES = (200, 302, 304, 400, 403, 404, 405, 422)
+LONGEST_ANSWER = 2 * 2**20
+
+
+@contextmanager
+def open_target(folder: Path) -> Iterator[Read]:
+    with world.opened(folder) as opened:
+        run = recorded(opened.team, opened.editor, folder / "attempt")
+        ids = {b"RUN": run.public_id.encode(), b"CLIENT": _logged(opened).public_id.encode()}
+        client = Client()
+        client.force_login(opened.editor)
+
+        def read(input: Input, files: Path) -> str:
+            address = input.get(ADDRESS, b"/")
+            for word, public_id in ids.items():
+                address = address.replace(word, public_id)
+            with world.undone(), connection.execute_wrapper(Statements()):
+                answer = client.get(
+                    quote_from_bytes(address, "/%"),
+                    QUERY_STRING=input.get(QUERY, b"").decode("latin-1"),
+                )
+                length = len(b"".join(answer)) if answer.streaming else len(answer.content)
+            assert answer.status_code in STATUSES, answer.status_code
+            assert length <= LONGEST_ANSWER, f"an answer of {length:,} bytes"
+            template = answer.templates[0].name if answer.templates else ""
+            return f"{input.get(ADDRESS)!r} {template} {answer.status_code} of {length.bit_length()} bits"
+
+        yield read
+
+
+def _logged(opened: world.World) -> Run:
+    """Runs that a client has logged, enough for more than one page of the list."""
+    run_id = 0
+    for number in range(60):
+        name = f"run {number} " + "%_\\'é"[number % 5]
+        address = RunAddress(opened.team.pk, opened.editor.pk, "p%", "trackio", name, name)
+        logs = [LoggedValues({"loss": float("nan") if step == 3 else 1.0}, step, 1.7e9) for step in range(5)]
+        run_id = runs.at(address)
+        record({run_id: [ClientBatch(address, logs if number > 50 else [])]})
+    return Run.objects.get(pk=run_id)
+
+
+def make(random: Random, known: list[Input]) -> Input:
+    if random.random() < 0.3:
+        input = dict(random.choice(known))
+        name = random.choice((ADDRESS, QUERY, QUERY, QUERY))
+        input[name] = mutation.changed_bytes(random, input.get(name, b""))[:8000]
+        return input
+    # Half of all inputs ask for the list of runs.
+    address = "/" if random.random() < 0.5 else random.choice(list(PARAMETERS))
+    names = random.choices(PARAMETERS[address] or NAMES, k=random.choice((1, 2, 3, 6)))
+    if random.random() < 0.1:
+        names += random.choices(NAMES, k=3)
+    pairs = (f"{name}=".encode() + _value(random) for name in names)
+    return {ADDRESS: address.encode(), QUERY: b"&".join(pairs)[:30_000]}
+
+
+def _value(random: Random) -> bytes:
+    text = random.choice(VALUES) if random.random() < 0.6 else mutation.text(random)[:3000]
+    content = text.encode("utf-8", "surrogatepass")
+    if random.random() < 0.2:
+        content = mutation.changed_bytes(random, content)[:3000]
+    return quote_from_bytes(content).encode()
+
+
+TARGET = Target(SEEDS, make, open_target)
