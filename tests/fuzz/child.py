@@ -88,7 +88,9 @@ def replay(name: str, folder: Path, paths: list[Path]) -> int:
         for path in paths:
             result = guard.examine(read, inputs.load(path))
             print(f"{path.name}: {result.seconds:.2f} s, {result.growth / 2**20:.0f} MiB")
-            print(f"  {result.failure.kind}\n{result.failure.text}" if result.failure else "", end="")
+            print(
+                f"  {result.failure.kind}\n{result.failure.text}" if result.failure else "", end=""
+            )
             print(f"  {result.outcome[:500]!r}")
             failed += result.failure is not None
     return int(failed > 0)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -61,7 +60,9 @@ def number(random: Random) -> int | float:
 def text(random: Random) -> str:
     if random.random() < 0.6:
         return random.choice(INTERESTING_TEXTS)
-    alphabet = random.choice(("abcxyz", "ab -_./", "0123456789.e-+", "\"'\\{}[]()<>%$", "aéßİ中\u0301"))
+    alphabet = random.choice(
+        ("abcxyz", "ab -_./", "0123456789.e-+", "\"'\\{}[]()<>%$", "aéßİ中\u0301")
+    )
     return "".join(random.choices(alphabet, k=random.randrange(1, 30)))
 
 
@@ -92,7 +93,7 @@ def changed_json(random: Random, document: Any, times: int = 3) -> Any:
         paths = places(document)[1:]
         if not paths:
             return value(random)
-        *parents, name = path = random.choice(paths)
+        *parents, name = random.choice(paths)
         parent = document
         for step in parents:
             parent = parent[step]
@@ -153,36 +154,41 @@ def _changed_once(
     random: Random, content: bytes, others: Sequence[bytes], words: Sequence[bytes]
 ) -> bytes:
     start = random.randint(0, len(content))
-    end = min(len(content), start + random.choice((0, 1, 1, 2, 4, 8, 30, 200)))
-    before, inside, after = content[:start], content[start:end], content[end:]
-    match random.randrange(10):
+    length = random.choice((0, 1, 1, 2, 4, 8, 30, 200))
+    before, inside, after = content[:start], content[start:][:length], content[start + length :]
+    match random.randrange(9):
         case 0:
             return before + after
         case 1:
-            return before + random.randbytes(len(inside) or 1) + after
-        case 2:
-            return before + random.choice(words) + after
-        case 3:
-            return before + random.choice(words) + inside + after
-        case 4:
-            # Growth: what costs more than its length shows only in long inputs.
-            return before + (inside or random.choice(words)) * random.choice((2, 9, 99, 4000)) + after
-        case 5:
             return before
-        case 6 if others:
+        case 2:
+            return before + random.choice(words) + inside + after
+        case 3 if others:
             other = random.choice(others)
             return before + other[random.randint(0, len(other)) :]
-        case 7:
-            form = random.choice(("<B", "<H", "<I", "<Q", ">I", ">Q", "<d", "<f"))
-            size = struct.calcsize(form)
-            packed = random.choice(
-                (bytes(size), b"\xff" * size, b"\x7f" * size, random.randbytes(size), b"\0" * (size - 1) + b"\x01")
-            )
-            return before + packed + content[start + size :]
-        case 8:
-            return before + json.dumps(number(random)).encode() + after
-    if not content:
-        return random.choice(words)
-    place = random.randrange(len(content))
-    flipped = content[place] ^ 1 << random.randrange(8)
-    return content[:place] + bytes([flipped]) + content[place + 1 :]
+        case 4:
+            packed = _packed(random)
+            return before + packed + content[start + len(packed) :]
+        case 5 if inside:
+            flipped = inside[0] ^ 1 << random.randrange(8)
+            return before + bytes([flipped]) + inside[1:] + after
+    return before + _replacement(random, inside, words) + after
+
+
+def _replacement(random: Random, inside: bytes, words: Sequence[bytes]) -> bytes:
+    match random.randrange(4):
+        case 0:
+            return random.randbytes(len(inside) or 1)
+        case 1:
+            # Growth: what costs more than its length shows only in long inputs.
+            return (inside or random.choice(words)) * random.choice((2, 9, 99, 4000))
+        case 2:
+            return json.dumps(number(random)).encode()
+    return random.choice(words)
+
+
+def _packed(random: Random) -> bytes:
+    """A number as formats of bytes have it: a length, an offset, a float."""
+    size = random.choice((1, 2, 4, 8))
+    patterns = (bytes(size), b"\xff" * size, b"\x7f" * size, b"\x01" + bytes(size - 1))
+    return random.choice((*patterns, patterns[3][::-1], random.randbytes(size)))

@@ -17,7 +17,14 @@ from pydantic import ValidationError
 from tests.fuzz import mutation
 from tests.fuzz.inputs import Input, Read, Target
 from trainer.spec import Columns, FileProblems
-from trainer.text.problems import ProblemError, choice_answers, inspect, load_source, preview, survey
+from trainer.text.problems import (
+    ProblemError,
+    choice_answers,
+    inspect,
+    load_source,
+    preview,
+    survey,
+)
 from webapp.library import data_files
 
 NAMES = ("a.jsonl", "a.json", "a.csv", "a.tsv", "a.parquet", "a.arrow", "a", "a.txt", "a.ndjson")
@@ -86,10 +93,10 @@ COLUMN_NAMES = ("question", "answer", "choices", "meta", "messages", "prompt", "
 MESSAGE_NAMES = ("role", "content", "from", "value", "text", "label", "0", "x.y[0]", "", "{q}")
 TYPES: tuple[Callable[[], Any], ...] = (
     pa.int64, pa.float16, pa.float64, pa.string, pa.large_string, pa.binary, pa.bool_, pa.date32,
-    lambda: pa.timestamp("ns", "Europe/Berlin"), lambda: pa.duration("s"), lambda: pa.decimal128(38, 9),
-    lambda: pa.list_(pa.string()), lambda: pa.map_(pa.string(), pa.int64()), pa.null,
-    lambda: pa.dictionary(pa.int32(), pa.string()), lambda: pa.struct([("text", pa.list_(pa.string()))]),
-    lambda: pa.time64("us"), lambda: pa.large_list(pa.float32()), lambda: pa.binary(4),
+    lambda: pa.timestamp("ns", "Europe/Berlin"), lambda: pa.decimal128(38, 9), pa.null,
+    lambda: pa.list_(pa.string()), lambda: pa.map_(pa.string(), pa.int64()), lambda: pa.binary(4),
+    lambda: pa.dictionary(pa.int32(), pa.string()), lambda: pa.struct([("text", pa.string())]),
+    lambda: pa.time64("us"), lambda: pa.large_list(pa.float32()), lambda: pa.duration("s"),
 )  # fmt: skip
 
 
@@ -152,7 +159,10 @@ def make(random: Random, known: list[Input]) -> Input:
             input[name] = mutation.changed_bytes(random, input[name])
         elif kind == 6:
             folder = random.choice(FOLDERS)
-            input = {f"{folder}/{name}": input[name], f"{random.choice(FOLDERS)}/b.csv": b"a,b\n1,2\n"}
+            input = {
+                f"{folder}/{name}": input[name],
+                f"{random.choice(FOLDERS)}/b.csv": b"a,b\n1,2\n",
+            }
     if random.random() < 0.5:
         input[COLUMNS] = json.dumps(_mapping(random)).encode()
     return input
@@ -198,7 +208,9 @@ def _written(random: Random, name: str, rows: list[Any]) -> bytes:
         return _csv(random, rows)
     if suffix in ("jsonl", "ndjson"):
         return b"\n".join(mutation.encoded(random, row).replace(b"\n", b"") for row in rows)
-    wrapped = random.choice((rows, {"data": rows}, {"train": rows, "test": rows}, {"version": 1, "rows": rows}))
+    wrapped = random.choice(
+        (rows, {"data": rows}, {"train": rows, "test": rows}, {"version": 1, "rows": rows})
+    )
     return mutation.encoded(random, wrapped)
 
 
@@ -221,7 +233,9 @@ def _csv(random: Random, rows: list[Any]) -> bytes:
     text = io.StringIO()
     for line in lines:
         cells = [str(cell)[:5000] for cell in line]
-        quoted = ['"' + cell.replace('"', '""') + '"' if random.random() < 0.5 else cell for cell in cells]
+        quoted = [
+            '"' + cell.replace('"', '""') + '"' if random.random() < 0.5 else cell for cell in cells
+        ]
         text.write(separator.join(quoted) + random.choice(("\n", "\r\n")))
     encoding = random.choice(("utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1"))
     return text.getvalue().encode(encoding, "replace")

@@ -52,7 +52,14 @@ def _recorded() -> tuple[Events, dict[str, bytes]]:
 
 EVENTS, FILES = _recorded()
 EVENTS += [
-    {"type": "calibration", "step": 1, "role": "evaluation", "readout": "answer", "n": 8, "bins": []},
+    {
+        "type": "calibration",
+        "step": 1,
+        "role": "evaluation",
+        "readout": "answer",
+        "n": 8,
+        "bins": [],
+    },
     {"type": "rewind", "step": 5},
     {"type": "checkpoint_removed", "step": 10, "folder": "checkpoints/step-00000010"},
     {"type": "end", "outcome": "completed", "reason": "All steps are done.", "remedy": ""},
@@ -148,7 +155,13 @@ def _line_of(random: Random):  # type: ignore[no-untyped-def]
     def line(number: int, event: Any) -> bytes:
         if not isinstance(event, dict) or random.random() < 0.03:
             return mutation.encoded(random, event).replace(b"\n", b"") + b"\n"
-        head: dict[str, Any] = {"v": 1, "attempt": 1, "seq": number, "wall_time": 1.76e9, "monotonic": 1.0}
+        head: dict[str, Any] = {
+            "v": 1,
+            "attempt": 1,
+            "seq": number,
+            "wall_time": 1.76e9,
+            "monotonic": 1.0,
+        }
         if random.random() < 0.1:
             head["seq"] = mutation.value(random, 1)
         if random.random() < 0.2:

@@ -75,7 +75,7 @@ LANGUAGES: dict[str, Language] = {
             ("params.x IS NOT NULL AND tags.y is null", "`Run Name`"),
             ("dataset.name = 'd' AND datasets.digest ILIKE 'D%'", ""),
             ("attr.start_time >= 1.5e3 AND end_time <= -1", "end_time"),
-            ("metrics.\"eval/acc\" != .5 and metrics.loss = 1", "metrics.`eval/acc` desc"),
+            ('metrics."eval/acc" != .5 and metrics.loss = 1', "metrics.`eval/acc` desc"),
         ),
         _runs,
         (ApiError,),
@@ -175,7 +175,9 @@ def _changed(random: Random, text: str, examples: list[str]) -> str:
             return re.sub(r"[-+.\d]+(?:e\d+)?", lambda _: json.dumps(mutation.number(random)), text)
     words = WORD.findall(text) or [""]
     place = random.randrange(len(words))
-    words[place] = random.choice((mutation.text(random), random.choice(words), "", words[place] * 3))
+    words[place] = random.choice(
+        (mutation.text(random), random.choice(words), "", words[place] * 3)
+    )
     return "".join(words)[:20_000]
 
 

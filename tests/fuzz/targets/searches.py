@@ -62,7 +62,10 @@ SEEDS: list[Input] = [
     {ADDRESS: b"/", QUERY: b"q=seed+paced&state=completed&source=managed&before=99"},
     {ADDRESS: b"/", QUERY: b"q=run&project=p&state=silent"},
     {ADDRESS: b"/runs/RUN/rollouts/", QUERY: b"problem=p07&step=10&verdict=correct&order=longest"},
-    {ADDRESS: b"/runs/RUN/series.json", QUERY: b"keys=loss,entropy/mean&axis=tokens&width=50&from=1"},
+    {
+        ADDRESS: b"/runs/RUN/series.json",
+        QUERY: b"keys=loss,entropy/mean&axis=tokens&width=50&from=1",
+    },
     {ADDRESS: b"/runs/CLIENT/series.json", QUERY: b"key=loss&axis=wall_time"},
 ]
 STATUSES = (200, 302, 304, 400, 403, 404, 405, 422)
@@ -90,7 +93,8 @@ def open_target(folder: Path) -> Iterator[Read]:
             assert answer.status_code in STATUSES, answer.status_code
             assert length <= LONGEST_ANSWER, f"an answer of {length:,} bytes"
             template = answer.templates[0].name if answer.templates else ""
-            return f"{input.get(ADDRESS)!r} {template} {answer.status_code} of {length.bit_length()} bits"
+            page = f"{input.get(ADDRESS)!r} {template} {answer.status_code}"
+            return f"{page} of {'i' * length.bit_length()} bytes"
 
         yield read
 
@@ -101,7 +105,10 @@ def _logged(opened: world.World) -> Run:
     for number in range(60):
         name = f"run {number} " + "%_\\'é"[number % 5]
         address = RunAddress(opened.team.pk, opened.editor.pk, "p%", "trackio", name, name)
-        logs = [LoggedValues({"loss": float("nan") if step == 3 else 1.0}, step, 1.7e9) for step in range(5)]
+        logs = [
+            LoggedValues({"loss": float("nan") if step == 3 else 1.0}, step, 1.7e9)
+            for step in range(5)
+        ]
         run_id = runs.at(address)
         record({run_id: [ClientBatch(address, logs if number > 50 else [])]})
     return Run.objects.get(pk=run_id)

@@ -21,7 +21,6 @@ from trainer.spec import SpecError, load, to_dict, to_yaml
 # An input is one text, named by who reads it.
 PLAIN, DEFINITION, PAGE = "plain.yaml", "definition.yaml", "page.yaml"
 READERS = (PLAIN, DEFINITION, DEFINITION, PAGE)
-LONGEST_MESSAGE = 100_000
 WORDS = (
     *(b"- ", b"? ", b": ", b"&a ", b"*a", b"*a, *a", b"!!int ", b"!!str ", b"!!float ", b"!!map "),
     *(b"!!python/object/apply:os.system ['true']", b"!!binary aGk=", b"<<: *a", b"---\n", b"...\n"),
@@ -86,15 +85,15 @@ def _definition(text: str) -> str:
     try:
         spec = load(text)
     except SpecError as error:
-        # A definition may have thousands of issues; a page shows the first ones.
-        assert len(str(error)) < LONGEST_MESSAGE, f"{len(str(error)):,} characters"
         return str(error)[:3000]
     assert load(to_yaml(spec)) == spec and load(to_dict(spec)) == spec
     return "a definition"
 
 
 def make(random: Random, known: list[Input]) -> Input:
-    return {random.choice(READERS): _text(random, [text for each in known for text in each.values()])}
+    return {
+        random.choice(READERS): _text(random, [text for each in known for text in each.values()])
+    }
 
 
 def _text(random: Random, known: list[bytes]) -> bytes:

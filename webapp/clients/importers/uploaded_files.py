@@ -10,6 +10,7 @@ import itertools
 import lzma
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -36,6 +37,7 @@ UNPACK_ERRORS = (
     RuntimeError,
     EOFError,
     ValueError,
+    struct.error,
     zlib.error,
     lzma.LZMAError,
 )
@@ -95,7 +97,8 @@ class UploadedFolder:
         files = [
             member
             for member in archive.infolist()
-            if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16)
+            # Not `is_dir`, which fails for a member without a name.
+            if not member.filename.endswith("/") and not stat.S_ISLNK(member.external_attr >> 16)
         ]
         self.files_left -= len(files)
         if self.files_left < 0 or sum(member.file_size for member in files) > self.bytes_left:
@@ -160,6 +163,8 @@ def _path(member: zipfile.ZipInfo) -> PurePosixPath:
     """Return the path of a file inside its zip. Raises UnreadableFile."""
     path = PurePosixPath(member.filename.replace("\\", "/"))
     segments = path.parts
+    if not member.filename:
+        raise UnreadableFile("The zip holds a file without a name.")
     if (
         not segments
         or segments[0] == "/"
