@@ -18,6 +18,7 @@ from tests.webapp.recorded import recorded
 from webapp.clients import runs
 from webapp.clients.client_batch import ClientBatch, LoggedValues, RunAddress
 from webapp.clients.record import record
+from webapp.pages.runs.run_list import PAGE_SIZE
 from webapp.runs.models import Run
 
 ADDRESS, QUERY = "address", "query"
@@ -68,7 +69,7 @@ SEEDS: list[Input] = [
     },
     {ADDRESS: b"/runs/CLIENT/series.json", QUERY: b"key=loss&axis=wall_time"},
 ]
-STATUSES = (200, 302, 304, 400, 403, 404, 405, 422)
+STATUSES = (200, 301, 302, 304, 400, 403, 404, 405, 422)
 LONGEST_ANSWER = 2 * 2**20
 
 
@@ -100,17 +101,16 @@ def open_target(folder: Path) -> Iterator[Read]:
 
 
 def _logged(opened: world.World) -> Run:
-    """Runs that a client has logged, enough for more than one page of the list."""
-    run_id = 0
-    for number in range(60):
-        name = f"run {number} " + "%_\\'é"[number % 5]
-        address = RunAddress(opened.team.pk, opened.editor.pk, "p%", "trackio", name, name)
-        logs = [
-            LoggedValues({"loss": float("nan") if step == 3 else 1.0}, step, 1.7e9)
-            for step in range(5)
-        ]
-        run_id = runs.at(address)
-        record({run_id: [ClientBatch(address, logs if number > 50 else [])]})
+    """A run that a client has logged, beside enough others for a second page of the list."""
+    Run.objects.bulk_create(
+        Run(team=opened.team, owner=opened.editor, name=f"run {n} " + "%_\\'é"[n % 5])
+        for n in range(PAGE_SIZE)
+    )
+    address = RunAddress(opened.team.pk, opened.editor.pk, "p%", "trackio", "logged", "logged")
+    values = [0.5, float("nan"), float("-inf"), 1.0]
+    logs = [LoggedValues({"loss": value}, step, 1.7e9) for step, value in enumerate(values)]
+    run_id = runs.at(address)
+    record({run_id: [ClientBatch(address, logs)]})
     return Run.objects.get(pk=run_id)
 
 

@@ -109,7 +109,7 @@ def _text(random: Random, known: list[bytes]) -> bytes:
     if random.random() < 0.3:
         return mutation.encoded(random, definition)
     try:
-        return {DEFINITION: plain_yaml.dump(definition).encode()}
+        return plain_yaml.dump(definition).encode()
     # Halves of surrogate pairs, and names that are no text.
     except (ValueError, TypeError):
         return mutation.encoded(random, definition)
