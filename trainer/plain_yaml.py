@@ -14,8 +14,6 @@ from typing import Any
 
 import yaml
 from yaml.composer import Composer
-from yaml.cyaml import CParser
-from yaml.resolver import BaseResolver
 
 # A text of this length takes half a second, and a web page waits for it.
 MAX_CHARACTERS = 256 * 1024
@@ -72,22 +70,24 @@ def dump(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-class _Composer(Composer, CParser, BaseResolver):
+class _Composer(Composer, yaml.CSafeLoader):
     """Makes nodes of a text, within the limits. `_value` makes values of nodes.
 
     The parser is libyaml, which PyYAML's wheels have: the one in Python takes five times as long.
     """
 
+    # Empty, so that the resolvers of YAML 1.1 are not inherited; those of 1.2 are added below.
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}
+
     def __init__(self, text: str) -> None:
         Composer.__init__(self)
-        CParser.__init__(self, text)
-        BaseResolver.__init__(self)
+        yaml.CSafeLoader.__init__(self, text)
         # (characters, levels) of nodes that aliases name, by identity.
         self._sizes: dict[int, tuple[int, int]] = {}
         self._values = self._aliased = self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
+        event: Any = self.peek_event()
         self._values += 1
         if self._values > MAX_VALUES:
             raise _refused(f"there are more than {MAX_VALUES:,} values", event.start_mark)
@@ -206,5 +206,5 @@ def _cause(error: yaml.YAMLError) -> str:
     if mark is None:
         return str(cause)
     # libyaml finds that a bracket or a quote is not closed at the end of the text.
-    since = f", {error.context} from line {start.line + 1} on" if start else ""
+    since = f", {getattr(error, 'context', '')} from line {start.line + 1} on" if start else ""
     return f"{cause} in line {mark.line + 1}, column {mark.column + 1}{since}"

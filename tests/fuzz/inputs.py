@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Protocol
 
 CORPUS = Path(__file__).parent / "corpus"
 # Names and contents. For a target that reads no files the names say what each content is.
 Input = Mapping[str, bytes]
 
 
-class Read(Protocol):
-    """Gives an input to the program, with an empty folder for its files.
-
-    Returns what came of it in few words: how it was refused, or what was read. Of inputs with
-    different outcomes each is kept and changed further. Raises any error that is not documented.
-    """
-
-    def __call__(self, input: Input, folder: Path) -> str: ...
-
-
-class Make(Protocol):
-    """Makes an input; `known` are the seeds and all inputs that had a new outcome."""
-
-    def __call__(self, random: Random, known: list[Input]) -> Input: ...
-
-
-class Open(Protocol):
-    """Opens what the reading needs; `folder` is the only place where files may be written."""
-
-    def __call__(self, folder: Path) -> AbstractContextManager[Read]: ...
+# Gives an input to the program, with an empty folder for its files. Returns what came of it in few
+# words: how it was refused, or what was read. Of inputs with different outcomes each is kept and
+# changed further. Raises any error that is not documented.
+Read = Callable[[Input, Path], str]
+# Makes an input; the list has the seeds and all inputs that had a new outcome.
+Make = Callable[[Random, list[Input]], Input]
+# Opens what the reading needs; the folder is the only place where files may be written.
+Open = Callable[[Path], AbstractContextManager[Read]]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from webapp.runs.models import Run
 SEGMENT = "attempts/1/events/000001.jsonl"
 # Some events are kept that are much shorter than a whole run, so that most inputs read quickly.
 SEED_EVENTS = 12
+TIME_FIELDS = ("wall_time", "monotonic")
 TIMES = (0, -1, 1.76e9, 1e11, -1e11, 1e18, 2**62, 253402300799, 253402300800, 1e308, "NaN", None)
 
 
@@ -138,7 +139,7 @@ def make(random: Random, known: list[Input]) -> Input:
     changed = [
         mutation.changed_json(random, event) if random.random() < 0.7 else event for event in events
     ]
-    input = {SEGMENT: b"".join(map(_line_of(random), range(1, len(changed) + 1), changed))}
+    input = {SEGMENT: b"".join(_line(random, n, event) for n, event in enumerate(changed, 1))}
     if random.random() < 0.3:
         input |= {f"attempts/1/{name}": part for name, part in FILES.items()}
         input |= _manifest(random)
@@ -151,24 +152,14 @@ def make(random: Random, known: list[Input]) -> Input:
     return input
 
 
-def _line_of(random: Random):  # type: ignore[no-untyped-def]
-    def line(number: int, event: Any) -> bytes:
-        if not isinstance(event, dict) or random.random() < 0.03:
-            return mutation.encoded(random, event).replace(b"\n", b"") + b"\n"
-        head: dict[str, Any] = {
-            "v": 1,
-            "attempt": 1,
-            "seq": number,
-            "wall_time": 1.76e9,
-            "monotonic": 1.0,
-        }
-        if random.random() < 0.1:
-            head["seq"] = mutation.value(random, 1)
-        if random.random() < 0.2:
-            head[random.choice(("wall_time", "monotonic"))] = random.choice(TIMES)
-        return mutation.encoded(random, {**event, **head}).replace(b"\n", b"") + b"\n"
-
-    return line
+def _line(random: Random, number: int, event: Any) -> bytes:
+    """An event under its number, or rarely under another one or none."""
+    if isinstance(event, dict) and random.random() < 0.97:
+        seq = mutation.value(random, 1) if random.random() < 0.1 else number
+        times = (random.choice(TIMES) if random.random() < 0.1 else 1.76e9 for _ in range(2))
+        head = {"v": 1, "attempt": 1, "seq": seq, **dict(zip(TIME_FIELDS, times, strict=True))}
+        event = {**event, **head}
+    return mutation.encoded(random, event).replace(b"\n", b"") + b"\n"
 
 
 def _manifest(random: Random) -> dict[str, bytes]:

@@ -162,8 +162,8 @@ def _file(random: Random, format: str) -> dict[str, bytes]:
         case 2:
             return {"a.wandb": _offline(rows), "b.wandb": _offline(rows[:2])}
     changed = mutation.changed_json(random, [{"_step": 1, "_timestamp": 1.7e9, "loss": 2}] * 3)
-    lines = (json.dumps(row).encode() for row in changed) if isinstance(changed, list) else ()
-    return {"a.jsonl": b"\n".join(lines)}
+    changed = changed if isinstance(changed, list) else [changed]
+    return {"a.jsonl": b"\n".join(json.dumps(row).encode() for row in changed)}
 
 
 def _offline(rows: list[dict[str, Any]]) -> bytes:
