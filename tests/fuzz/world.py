@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.files.storage import storages
 from django.db import connection, transaction
 from django.test import override_settings
 
@@ -33,8 +32,8 @@ def opened(folder: Path) -> Iterator[World]:
     """Make a team in a transaction that is undone in the end."""
     uploads = folder / "uploads"
     uploads.mkdir(exist_ok=True)
-    artifacts: dict[str, Any] = {**storages.backends["artifacts"]}
-    artifacts["OPTIONS"] = {"location": folder / "store"}
+    stored: Any = settings.STORAGES["artifacts"]
+    artifacts = {**stored, "OPTIONS": {"location": folder / "store"}}
     with (
         override_settings(
             STORAGES={**settings.STORAGES, "artifacts": artifacts},
