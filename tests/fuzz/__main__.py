@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -52,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.replay:
             return replay(options.target, folder, [path.resolve() for path in options.replay])
         findings.clear()
-        report = _run(options.target, options.seed, 60 * options.minutes, findings)
+        progress = Progress(context.RawArray("d", len(Progress.NAMES)))
+        # Interrupted, it reports what it has.
+        with suppress(KeyboardInterrupt):
+            _run(options.target, options.seed, 60 * options.minutes, findings, progress)
+        report = _report(options.target, options.seed, findings, progress)
     report_text = json.dumps(report, indent=1)
     (folder / "report.json").write_text(report_text + "\n")
     print(
@@ -66,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(bool(report["failures"]))
 
 
-def _run(target: str, seed: int, seconds: float, findings: Findings) -> dict[str, Any]:
-    progress = Progress(context.RawArray("d", len(Progress.NAMES)))
+def _run(target: str, seed: int, seconds: float, findings: Findings, progress: Progress) -> None:
+    """Have children read inputs for `seconds`."""
     deadline = time.monotonic() + seconds
     starts_in_vain = 0
     while (left := deadline - time.monotonic()) > 0 and starts_in_vain < MOST_STARTS_IN_VAIN:
@@ -82,10 +86,12 @@ def _run(target: str, seed: int, seconds: float, findings: Findings) -> dict[str
         starts_in_vain = 0 if progress["inputs"] > inputs_before else starts_in_vain + 1
     if starts_in_vain:
         findings.keep(Failure("does not start", target, "see the output above"), {})
+
+
+def _report(target: str, seed: int, findings: Findings, progress: Progress) -> dict[str, Any]:
     return {
         "target": target,
         "seed": seed,
-        "minutes": round(seconds / 60, 2),
         "inputs": int(progress["inputs"]),
         "outcomes": findings.outcomes,
         "cpu_seconds": round(progress["seconds"], 1),

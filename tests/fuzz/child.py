@@ -47,15 +47,16 @@ class Progress:
 
 def fuzz(name: str, seed: int, seconds: float, folder: Path, progress: Progress) -> None:
     """Read inputs for `seconds`, from the number on at which the last child ended."""
-    findings = Findings(folder)
+    findings, parent = Findings(folder), os.getppid()
     _limit(findings)
-    with _opened(name) as (target, guard, read):
+    with _opened(name, folder) as (target, guard, read):
         known = [*target.seeds, *findings.known()]
         deadline = time.monotonic() + seconds
         base, first = 0, progress["current"]
         # The seeds themselves first: each has an outcome.
         queue = list(target.seeds) if not first else []
-        while time.monotonic() < deadline:
+        # Not longer than its parent, which would kill it if it hung.
+        while time.monotonic() < deadline and os.getppid() == parent:
             progress["current"] += 1
             random = Random(f"{seed} {progress['current']:.0f}")
             input = queue.pop() if queue else target.make(random, known)
@@ -84,7 +85,7 @@ def fuzz(name: str, seed: int, seconds: float, folder: Path, progress: Progress)
 def replay(name: str, folder: Path, paths: list[Path]) -> int:
     """Read stored inputs again and print what comes of them; return 1 if any fails."""
     failed = 0
-    with _opened(name) as (_, guard, read):
+    with _opened(name, folder) as (_, guard, read):
         for path in paths:
             result = guard.examine(read, inputs.load(path))
             print(f"{path.name}: {result.seconds:.2f} s, {result.growth / 2**20:.0f} MiB")
@@ -116,13 +117,15 @@ def _keep(
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[tuple[Target, Guard, inputs.Read]]:
+def _opened(name: str, out: Path) -> Iterator[tuple[Target, Guard, inputs.Read]]:
     """The target in a folder of its own, which is the working directory and has all its files."""
     logging.disable()
     warnings.simplefilter("ignore")
     sys.dont_write_bytecode = True
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    (folder / "temporary").mkdir()
+    folder = out / "files"
+    # A child that was killed has left its own.
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "temporary").mkdir(parents=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "temporary")
     os.chdir(folder / "temporary")
     try:

@@ -157,7 +157,7 @@ class _Watch:
             writes = bool(flags & WRITING) if isinstance(flags, int) else "r" not in (mode or "r")
             if writes:
                 self._check(event, path)
-            elif os.path.basename(_text(path)) in (SECRET, "passwd"):
+            elif _real(path) in (os.path.join(self.folder, SECRET), "/etc/passwd"):
                 self._fail(event, path)
         elif event in CHANGES:
             for path in arguments[: CHANGES[event]]:
@@ -166,11 +166,9 @@ class _Watch:
             self._fail(event, arguments[0] if arguments else "")
 
     def _check(self, event: str, path: Any) -> None:
-        if isinstance(path, int):
-            return
-        text = os.path.realpath(os.path.join(os.getcwd(), _text(path)))
+        text = _real(path)
         is_inside = text == self.folder or text.startswith(self.folder + os.sep)
-        if not is_inside and "__pycache__" not in text and text != os.devnull:
+        if text and not is_inside and "__pycache__" not in text and text != os.devnull:
             self._fail(event, path)
 
     def _fail(self, event: str, path: Any) -> None:
@@ -194,6 +192,11 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if _watches and (event == "open" or event in CHANGES or event in PROGRAMS):
         for watch in list(_watches):
             watch.see(event, arguments)
+
+
+def _real(path: Any) -> str:
+    """The path without links; empty for an open file."""
+    return "" if isinstance(path, int) else os.path.realpath(_text(path))
 
 
 def _command(arguments: tuple[Any, ...]) -> list[Any]:

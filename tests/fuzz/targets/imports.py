@@ -140,7 +140,11 @@ def make(random: Random, known: list[Input]) -> Input:
     if kind == 5:
         files = {name: _changed_text(random, content) for name, content in MLRUNS.items()}
         return {FORMAT: b"mlflow", "runs.zip": zipped(files)}
-    return {FORMAT: format.encode(), **_file(random, format)}
+    input = {FORMAT: format.encode(), **_file(random, format)}
+    if random.random() < 0.1:
+        *_, last = input
+        input[random.choice(ZIP_NAMES) + Path(last).suffix] = input.pop(last)
+    return input
 
 
 def _file(random: Random, format: str) -> dict[str, bytes]:
