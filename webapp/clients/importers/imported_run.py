@@ -10,13 +10,25 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from webapp.clients.client_batch import LoggedValues, step
+from webapp.runs.event_rows import storable
 
 # A little before the end of Python's calendar, so that a time fits it in every time zone.
 LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
+# Characters of a message.
+LONGEST_MESSAGE = 2000
+
 
 class UnreadableFile(Exception):
-    """A file cannot be read in its format; the message names file, position and error."""
+    """A file cannot be read in its format; the message names file, position and error.
+
+    What the message quotes of the file may be anything: it is made storable, and its middle is cut.
+    """
+
+    def __init__(self, message: str) -> None:
+        half = LONGEST_MESSAGE // 2
+        is_long = len(message) > LONGEST_MESSAGE
+        super().__init__(storable(f"{message[:half]} … {message[-half:]}" if is_long else message))
 
 
 class ImportedLog(NamedTuple):

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from webapp.clients.importers.imported_run import UnreadableFile
+from webapp.runs.event_rows import storable
 
 MAX_BYTES = 2**30
 # Of files, and likewise of folders.
@@ -55,7 +56,7 @@ class UploadedFolder:
     def add(self, files: Iterable[tuple[str, Any]]) -> None:
         """Write open files by name, unpacking zips. Raises UnreadableFile."""
         for name, stream in files:
-            name = PurePosixPath(name).name or "file"
+            name = PurePosixPath(storable(name)).name or "file"
             try:
                 if name.lower().endswith(".zip"):
                     self._unpack(name, stream)
