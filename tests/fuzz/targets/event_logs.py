@@ -101,6 +101,7 @@ def open_target(folder: Path) -> Iterator[Read]:
                     run = import_folder(files, opened.team, opened.editor)
                 except NoRunFolder as refusal:
                     return str(refusal)
+                opened.get_some_pages(run, input)
                 return f"{damage} {_state(run)}"
 
         yield read

@@ -8,12 +8,8 @@ from pathlib import Path
 from random import Random
 from urllib.parse import quote_from_bytes
 
-from django.db import connection
-from django.test import Client
-
 from tests.fuzz import mutation, world
 from tests.fuzz.inputs import Input, Read, Target
-from tests.fuzz.world import Statements
 from tests.webapp.recorded import recorded
 from webapp.clients import runs
 from webapp.clients.client_batch import ClientBatch, LoggedValues, RunAddress
@@ -69,8 +65,6 @@ SEEDS: list[Input] = [
     },
     {ADDRESS: b"/runs/CLIENT/series.json", QUERY: b"key=loss&axis=wall_time"},
 ]
-STATUSES = (200, 301, 302, 304, 400, 403, 404, 405, 422)
-LONGEST_ANSWER = 2 * 2**20
 
 
 @contextmanager
@@ -78,24 +72,15 @@ def open_target(folder: Path) -> Iterator[Read]:
     with world.opened(folder) as opened:
         run = recorded(opened.team, opened.editor, folder / "attempt")
         ids = {b"RUN": run.public_id.encode(), b"CLIENT": _logged(opened).public_id.encode()}
-        client = Client()
-        client.force_login(opened.editor)
 
         def read(input: Input, files: Path) -> str:
             address = input.get(ADDRESS, b"/")
             for word, public_id in ids.items():
                 address = address.replace(word, public_id)
-            with world.undone(), connection.execute_wrapper(Statements()):
-                answer = client.get(
-                    quote_from_bytes(address, "/%"),
-                    QUERY_STRING=input.get(QUERY, b"").decode("latin-1"),
-                )
-                length = len(b"".join(answer)) if answer.streaming else len(answer.content)
-            assert answer.status_code in STATUSES, answer.status_code
-            assert length <= LONGEST_ANSWER, f"an answer of {length:,} bytes"
-            template = answer.templates[0].name if answer.templates else ""
-            page = f"{input.get(ADDRESS)!r} {template} {answer.status_code}"
-            return f"{page} of {'i' * length.bit_length()} bytes"
+            with world.undone():
+                query = input.get(QUERY, b"").decode("latin-1")
+                answer = opened.get(quote_from_bytes(address, "/%"), query)
+            return f"{input.get(ADDRESS)!r} {answer}"
 
         yield read
 

@@ -47,14 +47,12 @@ SEEDS: list[Input] = [
 
 @contextmanager
 def open_target(folder: Path) -> Iterator[Read]:
-    with world.opened(folder) as team:
-        client = Client()
-        client.force_login(team.editor)
+    with world.opened(folder) as opened:
 
         def read(input: Input, files: Path) -> str:
             [(name, content)] = input.items()
             if name == PAGE:
-                return _import(client, content)
+                return _import(opened.client, content)
             text = content.decode("utf-8", "replace")
             return _plain(text) if name == PLAIN else _definition(text)
 

@@ -14,7 +14,6 @@ from webapp.runs.event_rows import storable
 
 # A little before the end of Python's calendar, so that a time fits it in every time zone.
 LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
-
 # Characters of a message.
 LONGEST_MESSAGE = 2000
 
