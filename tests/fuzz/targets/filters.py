@@ -103,6 +103,8 @@ SEEDS: list[Input] = [
     for name, language in LANGUAGES.items()
     for filter, order in language.examples
 ]
+# Four times as long as a filter may be.
+LONGEST = 20_000
 WORD = re.compile(r"\s+|[\w.]+|.")
 
 
@@ -151,7 +153,8 @@ def make(random: Random, known: list[Input]) -> Input:
             continue
         examples = [example[place] for example in language.examples]
         text = input.get(name, b"").decode("utf-8", "surrogatepass")
-        input[name] = _changed(random, text, examples).encode("utf-8", "surrogatepass")
+        changed = _changed(random, text, examples)[:LONGEST]
+        input[name] = changed.encode("utf-8", "surrogatepass")
     return input
 
 
@@ -159,7 +162,7 @@ def _changed(random: Random, text: str, examples: list[str]) -> str:
     match random.randrange(7):
         case 0:
             content = text.encode("utf-8", "surrogatepass")
-            return mutation.changed_bytes(random, content).decode("utf-8", "replace")[:20_000]
+            return mutation.changed_bytes(random, content).decode("utf-8", "replace")
         case 1:
             words = [word for example in examples for word in WORD.findall(example)]
             return "".join(random.choices(words, k=random.choice((2, 5, 12, 40))))
@@ -178,7 +181,7 @@ def _changed(random: Random, text: str, examples: list[str]) -> str:
     words[place] = random.choice(
         (mutation.text(random), random.choice(words), "", words[place] * 3)
     )
-    return "".join(words)[:20_000]
+    return "".join(words)
 
 
 TARGET = Target(SEEDS, make, open_target)
