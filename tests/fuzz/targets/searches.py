@@ -80,7 +80,7 @@ def open_target(folder: Path) -> Iterator[Read]:
             with world.undone():
                 query = input.get(QUERY, b"").decode("latin-1")
                 answer = opened.get(quote_from_bytes(address, "/%"), query)
-            return f"{input.get(ADDRESS)!r} {answer}"
+            return f"{input.get(ADDRESS, b'')[:100]!r} {answer}"
 
         yield read
 
