@@ -60,6 +60,11 @@ def _redis() -> Redis:
 
 
 def pytest_unconfigure() -> None:
+    stop()
+
+
+def stop() -> None:
+    """Stop what `start` has started, and remove its folder."""
     process_record.stop(FOLDER / RECORD)
     shutil.rmtree(FOLDER, ignore_errors=True)
 
@@ -67,6 +72,11 @@ def pytest_unconfigure() -> None:
 @pytest.fixture(scope="session")
 def services() -> None:
     """Start Postgres and Redis. The `db` fixtures use this one."""
+    start()
+
+
+def start() -> None:
+    """Start Postgres and Redis unless the environment names others."""
     children: dict[str, int] = {}
     if OWN_POSTGRES:
         server = _postgres()

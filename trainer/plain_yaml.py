@@ -13,8 +13,9 @@ import re
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
 
-# PyYAML takes about two seconds for a text of this length, and a web page waits for it.
+# A text of this length takes half a second, and a web page waits for it.
 MAX_CHARACTERS = 256 * 1024
 # A whole run definition has a few hundred values. PyYAML needs about 1.5 KB for each.
 MAX_VALUES = 50_000
@@ -59,6 +60,9 @@ def load(text: str, longest: int = MAX_CHARACTERS, as_text: bool = False) -> Any
         return None if node is None else _value(node, as_text)
     except yaml.YAMLError as error:
         raise UnreadableYaml(_cause(error)) from None
+    # Half of a surrogate pair, which libyaml cannot be given.
+    except UnicodeEncodeError:
+        raise UnreadableYaml(NOT_PLAIN) from None
 
 
 def dump(value: Any) -> str:
@@ -66,21 +70,24 @@ def dump(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-class _Composer(yaml.SafeLoader):
-    """Makes nodes of a text, within the limits. `_value` makes values of nodes."""
+class _Composer(Composer, yaml.CSafeLoader):
+    """Makes nodes of a text, within the limits. `_value` makes values of nodes.
 
-    # Empty, so that SafeLoader's resolvers of YAML 1.1 are not inherited; those of 1.2 are added
-    # below.
+    The parser is libyaml, which PyYAML's wheels have: the one in Python takes five times as long.
+    """
+
+    # Empty, so that the resolvers of YAML 1.1 are not inherited; those of 1.2 are added below.
     yaml_implicit_resolvers: dict[str, list[Any]] = {}
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
+        Composer.__init__(self)
+        yaml.CSafeLoader.__init__(self, text)
         # (characters, levels) of nodes that aliases name, by identity.
         self._sizes: dict[int, tuple[int, int]] = {}
         self._values = self._aliased = self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
+        event: Any = self.peek_event()
         self._values += 1
         if self._values > MAX_VALUES:
             raise _refused(f"there are more than {MAX_VALUES:,} values", event.start_mark)
@@ -151,9 +158,6 @@ def _value(node: yaml.Node, as_text: bool) -> Any:
     if kind == "null" and text in NULLS:
         return None
     if as_text or kind == "str":
-        # Half of a surrogate pair can be written as an escape, and stored nowhere.
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise _refused(NOT_PLAIN, node.start_mark)
         return text
     # A tag may be written before any text, as in `!!int many`.
     if not re.fullmatch(PLAIN_VALUES[kind][0], text) or (kind == "int" and len(text) > MAX_DIGITS):
@@ -197,6 +201,10 @@ def _refused(problem: str, mark: Any) -> yaml.YAMLError:
 
 
 def _cause(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
     cause = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
-    return f"{cause} in line {mark.line + 1}, column {mark.column + 1}" if mark else str(cause)
+    mark, start = (getattr(error, name, None) for name in ("problem_mark", "context_mark"))
+    if mark is None:
+        return str(cause)
+    # libyaml finds that a bracket or a quote is not closed at the end of the text.
+    since = f", {getattr(error, 'context', '')} from line {start.line + 1} on" if start else ""
+    return f"{cause} in line {mark.line + 1}, column {mark.column + 1}{since}"

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.clients.access_table import TABLE
+from tests.fuzz.mutation import changed, places
 from webapp.runs.models import Run
 from webapp.series import series_store
 
@@ -124,26 +125,6 @@ BODIES: dict[str, Any] = {
     },
     "/api/2.0/mlflow/experiments/create": {"name": "e", "tags": [PAIR]},
 }
-
-
-def places(body: Any, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of everything inside a body."""
-    inside = (
-        body.items()
-        if isinstance(body, dict)
-        else enumerate(body)
-        if isinstance(body, list)
-        else ()
-    )
-    return [prefix, *(inner for name, value in inside for inner in places(value, (*prefix, name)))]
-
-
-def changed(body: Any, path: tuple[Any, ...], value: Any) -> Any:
-    if not path:
-        return value
-    copy = dict(body) if isinstance(body, dict) else list(body)
-    copy[path[0]] = changed(body[path[0]], path[1:], value)
-    return copy
 
 
 @st.composite

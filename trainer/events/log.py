@@ -15,7 +15,6 @@ This module imports neither torch nor numpy, because the process that forwards a
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -40,6 +39,8 @@ RESERVE_BYTES = 1 << 20
 SYNC_SECONDS = 1.0
 # No space, over quota, file too large: what a user calls a full disk.
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Numbers of events are below it: half of the range of a bigint column.
+MAX_SEQ = 2**62
 HEAD = ("v", "attempt", "seq", "wall_time", "monotonic", "type")
 
 
@@ -295,17 +296,12 @@ class LogReader:
                     yield event
 
     def _parse(self, line: bytes, path: Path) -> dict[str, Any] | None:
-        try:
-            event = json.loads(line)
-            if isinstance(event, dict) and isinstance(event.get("seq"), int):
-                return event
-        # RecursionError comes from a line that nests thousands of brackets.
-        except (ValueError, RecursionError):
-            pass
-        self.damage.append(
-            f"{path.name} has an unreadable line after event {self.seq}: {line[:80]!r}"
-        )
-        return None
+        event = _event_in(line)
+        if event is None:
+            self.damage.append(
+                f"{path.name} has an unreadable line after event {self.seq}: {line[:80]!r}"
+            )
+        return event
 
 
 def read(folder: Path, since_seq: int = 0) -> Iterator[dict[str, Any]]:
@@ -322,9 +318,25 @@ def last_seq(folder: Path) -> int:
     for path in reversed(segments(folder)):
         # Without the piece after the last line break, which is empty or was cut by a crash.
         for line in reversed(path.read_bytes().split(b"\n")[:-1]):
-            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-                return int(json.loads(line)["seq"])
+            if event := _event_in(line):
+                return int(event["seq"])
     return 0
+
+
+def is_seq(value: object) -> bool:
+    """Return whether a value can be the number of an event, which a bigint column holds."""
+    # JSON's true is an int of Python too.
+    return type(value) is int and 0 < value < MAX_SEQ
+
+
+def _event_in(line: bytes) -> dict[str, Any] | None:
+    """Return the event of a line; None if it is no JSON object with a number of its own."""
+    try:
+        event = json.loads(line)
+    # RecursionError comes from a line that nests thousands of brackets.
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and is_seq(event.get("seq")) else None
 
 
 def encode_line(event: dict[str, Any]) -> bytes:
@@ -384,9 +396,7 @@ def _segment_after(paths: list[Path], since_seq: int) -> Path:
     """Return the segment to start reading at: the last whose first event is ≤ `since_seq` + 1."""
     for path in reversed(paths):
         with path.open("rb") as file:
-            try:
-                if json.loads(file.readline())["seq"] <= since_seq + 1:
-                    return path
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue
+            event = _event_in(file.readline())
+        if event and event["seq"] <= since_seq + 1:
+            return path
     return paths[0]

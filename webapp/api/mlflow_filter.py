@@ -112,8 +112,15 @@ class Condition:
 
 def _pattern(text: str, sign: str) -> re.Pattern[str]:
     """The pattern of LIKE, in which % stands for any text and _ for one character."""
-    wildcards = {"%": ".*", "_": "."}
-    expression = "".join(wildcards.get(character) or re.escape(character) for character in text)
+    expression, *others = (
+        "".join("." if character == "_" else re.escape(character) for character in part)
+        for part in text.split("%")
+    )
+    if others:
+        *middle, last = others
+        # The first match of each part is as good as any later one. An atomic group keeps to it:
+        # otherwise ten % in a pattern take hours.
+        expression += "".join(f"(?>.*?{part})" for part in middle) + f".*{last}"
     return re.compile(expression, re.DOTALL | (re.IGNORECASE if sign == "ILIKE" else 0))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from trainer.events import LogReader
+from trainer.events import LogReader, is_seq
 from webapp.base import notify
 from webapp.base.outages import OUTAGES
 from webapp.ingest import files, pending_uploads, progress
@@ -61,11 +61,7 @@ def ingest(
     """
     attempt_row = Attempt.objects.select_related("run__team").get(run=run_id, number=attempt)
     # Without a number that its column can hold, an event has no key to be recorded under once.
-    batch = [
-        _readable(event)
-        for event in events
-        if isinstance(event.get("seq"), int) and 0 < event["seq"] < 2**62
-    ]
+    batch = [_readable(event) for event in events if is_seq(event.get("seq"))]
     return _record(attempt_row, batch, folder, more)
 
 

@@ -5,7 +5,6 @@ The folder has the event log of every attempt, and `spec.json` if the definition
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +83,11 @@ def _attempts(folder: Path) -> list[tuple[int, Path]]:
 def _definition(file: Path) -> dict[str, Any] | None:
     """Return the validated definition as plain JSON; None without a file. Raises NoRunFolder."""
     try:
-        return trainer.spec.to_dict(trainer.spec.load(json.loads(file.read_text(encoding="utf-8"))))
+        # Given as text: it may be longer than a definition, nested too deeply, or no object.
+        return trainer.spec.to_dict(trainer.spec.load(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except RecursionError as problem:
-        raise NoRunFolder(
-            f"{file} cannot be read as a run definition: it is nested too deeply."
-        ) from problem
-    except (OSError, ValueError, trainer.spec.SpecError) as problem:
+    except (OSError, ValueError) as problem:
         raise NoRunFolder(f"{file} cannot be read as a run definition: {problem}") from problem
 
 

@@ -4,86 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainer.spec import Columns, FileProblems
-from trainer.text.problems import ProblemError, inspect, preview, survey
+from tests.fuzz.targets.data_files import CORPUS, MAPPINGS, NAMES, read_in_every_way
 from trainer.text.problems.addresses import opened
-
-NAMES = ("a.jsonl", "a.json", "a.csv", "a.tsv", "a.parquet", "a.arrow", "a", "a.txt")
-ROWS = [
-    {"question": "2+3?", "answer": "5", "choices": ["4", "5"], "meta": {"x": [1, None]}},
-    {"question": "é?", "answer": "#### 1,234", "choices": [], "meta": {"x": []}},
-]
-
-
-def parquet() -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(ROWS), sink, compression="zstd")
-    return bytes(sink.getvalue())
-
-
-def arrow() -> bytes:
-    table = pa.Table.from_pylist(ROWS)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return bytes(sink.getvalue())
-
-
-CORPUS: dict[str, bytes] = {
-    "jsonl": "".join(json.dumps(row) + "\n" for row in ROWS).encode(),
-    "list": json.dumps(ROWS, indent=1).encode(),
-    "wrapped": json.dumps({"version": 1, "data": ROWS}).encode(),
-    "splits": json.dumps({"train": ROWS, "test": ROWS}).encode(),
-    "columns": json.dumps({"question": {"0": "a"}, "answer": {"0": "1"}}).encode(),
-    "csv": b"sep=;\nquestion;answer;choices\n\"2\n+3?\";5;['4' '5']\n",
-    "utf-16": "question,answer\na?,1\n".encode("utf-16"),
-    "parquet": parquet(),
-    "arrow": arrow(),
-}
-COLUMNS = [
-    Columns(),
-    Columns(unusable_rows="leave_out", domain="meta.x[0]", history="meta"),
-    Columns(choices="choices", answer_from="last_box"),
-    Columns(question="{question}\n{meta.x}", answer="choices[0]"),
-]
 
 
 def check(folder: Path, name: str, content: bytes) -> None:
     """Read the file in every way; any error but ProblemError fails the test."""
     path = folder / name
     path.write_bytes(content)
-    for columns in COLUMNS:
-        source = FileProblems(path=f"file:{path}", columns=columns)
-        reads: list[Callable[[], object]] = [
-            lambda: inspect(path),
-            lambda columns=columns: preview(path, columns),  # type: ignore[misc]
-            lambda source=source: survey(source, path),  # type: ignore[misc]
-        ]
-        for read in reads:
-            sentence = sentence_of(read)
+    for columns in MAPPINGS:
+        for sentence in read_in_every_way(path, columns):
             # It can be stored and sent to a page, and is not the whole file.
             assert sentence.encode() is not None
             assert len(sentence) < 10_000
     assert os.listdir(folder) == [name]
     path.unlink()
-
-
-def sentence_of(read: Callable[[], object]) -> str:
-    """Why a file cannot be read, or nothing."""
-    try:
-        read()
-    except ProblemError as error:
-        return str(error)
-    return ""
 
 
 @pytest.fixture(scope="module")

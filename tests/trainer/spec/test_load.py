@@ -122,7 +122,7 @@ BOMB = "\n".join(
         ("name: a\nseed: " + "9" * 5000, "ordinary size"),
         ('{"seed": ' + "9" * 5000 + "}", "ordinary size"),
         ('{"name": "\\ud800"}', "neither text"),
-        ('name: "\\ud800"', "neither text"),
+        ('name: "\\ud800"', "invalid Unicode character"),
         ("name: !!binary aGk=", "neither text"),
         ("name: !!timestamp 2020-13-45", "neither text"),
     ],

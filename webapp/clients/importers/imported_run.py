@@ -12,9 +12,12 @@ from uuid import UUID
 from webapp.clients.client_batch import LoggedFile, LoggedValues, step
 from webapp.clients.describe import MOST_NOT_KEPT
 from webapp.clients.run_files import FileRefused, checked_path
+from webapp.runs.event_rows import storable
 
 # A little before the end of Python's calendar, so that a time fits it in every time zone.
 LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+# Characters of a message.
+LONGEST_MESSAGE = 2000
 
 
 # Reads the rows of a file with values, each with its byte offset.
@@ -22,7 +25,15 @@ RowReader = Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]
 
 
 class UnreadableFile(Exception):
-    """A file cannot be read in its format; the message names file, position and error."""
+    """A file cannot be read in its format; the message names file, position and error.
+
+    What the message quotes of the file may be anything: it is made storable, and its middle is cut.
+    """
+
+    def __init__(self, message: str) -> None:
+        half = LONGEST_MESSAGE // 2
+        is_long = len(message) > LONGEST_MESSAGE
+        super().__init__(storable(f"{message[:half]} … {message[-half:]}" if is_long else message))
 
 
 class ImportedLog(NamedTuple):

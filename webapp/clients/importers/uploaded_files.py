@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import lzma
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from webapp.clients.importers.imported_run import UnreadableFile
+from webapp.runs.event_rows import storable
 
 # On the disk, of an upload and all that its zips unpack to.
 MAX_BYTES = 256 * 2**20
@@ -38,6 +40,7 @@ UNPACK_ERRORS = (
     RuntimeError,
     EOFError,
     ValueError,
+    struct.error,
     zlib.error,
     lzma.LZMAError,
 )
@@ -58,7 +61,7 @@ class UploadedFolder:
         if self.bytes_left < 0:
             raise _too_large("The upload")
         for name, file in files:
-            name = PurePosixPath(name).name or "file"
+            name = PurePosixPath(storable(name)).name or "file"
             try:
                 if name.lower().endswith(".zip"):
                     with file.open("rb") as stream:
@@ -99,7 +102,8 @@ class UploadedFolder:
         files = [
             member
             for member in archive.infolist()
-            if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16)
+            # Not `is_dir`, which fails for a member without a name.
+            if not member.filename.endswith("/") and not stat.S_ISLNK(member.external_attr >> 16)
         ]
         self.files_left -= len(files)
         stated = sum(_on_disk(member.file_size) for member in files)
@@ -172,6 +176,8 @@ def _path(member: zipfile.ZipInfo) -> PurePosixPath:
     """Return the path of a file inside its zip. Raises UnreadableFile."""
     path = PurePosixPath(member.filename.replace("\\", "/"))
     segments = path.parts
+    if not member.filename:
+        raise UnreadableFile("The zip holds a file without a name.")
     if (
         not segments
         or segments[0] == "/"
