@@ -24,15 +24,15 @@ from tests.steps import (
 from workers.launcher.nodejs import find_nodejs
 
 TESTS = CLONE / "tests"
-TRAINER, BROWSER = "tests/trainer", "tests/browser"
+TRAINER, BROWSER = ("tests/trainer", "tests/bench"), "tests/browser"
 VLLM = "tests/vllm"  # needs an environment of its own: `make test-vllm`
-TRAINER_TESTS = Selection("trainer tests", (TRAINER,))
-OTHER_TESTS = Selection(
-    "other tests", ("tests", *(f"--ignore={folder}" for folder in (TRAINER, BROWSER, VLLM)))
-)
-# A session of its own: Playwright keeps an event loop running in the main thread, which tests of
-# coroutines cannot share.
+# Sessions of their own: the trainer's, so that the others need not import torch. And the browser's:
+# Playwright keeps an event loop running in the main thread, which tests of coroutines cannot share.
+TRAINER_TESTS = Selection("trainer tests", TRAINER)
 BROWSER_TESTS = Selection("browser tests", (BROWSER,))
+OTHER_TESTS = Selection(
+    "other tests", ("tests", *(f"--ignore={folder}" for folder in (*TRAINER, BROWSER, VLLM)))
+)
 
 
 def main(arguments: Sequence[str]) -> int:
