@@ -164,7 +164,7 @@ def test_the_lines_of_sessions_beside_each_other_name_their_session(
     pytest_double = tmp_path / "pytest"
     pytest_double.write_text("#!/bin/sh\necho collected\necho broken >&2\nexit 3\n")
     pytest_double.chmod(0o755)
-    monkeypatch.setattr(steps.sys, "executable", str(pytest_double))
+    monkeypatch.setattr("sys.executable", str(pytest_double))
     results = steps.tests(Selection("one half", ()), Selection("the other", ()))
 
     assert [(result.name, result.failed) for result in results] == [
