@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.steps import (
     CLONE,
+    Selection,
     StepResult,
     checks,
     run_checks,
@@ -23,8 +24,15 @@ from tests.steps import (
 from workers.launcher.nodejs import find_nodejs
 
 TESTS = CLONE / "tests"
-BROWSER = "tests/browser"
+TRAINER, BROWSER = ("tests/trainer", "tests/bench"), "tests/browser"
 VLLM = "tests/vllm"  # needs an environment of its own: `make test-vllm`
+# Sessions of their own: the trainer's, so that the others need not import torch. And the browser's:
+# Playwright keeps an event loop running in the main thread, which tests of coroutines cannot share.
+TRAINER_TESTS = Selection("trainer tests", TRAINER)
+BROWSER_TESTS = Selection("browser tests", (BROWSER,))
+OTHER_TESTS = Selection(
+    "other tests", ("tests", *(f"--ignore={folder}" for folder in (*TRAINER, BROWSER, VLLM)))
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,13 +51,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def all_tests(node: str) -> list[StepResult]:
-    return [
-        script_tests(node),
-        # Two sessions: Playwright keeps an event loop running in the main thread, which tests of
-        # coroutines cannot share.
-        tests("tests", "tests", f"--ignore={BROWSER}", f"--ignore={VLLM}"),
-        tests("browser tests", BROWSER),
-    ]
+    return [script_tests(node), *tests(TRAINER_TESTS, OTHER_TESTS, BROWSER_TESTS)]
 
 
 def selected(selection: str, node: str) -> list[StepResult]:
@@ -63,7 +65,7 @@ def selected(selection: str, node: str) -> list[StepResult]:
     if path.suffix == ".js" or path == TESTS / "js":
         return [script_tests(node, path)]
     if path.is_dir():
-        return [tests("tests", str(path.relative_to(CLONE)))]
+        return tests(Selection("tests", (str(path.relative_to(CLONE)),)))
     return [tests_alone(f"{path.relative_to(CLONE)}{separator}{test}")]
 
 

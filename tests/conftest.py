@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -22,6 +23,20 @@ KEPT = ("django_migrations", "django_content_type", "auth_permission")
 
 settings.register_profile("no timing", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no timing")
+
+
+def pytest_sessionstart() -> None:
+    """Collect no garbage while modules are imported: they leave little, and have many objects."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector ignore what is loaded by now: otherwise each pass looks through it all,
+    which takes half a second. The trainer collects whenever memory runs out.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

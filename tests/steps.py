@@ -10,14 +10,15 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.launcher.child_process import describe_exit
 
 CLONE = Path(__file__).resolve().parent.parent
 RESULTS = CLONE / "var" / "test-results"  # not `test-results`, which Playwright empties
-MOST_AT_ONCE = 4  # tests in parallel; a trainer needs about a gigabyte of memory
+MOST_AT_ONCE = 4  # tests of a session in parallel; a trainer needs about a gigabyte of memory
+SESSIONS_AT_ONCE = 2  # many tests wait for processes, and leave the processors to the others
 MOST_REPEATED = 5
 
 
@@ -48,6 +49,14 @@ class StepResult:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """The tests of one pytest session, as arguments of its command line."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Session:
     """The result of one pytest session; tests are named as pytest's command line takes them.
 
@@ -58,6 +67,7 @@ class Session:
     failed_tests: frozenset[str] = frozenset()
     failed: int = 0
     skipped: int = 0
+    seconds: float = 0.0
 
 
 def checks(node: str) -> dict[str, list[str]]:
@@ -131,48 +141,79 @@ def script_tests(node: str, path: Path = CLONE / "tests" / "js") -> StepResult:
     )
 
 
-def tests(name: str, *arguments: str) -> StepResult:
-    """Run one pytest session in parallel; repeat the few tests that fail, one at a time.
+def tests(*selections: Selection) -> list[StepResult]:
+    """Run pytest sessions in parallel; then repeat the few tests that fail, one at a time.
 
     A test that fails beside others on a busy machine and passes alone needs to be made more robust,
     but does not block a change. The summary names it.
     """
-    print(f"== {name}", flush=True)
-    started = time.monotonic()
-    at_once = min(MOST_AT_ONCE, os.cpu_count() or 1)
-    first = session(name, "-n", str(at_once), "--dist", "worksteal", *arguments)
-    passed, failed, unsteady = len(first.passed_tests), first.failed, frozenset[str]()
-    if 0 < failed <= MOST_REPEATED and passed:
-        print(f"== {name} that failed, again and alone", flush=True)
-        again = session(
-            f"{name} again", "--last-failed", "--last-failed-no-failures", "none", *arguments
+    at_once = str(min(MOST_AT_ONCE, os.cpu_count() or 1))
+    parallel = ("-n", at_once, "--dist", "worksteal")
+
+    def run(selection: Selection) -> Session:
+        return session(
+            selection.name, *parallel, *selection.arguments, names_lines=len(selections) > 1
         )
+
+    with ThreadPoolExecutor(SESSIONS_AT_ONCE) as pool:
+        sessions = list(pool.map(run, selections))
+    return [repeat_failed(*pair) for pair in zip(selections, sessions, strict=True)]
+
+
+def repeat_failed(selection: Selection, first: Session) -> StepResult:
+    """Return the result of a session after its failed tests ran again, unless there are many."""
+    passed, failed, seconds = len(first.passed_tests), first.failed, first.seconds
+    unsteady = frozenset[str]()
+    if 0 < failed <= MOST_REPEATED and passed:
+        print(f"== {selection.name} that failed, again and alone", flush=True)
+        only_failed = ("--last-failed", "--last-failed-no-failures", "none")
+        again = session(selection.name, *only_failed, *selection.arguments)
         unsteady = first.failed_tests & again.passed_tests
         passed, failed = passed + len(unsteady), max(again.failed, failed - len(unsteady))
-    seconds = time.monotonic() - started
-    return StepResult(name, seconds, passed, failed, first.skipped, tuple(sorted(unsteady)))
+        seconds += again.seconds
+    steady = tuple(sorted(unsteady))
+    return StepResult(selection.name, seconds, passed, failed, first.skipped, steady)
 
 
 def tests_alone(selection: str) -> StepResult:
     """Run one file or one test in one process, which starts sooner than several."""
-    started = time.monotonic()
     result = session("selection", selection)
-    seconds = time.monotonic() - started
-    return StepResult("tests", seconds, len(result.passed_tests), result.failed, result.skipped)
+    return StepResult(
+        "tests", result.seconds, len(result.passed_tests), result.failed, result.skipped
+    )
 
 
-def session(name: str, *arguments: str) -> Session:
-    """Run pytest and read its report; a missing report is a failure."""
+def session(name: str, *arguments: str, names_lines: bool = False) -> Session:
+    """Run pytest and read its report; a missing report is a failure.
+
+    With `names_lines` each line of its output begins with the name of the session.
+    """
+    started = time.monotonic()
     report = RESULTS / f"{name.replace(' ', '-')}.xml"
     report.unlink(missing_ok=True)
-    # Only this older form of the report has the file of each test.
+    # Only this older form of the report has the file of each test. Sessions beside each other must
+    # not overwrite each other's list of failed tests.
     options = [f"--junitxml={report}", "-o", "junit_family=xunit1"]
-    command = [sys.executable, "-m", "pytest", "-q", *options, *arguments]
-    code = subprocess.run(command, cwd=CLONE, env={"OMP_NUM_THREADS": "1", **os.environ}).returncode
+    options += ["-o", f"cache_dir=.pytest_cache/{report.stem}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-q", *options, *arguments],
+        cwd=CLONE,
+        env={"OMP_NUM_THREADS": "1", **os.environ},
+        stdout=subprocess.PIPE if names_lines else None,
+        stderr=subprocess.STDOUT if names_lines else None,
+        text=True,
+        errors="replace",
+    )
+    if process.stdout is not None:
+        with process.stdout:
+            for line in process.stdout:
+                print(f"{name}: {line}", end="", flush=True)
+    code = process.wait()
+    seconds = time.monotonic() - started
     if not report.exists():
         print(f"pytest {describe_exit(code)} and left no report.", flush=True)
-        return Session(failed=1)
-    return read_report(report, code)
+        return Session(failed=1, seconds=seconds)
+    return replace(read_report(report, code), seconds=seconds)
 
 
 def read_report(report: Path, exit_code: int) -> Session:

@@ -8,7 +8,7 @@ import pytest
 
 from tests import __main__ as command
 from tests import steps
-from tests.steps import Session, StepResult
+from tests.steps import Selection, Session, StepResult
 
 REPORT = """<?xml version="1.0"?><testsuites><testsuite>
 <testcase file="tests/test_a.py" name="test_one[x y]"/>
@@ -32,9 +32,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         monkeypatch.setattr(command, name, step)
 
     passed = StepResult("step", 1.0, 1, 0)
-    for name in ("script_tests", "tests", "tests_alone"):
+    for name in ("script_tests", "tests_alone"):
         record(name, passed)
-    record("run_checks", [passed])
+    for name in ("run_checks", "tests"):
+        record(name, [passed])
     monkeypatch.setattr(command, "checks", lambda node: {})
     return calls
 
@@ -43,7 +44,7 @@ def test_without_an_argument_every_check_and_every_test_runs(
     calls: list[tuple[str, ...]],
 ) -> None:
     assert command.main([]) == 0
-    assert sorted(name for name, *_ in calls) == ["run_checks", "script_tests", "tests", "tests"]
+    assert sorted(name for name, *_ in calls) == ["run_checks", "script_tests", "tests"]
 
 
 def test_lint_runs_the_checks_only(calls: list[tuple[str, ...]]) -> None:
@@ -58,7 +59,7 @@ def test_lint_runs_the_checks_only(calls: list[tuple[str, ...]]) -> None:
         ("tests/test_tree.py::test_x[a b]", ("tests_alone", "tests/test_tree.py::test_x[a b]")),
         ("tests/browser/test_data.py", ("tests_alone", "tests/browser/test_data.py")),
         (str(steps.CLONE / "tests/test_tree.py"), ("tests_alone", "tests/test_tree.py")),
-        ("tests/webapp/", ("tests", "tests", "tests/webapp")),
+        ("tests/webapp/", ("tests", str(Selection("tests", ("tests/webapp",))))),
     ],
 )
 def test_a_file_runs_in_one_process_and_a_folder_in_several(
@@ -77,7 +78,20 @@ def test_javascript_tests_run_with_node(calls: list[tuple[str, ...]], selection:
 
 def test_the_folder_of_all_tests_runs_them_without_checks(calls: list[tuple[str, ...]]) -> None:
     assert command.main(["tests"]) == 0
-    assert [name for name, *_ in calls] == ["script_tests", "tests", "tests"]
+    assert [name for name, *_ in calls] == ["script_tests", "tests"]
+
+
+def test_each_test_belongs_to_one_of_the_sessions() -> None:
+    """Only the tests with the real vLLM, which has an environment of its own, belong to none."""
+    folders = {
+        f"tests/{path.name}"
+        for path in (steps.CLONE / "tests").iterdir()
+        if next(path.rglob("test_*.py"), None)
+    }
+    other, ignored = command.OTHER_TESTS.arguments[0], command.OTHER_TESTS.arguments[1:]
+    selected = {*command.TRAINER_TESTS.arguments, *command.BROWSER_TESTS.arguments}
+    assert other == "tests" and selected < folders
+    assert set(ignored) == {f"--ignore={folder}" for folder in selected | {command.VLLM}}
 
 
 @pytest.mark.parametrize("selection", ["tests/test_nothing.py", "trainer", "test_tree.py"])
@@ -113,8 +127,8 @@ def test_a_test_that_passes_only_alone_is_named_at_the_end(
             Session(frozenset({"a.py::shaky"}), frozenset({"a.py::bad"}), failed=1),
         ]
     )
-    monkeypatch.setattr(steps, "session", lambda *_: next(sessions))
-    result = steps.tests("tests", "tests")
+    monkeypatch.setattr(steps, "session", lambda *_, **__: next(sessions))
+    [result] = steps.tests(Selection("tests", ("tests",)))
 
     assert (result.passed, result.failed, result.unsteady) == (2, 1, ("a.py::shaky",))
     assert command.summary([result]) == 1
@@ -127,8 +141,8 @@ def test_a_repetition_that_is_killed_proves_nothing(monkeypatch: pytest.MonkeyPa
     sessions = iter(
         [Session(frozenset({"a.py::good"}), frozenset({"a.py::bad"}), 1), Session(failed=1)]
     )
-    monkeypatch.setattr(steps, "session", lambda *_: next(sessions))
-    result = steps.tests("tests", "tests")
+    monkeypatch.setattr(steps, "session", lambda *_, **__: next(sessions))
+    [result] = steps.tests(Selection("tests", ("tests",)))
 
     assert (result.passed, result.failed, result.unsteady) == (1, 1, ())
 
@@ -142,3 +156,21 @@ def test_the_output_of_a_failed_check_is_shown(capsys: pytest.CaptureFixture[str
         ("bad", 0, 1),
     ]
     assert capsys.readouterr().out == "== bad\nwrong\n\n"
+
+
+def test_the_lines_of_sessions_beside_each_other_name_their_session(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest_double = tmp_path / "pytest"
+    pytest_double.write_text("#!/bin/sh\necho collected\necho broken >&2\nexit 3\n")
+    pytest_double.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(pytest_double))
+    results = steps.tests(Selection("one half", ()), Selection("the other", ()))
+
+    assert [(result.name, result.failed) for result in results] == [
+        ("one half", 1),
+        ("the other", 1),
+    ]
+    printed = capsys.readouterr().out.splitlines()
+    expected = ["one half: collected", "one half: broken"]
+    assert [line for line in printed if line.startswith("one half:")] == expected

@@ -1,12 +1,12 @@
 """A method on a network of two blocks and rows of different lengths, for one or several processes.
 
-`python -m tests.trainer.scale.rows FOLDER STEPS PARALLEL DTYPE [CHECKPOINT]` is one rank; its
-number is in the environment. It writes to FOLDER/<rank>: an event log, and the leading rank's
-checkpoints.
+`python -m tests.trainer.scale.rows FOLDER STEPS PARALLEL DTYPE [CHECKPOINT]` trains in two
+processes. Each rank writes to FOLDER/<rank>: an event log, and the leading rank's checkpoints.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trainer.engine import checkpoints
 from trainer.engine.checkpoints import Snapshot
-from trainer.engine.distributed.ranks import ProcessRank, rank_of_this_process
+from trainer.engine.distributed.ranks import ProcessRank
 from trainer.engine.distributed.world import World
 from trainer.engine.loop import EvaluationReport, MethodState, Phase, Runtime, train
 from trainer.events import EventLog
@@ -34,6 +34,7 @@ COUNTS = (
     2,
 )  # rows of each step in turn: two ranks get different numbers of them, sometimes none
 WIDTH, KINDS = 8, 11
+JOIN_SECONDS = 120
 
 
 class Net(nn.Module):
@@ -145,14 +146,27 @@ def carry_out(
     return method
 
 
+def main(
+    folder: str, steps: str, parallel: str, dtype: str, checkpoint: str | None = None
+) -> list[int | None]:
+    """Train as two ranks and return their exit codes.
+
+    The ranks are forked, because importing torch takes longer than what they compute.
+    """
+    fork = multiprocessing.get_context("fork")
+    start = Path(checkpoint) if checkpoint else None
+    settings = (Path(folder), int(steps), parallel, dtype, start)
+    ranks = [
+        fork.Process(target=carry_out, args=(*settings, ProcessRank(rank, 2, rank, Path(folder))))
+        for rank in range(2)
+    ]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(JOIN_SECONDS)
+        rank.kill()
+    return [rank.exitcode for rank in ranks]
+
+
 if __name__ == "__main__":
-    arguments, rank = sys.argv[1:], rank_of_this_process()
-    assert rank is not None
-    carry_out(
-        Path(arguments[0]),
-        int(arguments[1]),
-        arguments[2],
-        arguments[3],
-        Path(arguments[4]) if len(arguments) > 4 else None,
-        rank,
-    )
+    sys.exit(main(*sys.argv[1:]) != [0, 0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ from torch import Tensor
 
 from tests.trainer.scale.rows import carry_out
 from trainer.engine import checkpoints
-from trainer.engine.distributed.ranks import ProcessRank, rank_variables
 from trainer.events import read
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,32 +22,16 @@ STEPS = 6
 def in_two(folder: Path, parallel: str, dtype: str, checkpoint: Path | None = None) -> None:
     """Execute the method in two processes."""
     folder.mkdir()
-    options = [str(checkpoint)] if checkpoint else []
-    command = [
-        sys.executable,
-        "-m",
-        "tests.trainer.scale.rows",
+    command = [sys.executable, "-m", "tests.trainer.scale.rows"]
+    command += [
         str(folder),
         str(STEPS),
         parallel,
         dtype,
-        *options,
+        *([str(checkpoint)] if checkpoint else []),
     ]
-    ranks = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=os.environ | rank_variables(ProcessRank(rank, 2, rank, folder), 1.0),
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]
-    try:
-        errors = [rank.communicate(timeout=250)[1].decode() for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
+    ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 0, ended.stderr
 
 
 def saved(folder: Path, step: int) -> Path:
