@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from tests.clients.conftest import SCRIPTS, Script, client_environment, only_run
 from tests.clients.test_trackio import curve
+from webapp.api.mlflow_types import Metric, logs
 from webapp.clients.limits import MAX_PARAMS
 from webapp.clients.models import Origin
 from webapp.runs.models import Event, Run, State
@@ -398,6 +399,20 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("experiments/search", {"filter": "metrics.loss < 1"}, "creation_time"),
     ("logged-models/search", {"datasets": [{"dataset_name": "d"}]}, "datasets"),
 ]
+
+
+def test_a_batch_that_names_its_values_key_by_key_has_a_row_for_each_step() -> None:
+    """Not one for each value, whatever their order; a value that comes twice is kept twice."""
+    metrics: list[Metric] = [
+        {"key": f"m{key}", "value": 10.0 * key + step, "timestamp": 1000, "step": step}
+        for key in range(3)
+        for step in range(2)
+    ]
+    assert [(log.step, log.values) for log in logs([*metrics, metrics[0]])] == [
+        (0, {"m0": 0.0, "m1": 10.0, "m2": 20.0}),
+        (1, {"m0": 1.0, "m1": 11.0, "m2": 21.0}),
+        (0, {"m0": 0.0}),
+    ]
 
 
 def test_what_breaks_a_rule_is_refused_with_mlflows_code(caller: Caller, run_id: str) -> None:

@@ -108,7 +108,10 @@ def encode_groups(groups: Sequence[RowGroup]) -> bytes:
         narrow = exact[begin:end].reshape(group.values.shape).all(axis=1)
         narrow_values.append(group.values[narrow].ravel())
         wide_values.append(group.values[~narrow].ravel())
-        keys = [*compress(group.keys, narrow), *compress(group.keys, ~narrow)]
+        keys = [
+            *compress(group.keys, narrow.tolist()),
+            *compress(group.keys, (~narrow).tolist()),
+        ]
         heads.append((keys, len(group.positions), int(narrow.sum())))
     positions = joined([NO_POSITIONS, *(group.positions for group in groups)])
     body = pack([*positions.columns(), np.concatenate(narrow_values), np.concatenate(wide_values)])
