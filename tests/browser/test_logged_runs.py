@@ -85,7 +85,7 @@ def test_a_logged_run_shows_its_state_and_has_no_actions(page: Page, logged: Run
     expect(head).to_contain_text("logged by trackio")
     for name in ("Stop", "Resume", "Clone", "Run again"):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
-    expect(page.locator("#tabs a")).to_have_text(["Overview", "Log", "Config"])
+    expect(page.locator("#tabs a")).to_have_text(["Overview", "Files", "Log", "Config"])
     runs.end(logged, State.COMPLETED)
     expect(head).to_contain_text("finished")
     page.get_by_role("link", name="Config").click()
