@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 from django.utils.html import escape
 
 from tests.webapp.conftest import SPEC
@@ -19,6 +20,7 @@ from webapp.access.models import Team, User
 from webapp.library import artifacts, locations
 from webapp.library.models import Artifact, DataSet
 from webapp.runs import lifecycle
+from webapp.runs.models import Run
 
 pytestmark = pytest.mark.django_db
 
@@ -345,7 +347,11 @@ def test_a_data_set_that_a_run_uses_cannot_be_deleted(erin: User, still: Team) -
     client = as_(erin)
     data = keep(client, JSONL)
     train = {"kind": "file", "path": locations.uri_of_data(data), "columns": data.columns}
-    lifecycle.create_run(still, erin, {**SPEC, "data": {"train": train}})
+    run = lifecycle.create_run(still, erin, {**SPEC, "data": {"train": train}})
     page = client.post(f"/data/{data.pk}/delete/", follow=True).content.decode()
     assert "sums is named by 1 run; delete it first." in page
+    # Nor while the deletion of the run can be undone.
+    Run.objects.filter(pk=run.pk).update(deleted_at=timezone.now())
+    page = client.post(f"/data/{data.pk}/delete/", follow=True).content.decode()
+    assert "sums is named by 1 deleted run, which can still be restored." in page
     assert DataSet.objects.exists()

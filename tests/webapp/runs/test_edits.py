@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core.management import call_command
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -157,3 +158,10 @@ def test_a_clone_has_the_tags_and_the_name_but_not_the_notes(run: Run, still: Te
 
 
 _EMPTY = edits.digest_of("")
+
+
+def test_a_sample_run_that_was_renamed_and_untagged_is_not_queued_again(still: Team) -> None:
+    call_command("sample_run")
+    edited(Run.objects.get(), edits.rename("mine"), edits.remove_tags("sample"))
+    call_command("sample_run")
+    assert Run.objects.count() == 1
