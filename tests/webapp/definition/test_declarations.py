@@ -24,7 +24,7 @@ NAMED_PATHS = {
     # The page maps the columns of one file, which it puts in the place of the training problems.
     "mapping_form.py": {"data.train.kind", "data.train.path"},
     # A check of a value names the field beside which its refusal is shown.
-    "run_checks.py": {"data.evaluation.share"},
+    "problem_comparison.py": {"data.evaluation.share"},
     "job_checks.py": {
         "model.checkpoint",
         "model.key",
