@@ -103,8 +103,8 @@ def _from_selected_checkpoints(runs: Sequence[Run]) -> set[int]:
     if not origins:
         return set()
     named = Q()
-    for name, step in set(origins.values()):
-        named |= Q(run__public_id=name, step=step)
+    for origin in set(origins.values()):
+        named |= Q(run__public_id=origin[0], step=origin[1])
     teams = {run.team_id for run in runs}
     best = set(
         Checkpoint.objects.filter(named, run__team__in=teams, best=True).values_list(

@@ -114,7 +114,8 @@ def _on_problems(item: ComparedItem, baseline: ComparedItem, terms: Terms) -> St
     a, b = item.rates_by_seed(), baseline.rates_by_seed()
     if a.keys() & b.keys():
         return compare_shared_seeds(problem_differences(a, b), terms)
-    return compare_settings(*common_means(a, b), terms)
+    means_a, means_b = common_means(a, b)
+    return compare_settings(means_a, means_b, terms)
 
 
 def _mean_rates(tables: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
