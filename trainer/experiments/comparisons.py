@@ -24,7 +24,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.experiments.analysis import bonferroni_interval, estimate, needed_seeds, welch
-from trainer.experiments.paired_problems import FEWEST_PROBLEMS, difference
+from trainer.experiments.paired_problems import (
+    FEWEST_PROBLEMS,
+    difference,
+    mean_difference,
+)
 
 Interval = tuple[float, float]
 Basis = Literal["problems", "shared seeds", "unpaired seeds"]
@@ -183,8 +187,8 @@ def problem_differences(
 
     A seed without such a problem has none.
     """
-    paired = {seed: difference(a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())}
-    return {seed: found.mean for seed, found in paired.items() if found is not None}
+    means = {seed: mean_difference(a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())}
+    return {seed: mean for seed, mean in means.items() if mean is not None}
 
 
 def common_means(

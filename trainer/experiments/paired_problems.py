@@ -76,12 +76,10 @@ def difference(a: Mapping[str, float], b: Mapping[str, float]) -> ProblemDiffere
 
     The same pass rates give the same interval.
     """
-    # In a fixed order, so that sums are rounded alike whatever the order of the tables.
-    shared = sorted(a.keys() & b.keys())
-    if not shared:
-        return None
-    values = np.array([a[problem] - b[problem] for problem in shared], dtype=np.float64)
+    values = np.array(_differences(a, b), dtype=np.float64)
     n = len(values)
+    if not n:
+        return None
     # a − b of rates such as 1/3 has rounding errors, by which equal differences would differ.
     is_level = bool(np.ptp(values) < 1e-9)
     mean = math.fsum(values) / n
@@ -100,3 +98,14 @@ def difference(a: Mapping[str, float], b: Mapping[str, float]) -> ProblemDiffere
         float(np.std(values, ddof=1)),
         n >= FEWEST_PROBLEMS,
     )
+
+
+def mean_difference(a: Mapping[str, float], b: Mapping[str, float]) -> float | None:
+    """The mean of d_i alone; None if no problem is in both."""
+    values = _differences(a, b)
+    return math.fsum(values) / len(values) if values else None
+
+
+def _differences(a: Mapping[str, float], b: Mapping[str, float]) -> list[float]:
+    # In a fixed order, so that resamples do not depend on the order of the tables.
+    return [a[problem] - b[problem] for problem in sorted(a.keys() & b.keys())]

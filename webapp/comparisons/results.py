@@ -17,24 +17,31 @@ from webapp.runs.problem_results import per_problem_of
 from webapp.series import series_store
 from webapp.series.series_store import LastPoint
 
-# The series of the pass rate on held-out problems, whose results by problem are recorded.
 HELD_OUT = "eval/pass_rate"
-ROLE = "evaluation"
+# Series of pass rates whose results by problem are recorded, with the role of their evaluations.
+ROLES = {HELD_OUT: "evaluation", "retained/pass_rate": "retained"}
+
+
+@dataclass(frozen=True)
+class ProblemResults:
+    """A final evaluation with the pass rate of each problem that was judged."""
+
+    evaluation: Evaluation
+    rates: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run with its last points by series, and the rates by problem of its final evaluation.
+    """A run with its last points by series, and its final results by problem by series.
 
-    `evaluation` is None if the run recorded no final results by problem. `is_selected`: its student
-    started from a checkpoint that was chosen by its pass rate on held-out problems.
+    `by_problem` lacks what the run did not record. `is_selected`: its student started from a
+    checkpoint that was chosen by its pass rate on held-out problems.
     """
 
     run: Run
     settings: RunSettings
     last: Mapping[str, LastPoint]
-    evaluation: Evaluation | None = None
-    rates: Mapping[str, float] = field(default_factory=dict)
+    by_problem: Mapping[str, ProblemResults] = field(default_factory=dict)
     is_selected: bool = False
 
     @property
@@ -54,8 +61,11 @@ def results_of(runs: Sequence[Run], settings: Mapping[int, RunSettings]) -> list
             run,
             settings[run.pk],
             last[run.pk],
-            evaluations.get(run.pk),
-            rates.get(evaluations[run.pk].pk, {}) if run.pk in evaluations else {},
+            {
+                metric: ProblemResults(evaluation, rates[evaluation.pk])
+                for metric, role in ROLES.items()
+                if (evaluation := evaluations.get((run.pk, role))) and rates[evaluation.pk]
+            },
             run.pk in selected,
         )
         for run in runs
@@ -67,7 +77,7 @@ def calibrations_of(runs: Sequence[Run]) -> dict[str, dict[int, dict[str, object
     segments = branches.segments_by_run(runs)
     rows = (
         Event.objects.filter(
-            run__in=runs, type="calibration", payload__role=ROLE, payload__when="after"
+            run__in=runs, type="calibration", payload__role=ROLES[HELD_OUT], payload__when="after"
         )
         .order_by("attempt", "seq")
         .values_list("run", "attempt", "seq", "step", "payload")
@@ -79,17 +89,17 @@ def calibrations_of(runs: Sequence[Run]) -> dict[str, dict[int, dict[str, object
     return by_readout
 
 
-def _final_evaluations(runs: Sequence[Run]) -> dict[int, Evaluation]:
-    """Return the last final evaluation on the live branch of each run, by its primary key.
+def _final_evaluations(runs: Sequence[Run]) -> dict[tuple[int, str], Evaluation]:
+    """Return the last final evaluation on the live branch by primary key of the run and role.
 
     That of a job, on any problems, counts where the run recorded none itself.
     """
     segments = branches.segments_by_run(runs)
     rows = Evaluation.objects.filter(
-        run__in=runs, role=ROLE, when=Evaluation.When.AFTER
+        run__in=runs, role__in=ROLES.values(), when=Evaluation.When.AFTER
     ).select_related("run")
     return {
-        row.run_id: row
+        (row.run_id, row.role): row
         for row in rows.annotate(is_own=Q(job="")).order_by("is_own", "attempt", "seq")
         if any(segment.contains(row.attempt, row.seq, row.step) for segment in segments[row.run_id])
     }
@@ -106,8 +116,8 @@ def _from_selected_checkpoints(runs: Sequence[Run]) -> set[int]:
     if not origins:
         return set()
     named = Q()
-    for name, step in set(origins.values()):
-        named |= Q(run__public_id=name, step=step)
+    for origin in set(origins.values()):
+        named |= Q(run__public_id=origin[0], step=origin[1])
     teams = {run.team_id for run in runs}
     best = set(
         Checkpoint.objects.filter(named, run__team__in=teams, best=True).values_list(

@@ -18,7 +18,7 @@ from trainer.experiments.comparisons import (
     problem_differences,
 )
 from webapp.comparisons.groups import RunGroup
-from webapp.comparisons.results import HELD_OUT, RunResult
+from webapp.comparisons.results import ROLES, RunResult
 
 MISSING = "No per-problem results: evaluate again"
 
@@ -50,11 +50,11 @@ class ComparedItem:
                 values[result.seed].append(result.last[metric].value)
         return {seed: sum(of_seed) / len(of_seed) for seed, of_seed in values.items()}
 
-    def rates_by_seed(self) -> dict[int, Mapping[str, float]]:
+    def rates_by_seed(self, metric: str) -> dict[int, Mapping[str, float]]:
         """The pass rates by problem for each seed; the mean of the runs that share a seed."""
         tables: dict[int, list[Mapping[str, float]]] = defaultdict(list)
         for result in self.results:
-            tables[result.seed].append(result.rates)
+            tables[result.seed].append(result.by_problem[metric].rates)
         return {seed: _mean_rates(of_seed) for seed, of_seed in tables.items()}
 
     def value(self, metric: str) -> float | None:
@@ -83,10 +83,13 @@ class ComparedItem:
 def statement(item: ComparedItem, baseline: ComparedItem, metric: str, terms: Terms) -> Statement:
     """Return what can be said about `item` − `baseline`."""
     both = (item, baseline)
-    if metric == HELD_OUT and any(
-        result.run.spec is not None or result.rates for side in both for result in side.results
+    # A client may log a series of that name without anything by problem.
+    if metric in ROLES and any(
+        result.run.spec is not None or metric in result.by_problem
+        for side in both
+        for result in side.results
     ):
-        return _on_problems(item, baseline, terms)
+        return _on_problems(item, baseline, metric, terms)
     if not all(side.by_seed(metric) for side in both):
         return Statement("no verdict", f"{metric} was not measured on both sides.")
     if not any(side.is_group for side in both):
@@ -98,23 +101,29 @@ def statement(item: ComparedItem, baseline: ComparedItem, metric: str, terms: Te
     return compare_settings(item.by_seed(metric), baseline.by_seed(metric), terms)
 
 
-def _on_problems(item: ComparedItem, baseline: ComparedItem, terms: Terms) -> Statement:
+def _on_problems(
+    item: ComparedItem, baseline: ComparedItem, metric: str, terms: Terms
+) -> Statement:
     results = [*item.results, *baseline.results]
-    if missing := [result.run.name for result in results if not result.rates]:
+    if missing := [result.run.name for result in results if metric not in result.by_problem]:
         return Statement("no verdict", f"{MISSING} ({_listed(missing)}).")
     conditions = [
-        {"set": result.evaluation.set_fingerprint, **result.evaluation.conditions}
-        for result in results
-        if result.evaluation is not None
+        {"set": evaluation.set_fingerprint, **evaluation.conditions}
+        for evaluation in (result.by_problem[metric].evaluation for result in results)
     ]
     if differing := differing_condition(conditions):
         return Statement("no verdict", f"Not comparable. {differing}")
     if not item.is_group and not baseline.is_group:
-        return compare_checkpoints(item.results[0].rates, baseline.results[0].rates, terms)
-    a, b = item.rates_by_seed(), baseline.rates_by_seed()
+        [a_rates], [b_rates] = (
+            [result.by_problem[metric].rates for result in side.results]
+            for side in (item, baseline)
+        )
+        return compare_checkpoints(a_rates, b_rates, terms)
+    a, b = item.rates_by_seed(metric), baseline.rates_by_seed(metric)
     if a.keys() & b.keys():
         return compare_shared_seeds(problem_differences(a, b), terms)
-    return compare_settings(*common_means(a, b), terms)
+    means_a, means_b = common_means(a, b)
+    return compare_settings(means_a, means_b, terms)
 
 
 def _mean_rates(tables: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
