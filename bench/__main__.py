@@ -15,7 +15,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
-from bench import divergence_memory, divergence_peers, imports, machine, paced, rollouts
+from bench import (
+    divergence_memory,
+    divergence_peers,
+    imports,
+    machine,
+    paced,
+    rollouts,
+    runs_page,
+)
 from bench.emit import compare as emitters
 from bench.ingest import compare as ingest
 from bench.live import measure as live
@@ -61,6 +69,7 @@ MEASUREMENTS: dict[str, tuple[str, Measurement]] = {
         "Importing one series from the files of other trackers, and importing the same file again",
         imports.measure,
     ),
+    "runs-page": ("The list of runs, one client, 200 requests each", runs_page.measure),
     "start": ("Start-up against TRL", compare.measure_start),
 }
 RESULTS = Path(__file__).parent / "results"

@@ -22,7 +22,7 @@ from webapp.runs.better import better
 from webapp.runs.models import Run, RunIndex, RunValue
 
 
-def values(run: Run) -> dict[str, float | str]:
+def values(run: Run) -> dict[str, Any]:
     """The values of a run by key."""
     return {
         key: text if number is None else number

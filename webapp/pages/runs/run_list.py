@@ -23,7 +23,7 @@ from webapp.pages.runs.finding.ordering import RUN_COLUMNS, Sort
 from webapp.pages.runs.finding.saved_views import MOST_VIEWS
 from webapp.runs import status_text
 from webapp.runs.better import better
-from webapp.runs.models import Run, SavedView, State
+from webapp.runs.models import ACTIVE, Run, SavedView, State
 
 PAGE_SIZE = 50
 # Pinned runs above the others.
@@ -127,11 +127,13 @@ def _row(run: Run, columns: Sequence[Column], texts: Any) -> dict[str, Any]:
         # A client may not say how long its run is going to be.
         "has_bar": run.source == Run.Source.MANAGED or run.total_steps is not None,
         "is_client": run.source == Run.Source.CLIENT,
-        "is_active": run.state in status_text.ACTIVE,
+        "is_active": run.state in ACTIVE,
         "phase": status_text.phase_of(run),
         "silent": status_text.is_silent(run),
         "state": status_text.state_of(run),
         "sketched": _sketched(run),
+        "sketched_key": str(run.summary.get("sketched") or ""),
+        "better": better(str(run.summary.get("sketched") or "")),
     }
 
 

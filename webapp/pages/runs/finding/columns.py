@@ -28,12 +28,13 @@ class Column:
     sort: str
     is_number: bool = False
     is_value: bool = False
+    note: str = ""
 
     @property
     def help(self) -> str:
         """What the column shows, and which way is better."""
         direction = better(self.name.removesuffix(".best")) if self.is_value else None
-        return f"{self.title}, {direction} is better" if direction else self.title
+        return f"{self.title}, {direction} is better" if direction else self.note or self.title
 
 
 OWN_COLUMNS = {
@@ -44,7 +45,7 @@ OWN_COLUMNS = {
         Column("models", "Student ← teacher", "student"),
         Column("pass_rate", "Pass rate", "pass_rate", is_number=True),
         Column("difference", "vs. base", "difference", is_number=True),
-        Column("sparkline", "Over time", ""),
+        Column("sparkline", "Over time", "", note="↑ ↓: the better direction"),
         Column("owner", "Owner", "owner"),
         Column("created", "Created", "created"),
     )
