@@ -104,7 +104,7 @@ async def _drain(socket: Any) -> None:
 
 
 async def write(report: Report, address: str, token: str, name: str, end: float) -> None:
-    send = trackio(Connection(address, token), name)
+    send = trackio(Connection(address, token), name, STEPS, KEYS).send
     number = 0
     while time.monotonic() < end:
         began = time.monotonic()

@@ -70,11 +70,11 @@ def _people() -> tuple[list[str], list[str], str]:
 
 def _runs(address: str, token: str) -> list[str]:
     """Runs with a first batch of points, which the viewers follow."""
-    from bench.ingest.writers import Connection, trackio
+    from bench.ingest.writers import KEYS, STEPS, Connection, trackio
     from webapp.runs.models import Run
 
     for number in range(8):
-        trackio(Connection(address, token), f"watched-{number}")(0)
+        trackio(Connection(address, token), f"watched-{number}", STEPS, KEYS).send(0)
     return list(Run.objects.values_list("public_id", flat=True))
 
 

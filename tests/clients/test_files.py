@@ -20,7 +20,6 @@ from webapp.clients import run_files
 from webapp.clients.models import RunFile
 from webapp.library import artifacts
 from webapp.library.models import Artifact
-from webapp.runs import lifecycle
 from webapp.runs.models import Event, Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -196,7 +195,7 @@ def test_the_files_go_with_their_run(files: Files, still: Team) -> None:
     Artifact.objects.update(stored_at="2020-01-01T00:00:00Z")
     assert artifacts.collect() == 1
     assert files.ask("GET", "a.txt").content == b"second"
-    lifecycle.delete(Run.objects.get())
+    Run.objects.get().delete()
     assert artifacts.collect() == 1 and not Artifact.objects.exists()
 
 
@@ -246,8 +245,8 @@ def test_a_name_in_a_file_of_trackio_cannot_leave_its_run(site: str, token: str)
     for name in ("../../x.png", "..", "a/b/c.png", "a\\..\\b.png", "\0", "\ud800", "n" * 900):
         file = {"path": path, "orig_name": name}
         assert named(site, token, path, uploaded_file=file).status_code == 200
-    for file in only_run().files.all():
-        assert run_files.checked_path(file.path).startswith("media/3/")
+    for stored in only_run().files.all():
+        assert run_files.checked_path(stored.path).startswith("media/3/")
 
 
 def test_a_file_of_trackio_beyond_the_limit_is_said_in_the_runs_log_once(

@@ -139,9 +139,10 @@ def _key_at(instance: Model, path: str) -> Any:
 def _value_at(instance: Model, path: str) -> Any:
     """Return the value at a lookup path such as `run__deleted_at`."""
     *relations, last = path.split("__")
+    value: Any = instance
     for relation in relations:
-        instance = getattr(instance, relation)
+        value = getattr(value, relation)
         # The link of a comparison has no run.
-        if instance is None:
+        if value is None:
             return None
-    return getattr(instance, last)
+    return getattr(value, last)

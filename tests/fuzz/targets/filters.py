@@ -19,7 +19,7 @@ from django.db import connection
 from tests.fuzz import mutation, world
 from tests.fuzz.inputs import Input, Read, Target
 from tests.fuzz.world import Statements, World
-from webapp.api.mlflow_models import MODELS
+from webapp.api import mlflow_models
 from webapp.api.mlflow_search import find_experiments, find_runs, in_order
 from webapp.api.requests import ApiError
 from webapp.clients import runs
@@ -51,7 +51,8 @@ def _experiments(world: World, filter: str, order: str) -> int:
 
 def _models(world: World, filter: str, order: str) -> int:
     """As the search for models does: without the database, on values that clients have set."""
-    conditions, orders = MODELS.conditions(filter), MODELS.orders(_orders(order))
+    language = mlflow_models.LANGUAGE
+    conditions, orders = language.conditions(filter), language.orders(_orders(order))
     rows = [
         (index, tuple(value for _ in orders))
         for index, value in enumerate(MODEL_VALUES)

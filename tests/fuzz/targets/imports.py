@@ -111,12 +111,12 @@ def open_target(folder: Path) -> Iterator[Read]:
 def _import(opened: world.World, format: str, input: Input, files: Path) -> str:
     """Import the files; a second time, nothing may be new. Returns why they were refused."""
     folder = files / str(len(list(files.iterdir())))
-    folder.mkdir()
+    sent = files / f"{folder.name}-sent"
+    for made in (folder, sent):
+        made.mkdir()
     before = Run.objects.filter(team=opened.team).count()
     try:
-        UploadedFolder(folder).add(
-            (name, io.BytesIO(content)) for name, content in input.items() if name != FORMAT
-        )
+        UploadedFolder(folder).add(_sent(input, sent))
         imported = import_runs(
             folder, format if format in FORMATS else "wandb", opened.team, opened.editor, "p"
         )
@@ -125,6 +125,17 @@ def _import(opened: world.World, format: str, input: Input, files: Path) -> str:
     count = Run.objects.filter(team=opened.team).count()
     assert before in (0, count), f"{before} runs became {count} when they were imported again"
     return f"{len(imported)} runs"
+
+
+def _sent(input: Input, folder: Path) -> list[tuple[str, Path]]:
+    """Return the files as the web server hands them over: by name, and where they are."""
+    sent = []
+    for number, (name, content) in enumerate(input.items()):
+        if name != FORMAT:
+            path = folder / str(number)
+            path.write_bytes(content)
+            sent.append((name, path))
+    return sent
 
 
 def make(random: Random, known: list[Input]) -> Input:

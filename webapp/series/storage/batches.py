@@ -105,7 +105,7 @@ def encode_groups(groups: Sequence[RowGroup]) -> bytes:
     for group in groups:
         begin, end = end, end + group.values.size
         # A value that needs 64 bits would widen the column of all keys: such keys are packed apart.
-        narrow = exact[begin:end].reshape(group.values.shape).all(axis=1)
+        narrow: npt.NDArray[np.bool_] = exact[begin:end].reshape(group.values.shape).all(axis=1)
         narrow_values.append(group.values[narrow].ravel())
         wide_values.append(group.values[~narrow].ravel())
         keys = [
