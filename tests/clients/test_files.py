@@ -246,8 +246,8 @@ def test_a_name_in_a_file_of_trackio_cannot_leave_its_run(site: str, token: str)
     for name in ("../../x.png", "..", "a/b/c.png", "a\\..\\b.png", "\0", "\ud800", "n" * 900):
         file = {"path": path, "orig_name": name}
         assert named(site, token, path, uploaded_file=file).status_code == 200
-    for file in only_run().files.all():
-        assert run_files.checked_path(file.path).startswith("media/3/")
+    for stored in only_run().files.all():
+        assert run_files.checked_path(stored.path).startswith("media/3/")
 
 
 def test_a_file_of_trackio_beyond_the_limit_is_said_in_the_runs_log_once(
