@@ -6,6 +6,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from PIL import Image
 
 client = MlflowClient()
@@ -55,8 +56,6 @@ content = (downloaded / "a b+c%.bin").read_bytes()
 say("downloaded", content == bytes(range(256)) * 1000 and (downloaded / "deep/ä.txt").read_text())
 model_files = mlflow.artifacts.list_artifacts(f"models:/{model.model_id}")
 say("model", [file.path for file in model_files])
-repository = mlflow.store.artifact.artifact_repository_registry.get_artifact_repository(
-    client.get_run(run_id).info.artifact_uri
-)
+repository = get_artifact_repository(str(client.get_run(run_id).info.artifact_uri))
 repository.delete_artifacts("old")
 say("deleted", "old" in [file.path for file in client.list_artifacts(run_id)])

@@ -45,6 +45,7 @@ with mlflow.start_run(run_name="asynchronous") as run:
     operations.append(mlflow.log_params({"p": 1, "q": "x"}, synchronous=False))
     operations.append(mlflow.set_tags({"t": "1"}, synchronous=False))
     for operation in operations:
+        assert operation is not None
         operation.wait()
     client.log_batch(
         run.info.run_id,
