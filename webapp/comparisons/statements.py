@@ -25,18 +25,15 @@ MISSING = "No per-problem results: evaluate again"
 
 @dataclass(frozen=True)
 class ComparedItem:
-    """A run, or a group of runs, with its results."""
+    """A run, or a group of runs, with its results and the name under which it is shown."""
 
     group: RunGroup
     results: tuple[RunResult, ...]
+    name: str
 
     @property
     def id(self) -> str:
         return self.group.id
-
-    @property
-    def name(self) -> str:
-        return self.results[0].run.name
 
     @property
     def is_group(self) -> bool:

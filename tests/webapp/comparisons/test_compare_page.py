@@ -91,6 +91,7 @@ def test_groups_are_compared_over_their_shared_seeds(alice: User, groups: list[R
 
 def test_single_runs_of_groups_can_be_compared(alice: User, groups: list[Run]) -> None:
     text = text_of(signed_in(alice), address_of(*groups, by="runs"))
+    assert "alpha 2, seed 1 against alpha 1, seed 1: Higher" in text
     assert "5 comparisons, decided at 99 %" in text and text.count("decides") >= 5
 
 

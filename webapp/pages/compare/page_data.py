@@ -112,10 +112,32 @@ def _items(results: Sequence[RunResult], choices: Choices) -> list[ComparedItem]
         if choices.by == "runs"
         else run_groups.grouped(all_settings, choices.split, choices.merge)
     )
+    firsts = [by_id[group.id] for group in groups]
+    names = Counter(first.run.name for first in firsts)
+    named_seeds = Counter((first.run.name, first.settings.seed) for first in firsts)
     return [
-        ComparedItem(group, tuple(by_id[settings.run] for settings in group.runs))
-        for group in groups
+        ComparedItem(
+            group,
+            tuple(by_id[settings.run] for settings in group.runs),
+            _name(first, names[first.run.name], len(group.runs) == 1, named_seeds),
+        )
+        for group, first in zip(groups, firsts, strict=True)
     ]
+
+
+def _name(
+    first: RunResult,
+    same_names: int,
+    is_single: bool,
+    named_seeds: Mapping[tuple[str, int | None], int],
+) -> str:
+    """The name of the first run; with its seed or id where several have that name."""
+    name, seed = first.run.name, first.settings.seed
+    if same_names == 1:
+        return name
+    if is_single and seed is not None and named_seeds[name, seed] == 1:
+        return f"{name}, seed {seed}"
+    return f"{name} ({first.run.public_id})"
 
 
 def _baseline(items: Sequence[ComparedItem], choices: Choices) -> ComparedItem:
@@ -260,11 +282,7 @@ def _charts(
 
 def _line_label(item: ComparedItem, result: RunResult) -> str:
     seed = result.settings.seed
-    return (
-        f"{result.run.name}, seed {seed}"
-        if item.is_group and seed is not None
-        else (result.run.name)
-    )
+    return f"{result.run.name}, seed {seed}" if item.is_group and seed is not None else item.name
 
 
 def _figures(
