@@ -37,6 +37,7 @@ class RunsConfig(AppConfig):
             run="run",
             deleted="run__deleted_at",
         )
-        registry.register(RunValue, RunIndex, team="team", run="run", deleted="run__deleted_at")
+        # Read beside visible runs only: a join to the run would make each filter slow.
+        registry.register(RunValue, RunIndex, team="team", run="run")
         registry.register(SavedView, team="team")
         artifacts.register_references(referenced_artifacts)
