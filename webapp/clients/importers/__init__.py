@@ -119,9 +119,9 @@ def imported_runs(
     except (OSError, UnreadableFile) as problem:
         sentence = str(problem)
         if isinstance(problem, OSError):
-            sentence = (
-                f"{problem.filename or 'A file'} cannot be read: {problem.strerror or problem}."
-            )
+            # Without the path, which may be that of a folder of the server.
+            name = Path(problem.filename).name if problem.filename else "A file"
+            sentence = f"{name} cannot be read: {problem.strerror or 'unknown reason'}."
         if not is_empty:
             sentence += " What was read before that is stored."
         raise UnreadableFile(sentence) from problem

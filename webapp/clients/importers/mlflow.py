@@ -60,9 +60,10 @@ COLUMNS = ("key", "value", "step", "timestamp")
 def found(folder: Path) -> Iterator[ImportedRun]:
     """Every run below `folder`. Raises UnreadableFile."""
     for meta in sorted(folder.rglob("meta.yaml")):
-        if (meta.parent / "metrics").is_dir():
+        if meta.is_file() and (meta.parent / "metrics").is_dir():
             yield _run(meta.parent, _meta(meta))
-    for file in sorted(folder.rglob("*.csv")):
+    # A folder may have such a name too.
+    for file in sorted(path for path in folder.rglob("*.csv") if path.is_file()):
         yield from _table(file)
 
 
