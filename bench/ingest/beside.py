@@ -28,14 +28,16 @@ PAUSE_SECONDS = 0.1
 
 
 def send_wide(
-    protocol: str, address: str, token: str, name: str, start: Any, stop: Any, results: Any
+    protocol: str, address: str, token: str, name: str, barrier: Any, stop: Any, results: Any
 ) -> None:
     """Send wide batches until `stop` is set; the first is not counted."""
     durations: list[float] = []
     try:
+        # Once when this process has started, and once when the other writer is done alone.
+        for _ in range(2):
+            barrier.wait(TIMEOUT_SECONDS)
         send, _ = PROTOCOLS[protocol](Connection(address, token), name, WIDE_STEPS, WIDE_KEYS)
         send(0)
-        start.set()
         while not stop.is_set():
             began = time.perf_counter()
             send(len(durations) + 1)
@@ -84,16 +86,20 @@ def read_histories(protocol: str, address: str, token: str, name: str) -> list[f
 
 def main(protocol: str, address: str, token: str, other_token: str, seconds: str) -> None:
     context = multiprocessing.get_context("spawn")
-    start, stop, results = context.Event(), context.Event(), context.Queue()
+    barrier, stop, results = context.Barrier(2), context.Event(), context.Queue()
     turn = uuid.uuid4().hex[:6]
-    other = SteadyWriter(protocol, address, other_token, f"{turn}-other")
-    alone = other.durations(float(seconds))
+    # Ends with this process, also if the other writer fails.
     wide = context.Process(
-        target=send_wide, args=(protocol, address, token, f"{turn}-wide", start, stop, results)
+        target=send_wide,
+        args=(protocol, address, token, f"{turn}-wide", barrier, stop, results),
+        daemon=True,
     )
     wide.start()
-    if not start.wait(TIMEOUT_SECONDS):
-        raise SystemExit("The wide writer did not start; its output is above.")
+    # The wide process starts before: servers close a connection that is silent for some seconds.
+    barrier.wait(TIMEOUT_SECONDS)
+    other = SteadyWriter(protocol, address, other_token, f"{turn}-other")
+    alone = other.durations(float(seconds))
+    barrier.wait(TIMEOUT_SECONDS)
     beside = other.durations(float(seconds))
     stop.set()
     wide_durations = results.get()
