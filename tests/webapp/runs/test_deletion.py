@@ -97,7 +97,7 @@ def test_only_who_may_edit_the_run_may_restore_it(
     assert not permissions.deleted(Actor(guest_runs=frozenset({run.pk})), Run).exists()
 
 
-# What is read beside visible runs only, and an experiment's arms and seeds, which stay without their
+# Read beside visible runs only; or the arms and seeds of an experiment, which stay without their
 # runs.
 READ_WITH_RUNS = {"RunValue", "RunIndex", "ExperimentRun"}
 
