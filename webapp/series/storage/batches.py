@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -108,10 +107,8 @@ def encode_groups(groups: Sequence[RowGroup]) -> bytes:
         narrow: npt.NDArray[np.bool_] = exact[begin:end].reshape(group.values.shape).all(axis=1)
         narrow_values.append(group.values[narrow].ravel())
         wide_values.append(group.values[~narrow].ravel())
-        keys = [
-            *compress(group.keys, narrow.tolist()),
-            *compress(group.keys, (~narrow).tolist()),
-        ]
+        order = [*np.flatnonzero(narrow), *np.flatnonzero(~narrow)]
+        keys = [group.keys[index] for index in order]
         heads.append((keys, len(group.positions), int(narrow.sum())))
     positions = joined([NO_POSITIONS, *(group.positions for group in groups)])
     body = pack([*positions.columns(), np.concatenate(narrow_values), np.concatenate(wide_values)])
