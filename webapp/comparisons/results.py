@@ -89,6 +89,19 @@ def calibrations_of(runs: Sequence[Run]) -> dict[str, dict[int, dict[str, object
     return by_readout
 
 
+def to_evaluate(results: Sequence[RunResult], metric: str) -> list[tuple[Run, int]]:
+    """Return runs without results by problem of `metric`, with the step of their last checkpoint.
+
+    An evaluation job of that checkpoint gives them such results.
+    """
+    if metric != HELD_OUT:
+        return []
+    runs = [result.run for result in results if metric not in result.by_problem and result.run.spec]
+    checkpoints = Checkpoint.objects.filter(run__in=runs).order_by("run", "-step")
+    steps = dict(checkpoints.distinct("run").values_list("run", "step"))
+    return [(run, steps[run.pk]) for run in runs if run.pk in steps]
+
+
 def _final_evaluations(runs: Sequence[Run]) -> dict[tuple[int, str], Evaluation]:
     """Return the last final evaluation on the live branch by primary key of the run and role.
 

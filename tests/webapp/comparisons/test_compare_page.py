@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.webapp import panel_events
 from tests.webapp.compared import compared, definition, solved
+from tests.webapp.recorded import recorded
 from webapp.access.models import Team, User
 from webapp.comparisons import saving
 from webapp.comparisons.choices import Choices
@@ -298,3 +299,17 @@ def test_a_comparison_whose_runs_were_deleted_says_so(
     Run.objects.all().delete()
     answer = signed_in(alice).get(f"/compare/{saved.public_id}/")
     assert answer.status_code == 410 and "deleted" in answer.content.decode()
+
+
+def test_a_run_without_results_by_problem_can_be_evaluated_again_where_it_has_a_checkpoint(
+    still: Team, alice: User, bob: User, pair: tuple[Run, Run], tmp_path: Path
+) -> None:
+    older = recorded(still, alice, tmp_path / "older")
+    without = compared(still, alice, tmp_path / "c", None, name="no checkpoint")
+    address = address_of(pair[0], older, without)
+    page = signed_in(alice).get(address).content.decode()
+    link = f"/jobs/new/?kind=evaluation&amp;run={older.public_id}&amp;step=30"
+    assert page.count("/jobs/new/?kind=evaluation") == 1 and link in page
+    assert signed_in(alice).get(link.replace("&amp;", "&")).status_code == 200
+    # A viewer starts no job.
+    assert "/jobs/new/?kind=evaluation" not in signed_in(bob).get(address).content.decode()

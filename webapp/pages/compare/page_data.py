@@ -90,6 +90,7 @@ def page_data(runs: Sequence[Run], choices: Choices, address: str, series: str) 
         "settings_left_out": max(0, len(shown_settings) - MOST_SETTINGS),
         "settings_count": len(all_rows),
         "other_settings": choices.query(all_settings=not choices.all_settings),
+        "to_evaluate": run_results.to_evaluate(results, metric),
         "selected_runs": [result.run.name for result in results if result.is_selected],
         "hidden": choices.stored().items(),
         **_group_links(items, choices),
