@@ -19,6 +19,8 @@ from django.db import connection
 from tests.fuzz import mutation, world
 from tests.fuzz.inputs import Input, Read, Target
 from tests.fuzz.world import Statements, World
+from webapp.access.actors import Actor
+from webapp.access.models import Role
 from webapp.api import mlflow_models
 from webapp.api.mlflow_search import find_experiments, find_runs, in_order
 from webapp.api.requests import ApiError
@@ -26,6 +28,9 @@ from webapp.clients import runs
 from webapp.clients.client_batch import ClientBatch, LoggedValues, RunAddress
 from webapp.clients.models import Project
 from webapp.clients.record import record
+from webapp.pages.runs.finding import filter_language, matching, ordering
+from webapp.pages.runs.finding.filter_language import FilterError
+from webapp.runs.event_rows import storable
 from webapp.runs.models import Run
 
 
@@ -61,6 +66,14 @@ def _models(world: World, filter: str, order: str) -> int:
     return len(in_order(rows, orders))
 
 
+def _listed(world: World, filter: str, order: str) -> int:
+    """As the list of runs does; an address has neither NUL nor halves of surrogate pairs."""
+    actor = Actor(world.editor, {world.team.pk: Role.EDITOR}, world.team)
+    terms = filter_language.read(storable(filter))
+    runs = matching.matching(actor, Run.objects.filter(team=world.team), terms)
+    return len(ordering.page(actor, runs, ordering.sort_of(storable(order)), None, 20)[0])
+
+
 def _orders(order: str) -> list[str]:
     return order.split(";") if order else []
 
@@ -68,6 +81,16 @@ def _orders(order: str) -> list[str]:
 # The longest name of a model, as hostile as a name can be.
 MODEL_VALUES = ("a" * 500, "ab" * 250, "", "model", "İ" * 500, "%_" * 250, "\n" * 500, "né")
 LANGUAGES: dict[str, Language] = {
+    "list of runs": Language(
+        (
+            ("state:running lr<1e-4 -tag:old words", "-created"),
+            ('name:"two words" loss>=0.5 created>2026-11-01', "loss"),
+            ("has:eval/acc x!=100% owner:erin pinned:yes", "-eval/acc"),
+            ("state=archived lr:0.1 -has:loss loss=nan", "owner"),
+        ),
+        _listed,
+        (FilterError,),
+    ),
     "mlflow runs": Language(
         (
             ("params.lr = '0.1' AND metrics.loss < 1", "start_time DESC"),
