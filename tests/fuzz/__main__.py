@@ -76,9 +76,8 @@ def _run(target: str, seed: int, seconds: float, findings: Findings, progress: P
     starts_in_vain = 0
     while (left := deadline - time.monotonic()) > 0 and starts_in_vain < MOST_STARTS_IN_VAIN:
         inputs_before = progress["inputs"]
-        process = context.Process(
-            target=fuzz, args=(target, seed, left, findings.folder, progress), daemon=True
-        )
+        # Not a daemon: the server reads files in children of its own. It ends without its parent.
+        process = context.Process(target=fuzz, args=(target, seed, left, findings.folder, progress))
         process.start()
         kind = _watch(process, progress, findings)
         if kind:

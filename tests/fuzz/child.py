@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, MutableSequence
 from contextlib import contextmanager
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from random import Random
 
@@ -126,6 +127,8 @@ def _opened(name: str, out: Path) -> Iterator[tuple[Target, Guard, inputs.Read]]
     # A child that was killed has left its own.
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "temporary").mkdir(parents=True)
+    # Made before: multiprocessing deletes it when this process ends.
+    get_temp_dir()
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "temporary")
     os.chdir(folder / "temporary")
     try:

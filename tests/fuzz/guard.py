@@ -37,8 +37,6 @@ CHANGES = {
     "os.truncate": 1, "os.chmod": 1, "os.chown": 1, "os.utime": 1, "shutil.rmtree": 1,
     "shutil.copyfile": 2, "shutil.move": 2, "os.setxattr": 1,
 }  # fmt: skip
-# The server's own programs read models and files in processes with limits.
-OWN_PROGRAMS = ("webapp.library.model_process",)
 PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork")
 
 
@@ -162,7 +160,7 @@ class _Watch:
         elif event in CHANGES:
             for path in arguments[: CHANGES[event]]:
                 self._check(event, path)
-        elif event in PROGRAMS and not set(OWN_PROGRAMS) & set(map(_text, _command(arguments))):
+        elif event in PROGRAMS:
             self._fail(event, arguments[0] if arguments else "")
 
     def _check(self, event: str, path: Any) -> None:
@@ -197,11 +195,6 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 def _real(path: Any) -> str:
     """The path without links; empty for an open file."""
     return "" if isinstance(path, int) else os.path.realpath(_text(path))
-
-
-def _command(arguments: tuple[Any, ...]) -> list[Any]:
-    words = arguments[1] if len(arguments) > 1 else ()
-    return list(words) if isinstance(words, list | tuple) else [words]
 
 
 def _text(path: Any) -> str:

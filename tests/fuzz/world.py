@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -78,6 +79,8 @@ def opened(folder: Path) -> Iterator[World]:
         team = Team.objects.create(name="Fuzz", slug="fuzz")
         editor, client = member("erin@fuzz.example", "Erin", team, Role.EDITOR), Client()
         client.force_login(editor)
+        # What reads files in children is started once, before programs are watched.
+        forkserver.ensure_running()
         yield World(team, editor, client)
 
 
