@@ -21,6 +21,7 @@ from webapp.comparisons.groups import RunGroup
 from webapp.comparisons.results import ROLES, RunResult
 
 MISSING = "No per-problem results: evaluate again"
+NOT_STARTED_HERE = "No per-problem results: only runs that were started here have them"
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,11 @@ def _on_problems(
     item: ComparedItem, baseline: ComparedItem, metric: str, terms: Terms
 ) -> Statement:
     results = [*item.results, *baseline.results]
-    if missing := [result.run.name for result in results if metric not in result.by_problem]:
-        return Statement("no verdict", f"{MISSING} ({_listed(missing)}).")
+    if missing := [result.run for result in results if metric not in result.by_problem]:
+        names = _listed([run.name for run in missing])
+        # Only runs that were started here have checkpoints to evaluate.
+        reason = MISSING if any(run.spec for run in missing) else NOT_STARTED_HERE
+        return Statement("no verdict", f"{reason} ({names}).")
     conditions = [
         {"set": evaluation.set_fingerprint, **evaluation.conditions}
         for evaluation in (result.by_problem[metric].evaluation for result in results)

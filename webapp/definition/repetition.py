@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,8 @@ from webapp.experiments import plan as plans
 from webapp.experiments.plan import MOST_VARIED, Plan, Varied
 from webapp.runs.definitions import flatten
 
+# What an experiment sets itself, and what says what the definition is.
+FIXED = {"name", "seed", "version", "modality", "recipe"}
 LABELS = {"repeats": "Seeds", "path": "Setting", "values": "Values"}
 
 
@@ -58,7 +60,7 @@ def read(form: FormData, definition: Mapping[str, Any]) -> Repetition:
         Varied(last_value(form, f"vary.{row}.path"), last_value(form, f"vary.{row}.values"))
         for row in range(MOST_VARIED)
     )
-    asked = Repetition(repeats, rows, None, (), tuple(flatten(definition)))
+    asked = Repetition(repeats, rows, None, (), tuple(_settings(definition)))
     if not definition or (repeats == "1" and not asked.varies):
         return asked
     count = int(repeats) if repeats.isdecimal() and len(repeats) < 6 else 0
@@ -85,6 +87,13 @@ def checked(repetition: Repetition, team: Team) -> Repetition:
     if not issues:
         return repetition
     return replace(repetition, plan=None, issues=_placed(issues, repetition.rows))
+
+
+def _settings(definition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the settings that an experiment may vary, with their values as text."""
+    for path, text in flatten(definition):
+        if path not in FIXED:
+            yield path, text
 
 
 def _varied(rows: Sequence[Varied]) -> list[Varied]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import product
 from typing import Any
 
 from trainer import plain_yaml
 from trainer.spec import SpecError, SpecIssue
 from trainer.spec.changes import apply_changes
+from webapp.runs.definitions import flatten
 
 MOST_RUNS = 100
 MOST_SEEDS = 50
@@ -17,6 +19,7 @@ MOST_VARIED = 3
 LONGEST_NAME = 120
 # Characters of a list of values, and of a value in the name of an arm.
 LONGEST_LIST, LONGEST_VALUE = 2_000, 40
+NEAREST = 3
 # What the plan itself sets.
 SET_BY_PLAN = ("name", "seed")
 
@@ -72,6 +75,7 @@ def plan(definition: Mapping[str, Any], varied: Sequence[Varied], repeats: int) 
     """
     if not 1 <= repeats <= MOST_SEEDS:
         raise SpecError([SpecIssue("repeats", f"must be a whole number from 1 to {MOST_SEEDS}")])
+    _require_settings(definition, varied)
     arms = _arms(varied)
     first = int(definition["seed"])
     seeds = tuple(range(first, first + repeats))
@@ -86,6 +90,34 @@ def plan(definition: Mapping[str, Any], varied: Sequence[Varied], repeats: int) 
             ]
         )
     return Plan(arms, seeds, tuple(_runs(definition, varied, arms, seeds)))
+
+
+def _require_settings(definition: Mapping[str, Any], varied: Sequence[Varied]) -> None:
+    """Raise SpecError for a path of a setting that the definition does not have."""
+    for index, row in enumerate(varied):
+        path = row.path.strip()
+        if path and path not in SET_BY_PLAN and not _has_setting(definition, path):
+            paths = [known for known, _ in flatten(definition)]
+            nearest = [known for known in paths if known.endswith(f".{path}")]
+            nearest += get_close_matches(path, paths, NEAREST)
+            hint = (
+                f"; nearest: {', '.join(list(dict.fromkeys(nearest))[:NEAREST])}" if nearest else ""
+            )
+            message = f"“{path[:60]}” is no setting of this run{hint}"
+            raise SpecError([SpecIssue(f"vary.{index}.path", message)])
+
+
+def _has_setting(definition: Mapping[str, Any], path: str) -> bool:
+    section: Any = definition
+    for name in path.split("."):
+        is_item = isinstance(section, list) and name.isdecimal() and int(name) < len(section)
+        if is_item:
+            section = section[int(name)]
+        elif isinstance(section, Mapping) and name in section:
+            section = section[name]
+        else:
+            return False
+    return True
 
 
 def _arms(varied: Sequence[Varied]) -> tuple[Arm, ...]:

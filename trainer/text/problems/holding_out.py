@@ -1,7 +1,8 @@
 """Holding out: the problems of a file as two files, one to train on and one to measure on.
 
-Which problems are held out depends on the seed and the questions only, as for a held-out share
-(`selection.split`), and all copies of a question are on the same side.
+Which problems are held out depends on the seed and the questions only, and all copies of a question
+are on the same side. The choice is independent of that of a run's held-out share
+(`selection.split`): a run may hold out a share of either file by the same seed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def hold_out(
         held_out.open("w", encoding="utf-8") as held_out_file,
     ):
         for problem in stream(source, path):
-            is_held_out = selection.split_rank(seed, problem) <= highest
+            is_held_out = _rank(seed, problem) <= highest
             file = held_out_file if is_held_out else training_file
             file.write(json.dumps(_row(problem), ensure_ascii=False) + "\n")
     return Columns(
@@ -53,7 +54,7 @@ def _highest_rank(problems: Iterable[Problem], questions: int, seed: int, name: 
     kept: set[float] = set()
     is_any_left = False
     for problem in problems:
-        rank = selection.split_rank(seed, problem)
+        rank = _rank(seed, problem)
         if rank in kept:
             continue
         if len(lowest) < questions:
@@ -71,6 +72,10 @@ def _highest_rank(problems: Iterable[Problem], questions: int, seed: int, name: 
             "none to train on; hold out fewer"
         )
     return -lowest[0]
+
+
+def _rank(seed: int, problem: Problem) -> float:
+    return selection.rank(seed, "held-out set", problem.asked)
 
 
 def _row(problem: Problem) -> dict[str, str]:

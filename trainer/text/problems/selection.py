@@ -57,16 +57,8 @@ def split(
     training: list[Problem] = []
     held_out: list[Problem] = []
     for problem in problems:
-        (held_out if split_rank(seed, problem) < share else training).append(problem)
+        (held_out if rank(seed, "split", problem.asked) < share else training).append(problem)
     return training, held_out
-
-
-def split_rank(seed: int, problem: Problem) -> float:
-    """The rank by which a problem is held out: the lowest are, and copies of a question share it.
-
-    Uniformly distributed in [0, 1).
-    """
-    return rank(seed, "split", problem.asked)
 
 
 def check_disjoint(train: Iterable[Problem], other_problems: Iterable[Problem], role: str) -> None:

@@ -70,6 +70,7 @@ def comparison(request: HttpRequest, comparison_id: str) -> HttpResponse:
         "may_save": False,
         "may_edit": permissions.may(actor, "edit", saved),
         "may_share": permissions.may(actor, "share", saved),
+        "deleted_count": saved.runs.exclude(deleted_at=None).count(),
     }
     return _page(request, _runs_of(saved), choices_of.read(values), context)
 

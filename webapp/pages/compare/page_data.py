@@ -24,7 +24,8 @@ from webapp.runs.models import Run
 MOST_METRICS = 300
 # Rows of the table of settings: a client may log any number of parameters.
 MOST_SETTINGS = 300
-USUAL_CHARTS = (HELD_OUT, "loss", "divergence/mean", "length/mean")
+# Evaluations during a run may ask fewer problems than the last one: those that all asked.
+USUAL_CHARTS = ("eval/common/pass_rate", "loss", "divergence/mean", "length/mean")
 FEWEST_CHARTS = 4
 # Parts of the names of metrics that are shares; others are written as plain numbers.
 SHARES = ("pass_rate", "accuracy", "share")
@@ -132,8 +133,14 @@ def _name(
     is_single: bool,
     named_seeds: Mapping[tuple[str, int | None], int],
 ) -> str:
-    """The name of the first run; with its seed or id where several have that name."""
+    """The name of the first run; with its seed or id where several have that name.
+
+    Of a group without the seed.
+    """
     name, seed = first.run.name, first.settings.seed
+    if not is_single:
+        # The runs of an experiment end so (`webapp.experiments.plan`); the group has all its seeds.
+        name = name.removesuffix(f" · seed {seed}")
     if same_names == 1:
         return name
     if is_single and seed is not None and named_seeds[name, seed] == 1:
@@ -248,7 +255,9 @@ def _charts(
     series: str,
 ) -> dict[str, Any]:
     """The charts with a line for each run; runs of a group have the same colour."""
-    usual = [key for key in (metric, *USUAL_CHARTS) if key in metrics]
+    usual = [key for key in (*USUAL_CHARTS, metric) if key in metrics]
+    if usual and usual[0] == USUAL_CHARTS[0] and metric == HELD_OUT:
+        usual.remove(HELD_OUT)
     keys = [key for key in choices.charts if key in metrics] or list(
         dict.fromkeys([*usual, *metrics])
     )[: max(FEWEST_CHARTS, len(set(usual)))]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -15,6 +16,7 @@ from django.views.decorators.http import require_safe
 from webapp.access import permissions
 from webapp.access.actors import Actor, actor_of
 from webapp.base.view_marks import slow
+from webapp.clients.models import RunFile
 from webapp.jobs.models import Job
 from webapp.jobs.models import State as JobState
 from webapp.pages.runs.run_page import requested_run
@@ -69,6 +71,9 @@ def confirmation(
         "runs": deletable,
         "refused": refused,
         "contents": contents,
+        "files": permissions.visible(actor, RunFile)
+        .filter(run__in=keys, artifact__isnull=False)
+        .aggregate(count=Count("pk"), bytes=Sum("artifact__size")),
         "typed": typed_confirmation(deletable) if contents.with_checkpoints else "",
         "clones": permissions.visible(actor, Run)
         .filter(parent__in=keys)

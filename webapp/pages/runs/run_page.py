@@ -10,9 +10,10 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from webapp.access import permissions
-from webapp.access.actors import actor_of
+from webapp.access.actors import Actor, actor_of
 from webapp.access.permissions import Action
 from webapp.clients.limits import MAX_SERIES
+from webapp.experiments.models import Experiment
 from webapp.pages.machines import board
 from webapp.pages.panels.charts import Chart, chart_json, charts_by_prefix
 from webapp.pages.runs.tabs import new_panel_triggers, origin_of, panels_of, tabs_of
@@ -65,6 +66,11 @@ def logged_board_context(run: Run) -> dict[str, Any]:
     }
 
 
+def _experiment_of(actor: Actor, run: Run) -> Experiment | None:
+    """Return the experiment that the run belongs to."""
+    return permissions.visible(actor, Experiment).filter(runs__run=run).first()
+
+
 def render_tab(
     request: HttpRequest, run: Run, tab: str, template: str, context: dict[str, Any]
 ) -> HttpResponse:
@@ -84,6 +90,7 @@ def render_tab(
         "is_archived": run.archived_at is not None or (origin is not None and origin.is_archived),
         # Notes are for the team; a guest gets the name and the tags.
         "notes": run.notes if is_member else "",
+        "experiment": _experiment_of(actor, run) if is_member else None,
         "notes_are_open": request.GET.get("notes") == "open",
         "state_word": status_text.state_of(run),
         "is_managed": run.source == Run.Source.MANAGED,
