@@ -15,6 +15,7 @@ from trainer.text.problems import load_source
 from webapp.access.models import Team, User
 from webapp.jobs import lifecycle
 from webapp.jobs.models import Job, State
+from webapp.library import artifacts
 from webapp.runs import problem_results
 from webapp.runs.models import Evaluation, Run
 from workers.shards.placement import complete_job
@@ -74,6 +75,17 @@ def test_the_results_of_a_job_can_be_compared_problem_by_problem(run: Run) -> No
 )
 def test_other_jobs_evaluate_no_run(run: Run, changes: dict[str, Any]) -> None:
     job = job_of(run, **changes)
+    assert complete_job(job.pk)
+    job.refresh_from_db()
+    assert job.state == State.COMPLETED
+    assert not Evaluation.objects.exclude(job="").exists()
+
+
+def test_a_job_completes_though_its_results_cannot_be_read_again(run: Run) -> None:
+    """Otherwise each sweep of each machine would end at this job."""
+    job = job_of(run)
+    for sha256 in job.shards.exclude(result=None).values_list("result__sha256", flat=True):
+        artifacts.local_path(sha256).unlink()
     assert complete_job(job.pk)
     job.refresh_from_db()
     assert job.state == State.COMPLETED
