@@ -31,6 +31,7 @@ def experiments(request: HttpRequest) -> HttpResponse:
         permissions.visible(actor, Experiment)
         .filter(team=current_team(request))
         .select_related("owner")
+        .defer("spec")
         .prefetch_related(_cells(actor))
         .order_by("-created_at")[:MOST_LISTED]
     )
@@ -104,10 +105,12 @@ def _find(
 
 
 def _cells(actor: Actor) -> Prefetch[str]:
-    """The arms and seeds with their runs, without the definitions, which are large."""
-    cells = permissions.visible(actor, ExperimentRun).prefetch_related(_runs(actor))
+    """The arms and seeds with the states of their runs, which may be 20,000 on the list."""
+    states = Prefetch("run", queryset=permissions.visible(actor, Run).only("state"))
+    cells = permissions.visible(actor, ExperimentRun).prefetch_related(states)
     return Prefetch("runs", queryset=cells)
 
 
 def _runs(actor: Actor) -> Prefetch[str]:
-    return Prefetch("run", queryset=permissions.visible(actor, Run).defer("spec"))
+    """The runs without what is large and not shown."""
+    return Prefetch("run", queryset=permissions.visible(actor, Run).defer("spec", "notes"))
