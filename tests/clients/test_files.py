@@ -234,7 +234,7 @@ def test_a_file_of_trackio_is_stored_once_and_only_by_whoever_sent_it(
     charlie = member("charlie@other.example", "Charlie", other, Role.ADMIN)
     stranger = api_tokens.make(other, "t", Scope.LOG, charlie)
     sha256 = Artifact.objects.get().sha256
-    for forged in (path, sha256, f"{path}x", "", "../../etc/passwd"):
+    for forged in (path, sha256, f"{path}x", "", "../../etc/passwd", "\ud800:x:y"):
         answer = named(site, stranger, forged)
         assert answer.status_code == 400 and "Send the file again" in answer.json()["error"]
     assert Run.objects.count() == 1
@@ -271,3 +271,10 @@ def test_what_is_no_file_is_refused_in_words(site: str, token: str) -> None:
             content=b"--x\r\n\r\nno file",
         )
         assert answer.status_code == 400 and "part `files`" in answer.json()["error"], kind
+
+
+def test_a_form_of_too_many_files_is_refused_in_words(site: str, token: str) -> None:
+    headers = {"X-Trackio-Write-Token": token}
+    files = [("files", (f"{number}.png", b"x")) for number in range(300)]
+    answer = http.post(f"{site}/api/upload", headers=headers, files=files)
+    assert answer.status_code == 400 and "part `files`" in answer.json()["error"]

@@ -144,9 +144,11 @@ def needed_seeds(
     share = 1 - ERROR_RATE / claims / 2
     normal = student_quantile(share, MANY_DEGREES) + student_quantile(POWER, MANY_DEGREES)
     # Student's quantiles are larger than the normal ones, so that fewer never suffice.
-    least = (normal * spread / interest) ** 2
-    if not least <= MOST_REPETITIONS:
+    root = normal * spread / interest
+    # Not the square: that of a large number is an OverflowError.
+    if not root <= math.sqrt(MOST_REPETITIONS):
         return None
+    least = root**2
     for n in range(max(3, math.floor(least)), MOST_REPETITIONS + 1):
         degrees = min(degrees_per_seed * (n - 1), MANY_DEGREES)
         reach = student_quantile(share, degrees) + student_quantile(POWER, degrees)

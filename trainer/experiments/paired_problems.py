@@ -30,6 +30,8 @@ from trainer.text.evaluation.intervals import RESAMPLES, Interval, resampled_mea
 
 # Below this, the interval by resampling is not reliable, so that nothing is said.
 FEWEST_PROBLEMS = 20
+# More problems than this are not counted: nobody has so many.
+MOST_PROBLEMS = 10**9
 NORMAL = NormalDist()
 
 
@@ -65,10 +67,17 @@ class ProblemDifference:
             self.mean + ratio * (self.high - self.mean),
         )
 
-    def needed(self, interest: float, claims: int = 1) -> int:
-        """The number of such problems that finds a difference of `interest` with power 0.8."""
+    def needed(self, interest: float, claims: int = 1) -> int | None:
+        """The number of such problems that finds a difference of `interest` with power 0.8.
+
+        None beyond MOST_PROBLEMS.
+        """
         quantiles = NORMAL.inv_cdf(1 - ERROR_RATE / claims / 2) + NORMAL.inv_cdf(POWER)
-        return max(FEWEST_PROBLEMS, math.ceil((quantiles * self.spread / interest) ** 2))
+        root = quantiles * self.spread / interest
+        # Not the square: that of a large number is an OverflowError.
+        if root > math.sqrt(MOST_PROBLEMS):
+            return None
+        return max(FEWEST_PROBLEMS, math.ceil(root**2))
 
 
 def difference(a: Mapping[str, float], b: Mapping[str, float]) -> ProblemDifference | None:

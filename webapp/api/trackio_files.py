@@ -13,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core import signing
+from django.core.exceptions import SuspiciousOperation
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
@@ -49,7 +50,8 @@ def upload(request: Request, upload: Upload) -> dict[str, Any]:
         stream: Any = upload.file
         _, files = MultiPartParser(fields, stream, [TemporaryFileUploadHandler()], "utf-8").parse()
         file = files.get("files")
-    except MultiPartParserError:
+    # The second one: the form has more or longer parts than Django takes.
+    except (MultiPartParserError, SuspiciousOperation):
         file = None
     if not isinstance(file, UploadedFile):
         raise ApiError(
@@ -68,7 +70,9 @@ def uploaded(team_id: int, token: object, path: str) -> LoggedFile:
     Raises FileRefused if it was too large, ApiError if there is no such upload.
     """
     try:
-        team, sha256, size = signing.loads(str(token), salt=SALT, max_age=NAMED_WITHIN_SECONDS)
+        team, sha256, size = signing.loads(
+            storable(str(token)), salt=SALT, max_age=NAMED_WITHIN_SECONDS
+        )
     except signing.BadSignature:
         team = None
     if team != team_id:

@@ -97,8 +97,14 @@ def to_evaluate(results: Sequence[RunResult], metric: str) -> list[tuple[Run, in
     if metric != HELD_OUT:
         return []
     runs = [result.run for result in results if metric not in result.by_problem and result.run.spec]
-    checkpoints = Checkpoint.objects.filter(run__in=runs).order_by("run", "-step")
-    steps = dict(checkpoints.distinct("run").values_list("run", "step"))
+    segments = branches.segments_by_run(runs)
+    checkpoints = Checkpoint.objects.filter(run__in=runs).order_by("step")
+    # A job takes no checkpoint that a later attempt has abandoned.
+    steps = {
+        run: step
+        for run, attempt, seq, step in checkpoints.values_list("run", "attempt", "seq", "step")
+        if any(segment.contains(attempt, seq, step) for segment in segments[run])
+    }
     return [(run, steps[run.pk]) for run in runs if run.pk in steps]
 
 

@@ -22,6 +22,8 @@ from webapp.comparisons.results import ROLES, RunResult
 
 MISSING = "No per-problem results: evaluate again"
 NOT_STARTED_HERE = "No per-problem results: only runs that were started here have them"
+# The fourth power of a larger value, which Welch's interval takes, is more than a float holds.
+LARGEST = 1e75
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class ComparedItem:
         """
         if self.is_group:
             values = list(self.by_seed(metric).values())
-            if len(values) < 2:
+            if len(values) < 2 or not _are_measurable(values):
                 return None
             measured = estimate(values)
             return measured.low, measured.high
@@ -96,7 +98,12 @@ def statement(item: ComparedItem, baseline: ComparedItem, metric: str, terms: Te
             f"No verdict: one value of {metric} a side has no interval. "
             "Run each setting with three seeds or more.",
         )
-    return compare_settings(item.by_seed(metric), baseline.by_seed(metric), terms)
+    a, b = item.by_seed(metric), baseline.by_seed(metric)
+    if not _are_measurable([*a.values(), *b.values()]):
+        return Statement(
+            "no verdict", f"No verdict: a value of {metric} is infinite, no number or too large."
+        )
+    return compare_settings(a, b, terms)
 
 
 def _on_problems(
@@ -125,6 +132,11 @@ def _on_problems(
         return compare_shared_seeds(problem_differences(a, b), terms)
     means_a, means_b = common_means(a, b)
     return compare_settings(means_a, means_b, terms)
+
+
+def _are_measurable(values: Sequence[float]) -> bool:
+    # NaN is not.
+    return all(abs(value) <= LARGEST for value in values)
 
 
 def _mean_rates(tables: Sequence[Mapping[str, float]]) -> Mapping[str, float]:

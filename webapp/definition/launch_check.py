@@ -10,6 +10,7 @@ from django.conf import settings
 from trainer.spec import RunSpec, SpecError, SpecIssue, load
 from trainer.text.preflight.findings import Finding, Report
 from webapp.access.models import Team
+from webapp.definition import run_checks
 from webapp.nodes import queue
 from webapp.preflights import preflights
 from webapp.preflights.models import Preflight
@@ -72,6 +73,9 @@ def refusal_of_definition(definition: dict[str, Any] | None, team: Team) -> str:
     except SpecError:
         # A definition of an earlier version is for the run to judge.
         return ""
+    # A set may have been held out since the run that is repeated.
+    if refusal := run_checks.held_out_refusal(spec, team):
+        return refusal
     return " ".join(issue.message for issue in awaited(spec, team).issues)
 
 

@@ -65,6 +65,13 @@ def validate_references(spec: RunSpec, team: Team) -> ReferenceReport:
     return report
 
 
+def held_out_refusal(spec: RunSpec, team: Team) -> str:
+    """Return why no run may be trained on the problems of a definition; "" if one may."""
+    train = spec.data.train
+    is_held_out = isinstance(train, FileProblems) and _is_held_out(train, team)
+    return f"The training set {HELD_OUT_SET}." if is_held_out else ""
+
+
 def _loaded_networks(spec: RunSpec) -> dict[str, Network]:
     """Return the networks that the worker loads, by their path in the definition."""
     networks: dict[str, Network] = {STUDENT: spec.networks.student}

@@ -49,7 +49,7 @@ def launch(
 def repeat(cell: ExperimentRun, owner: User | None) -> Run:
     """Queue a new run of an arm and seed whose run failed, was stopped or deleted.
 
-    Raises TransitionRefused while it has a run that may still complete.
+    Raises TransitionRefused while it has a run that may still complete, and SpecError.
     """
     with transaction.atomic():
         cell = ExperimentRun.objects.select_for_update().get(pk=cell.pk)
@@ -61,20 +61,27 @@ def repeat(cell: ExperimentRun, owner: User | None) -> Run:
                 f"“{old.name}” is {old.state}; only a run that failed, was stopped or deleted is "
                 "carried out again."
             )
-        if old and old.spec:
-            definition = old.spec
-        else:
-            arm = Arm(**experiment.arms[cell.arm])
-            definition = run_definition(experiment.spec, arm, cell.seed)
         cell.run = lifecycle.create_run(
             experiment.team,
             owner,
-            definition,
+            definition_of(cell),
             parent=old,
             memory_bytes=old.memory_bytes if old else None,
         )
         cell.save(update_fields=["run"])
     return cell.run
+
+
+def definition_of(cell: ExperimentRun) -> dict[str, Any]:
+    """Return the definition of a run of an arm and seed.
+
+    Raises SpecError if this version cannot read that of the experiment.
+    """
+    if cell.run and not cell.run.deleted_at and cell.run.spec:
+        definition: dict[str, Any] = cell.run.spec
+        return definition
+    experiment = cell.experiment
+    return run_definition(experiment.spec, Arm(**experiment.arms[cell.arm]), cell.seed)
 
 
 def stop(experiment: Experiment, actor: User | None) -> int:

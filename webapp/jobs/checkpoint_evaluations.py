@@ -21,6 +21,7 @@ from webapp.jobs import results
 from webapp.jobs.models import Job
 from webapp.library import artifacts, bounded_process, data_files, locations
 from webapp.library.locations import LocationError
+from webapp.runs import branches
 from webapp.runs.models import Checkpoint, Evaluation
 
 READING_SECONDS = 600.0
@@ -42,7 +43,9 @@ def record(job: Job) -> Evaluation | None:
         return None
     sha256, count = _store_table(job)
     run = checkpoint.run
-    is_last = not run.checkpoints.filter(step__gt=checkpoint.step).exists()
+    # Of those that no later attempt has abandoned.
+    live = run.checkpoints.filter(branches.on_live_branch(run))
+    is_last = not live.filter(step__gt=checkpoint.step).exists()
     with transaction.atomic():
         evaluation, _ = Evaluation.objects.update_or_create(
             run=run,

@@ -22,12 +22,13 @@ from webapp.base.outages import OUTAGES
 log = logging.getLogger(__name__)
 # Without a heartbeat for this time the process that executed the row is gone.
 LOST = timedelta(seconds=30)
+FAILED = "This ended by an error of the server, which is in its log."
 
 Row = TypeVar("Row", bound=Model)
 
 
 class WaitingRows(Generic[Row]):
-    """The rows of `model`, which has `team`, `created_at`, `heartbeat_at` and `ended_at`.
+    """The rows of `model`: `team`, `created_at`, `heartbeat_at`, `ended_at`, `problem`.
 
     At most `at_once` of them are executed at the same time, and one of each team.
     """
@@ -63,10 +64,24 @@ class WaitingRows(Generic[Row]):
                 return row
         return None
 
+    def execute_next(self) -> bool:
+        """Execute the oldest row that waits; False if none does."""
+        if (row := self.claim()) is None:
+            return False
+        try:
+            self._execute(row)
+        except OUTAGES:
+            raise
+        # A row that never ended would be executed again and again.
+        except Exception:
+            log.exception("%s failed", row)
+            self.unfinished().filter(pk=row.pk).update(ended_at=Now(), problem=FAILED)
+        return True
+
     def _execute_waiting(self) -> None:
         try:
-            while row := self.claim():
-                self._execute(row)
+            while self.execute_next():
+                pass
         except OUTAGES as error:
             log.warning("the database does not answer, rows wait: %s", str(error).strip())
         finally:

@@ -7,9 +7,14 @@ from typing import Any
 
 def summary_of(spec: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a run's summary that follows from its definition: names by role."""
-    networks = spec.get("networks") or {}
+    networks = spec.get("networks")
+    # A client may log a parameter of that name, with any value.
+    if not isinstance(networks, dict):
+        return {}
     return {
-        role: network_name(networks[role]) for role in ("student", "teacher") if networks.get(role)
+        role: network_name(network)
+        for role in ("student", "teacher")
+        if (network := networks.get(role)) and isinstance(network, dict)
     }
 
 
@@ -19,10 +24,10 @@ def network_name(network: dict[str, Any]) -> str:
         case "self":
             return f"itself ({str(network.get('weights', 'initial')).replace('_', ' ')})"
         case "texts":
-            return short_name(network.get("path", ""))
+            return short_name(str(network.get("path", "")))
         case "endpoint":
             return str(network.get("model", ""))
-    return short_name(network.get("model", ""))
+    return short_name(str(network.get("model", "")))
 
 
 def total_steps(spec: dict[str, Any]) -> int | None:

@@ -21,6 +21,7 @@ from django.db.models.functions import Extract, Now
 
 from trainer.text.problems import ProblemError
 from webapp.access.models import Team
+from webapp.base.outages import OUTAGES
 from webapp.jobs import checkpoint_evaluations, lifecycle, results
 from webapp.jobs.models import Copy, Job, Outcome, Shard, State
 from webapp.nodes import queue
@@ -217,5 +218,11 @@ def complete_job(job_id: int) -> bool:
             answers = results.store_answers(job)
         except ProblemError as error:
             reason = NO_DATA_SET.format(reason=error)
-    checkpoint_evaluations.record(job)
+    try:
+        checkpoint_evaluations.record(job)
+    except OUTAGES:
+        raise
+    # The job has its results. Each sweep would fail by it, and the other jobs and runs would wait.
+    except Exception:
+        log.exception("the results of job %s count as no evaluation of its run", job.public_id)
     return lifecycle.finish(job.pk, answers, reason)

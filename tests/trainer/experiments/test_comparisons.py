@@ -56,6 +56,7 @@ def test_the_number_of_seeds_that_would_tell(
 
 def test_a_hopeless_number_of_seeds_is_not_named() -> None:
     assert needed_seeds(100.0, 0.02) is None
+    assert needed_seeds(1.0, 1e-320) is None
 
 
 def test_the_detectable_difference_over_problems_is_that_of_the_formula() -> None:
@@ -63,6 +64,7 @@ def test_the_detectable_difference_over_problems_is_that_of_the_formula() -> Non
     assert measured.detectable == pytest.approx(0.0594305972)
     # (1.960 + 0.842)² · 0.3² / 0.02², and for the 99.375 % quantile of four comparisons.
     assert (measured.needed(0.02), measured.needed(0.02, 4)) == (1766, 2509)
+    assert measured.needed(1e-200) is None
 
 
 @pytest.mark.parametrize(

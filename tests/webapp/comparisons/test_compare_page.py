@@ -313,3 +313,31 @@ def test_a_run_without_results_by_problem_can_be_evaluated_again_where_it_has_a_
     assert signed_in(alice).get(link.replace("&amp;", "&")).status_code == 200
     # A viewer starts no job.
     assert "/jobs/new/?kind=evaluation" not in signed_in(bob).get(address).content.decode()
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf"), 1e308, -1e200, 1e100])
+def test_a_metric_that_diverged_has_no_verdict(
+    still: Team, alice: User, tmp_path: Path, loss: float
+) -> None:
+    runs = [
+        compared(
+            still,
+            alice,
+            tmp_path / f"{alpha}-{seed}",
+            None,
+            definition(seed, alpha),
+            extra=[{"type": "metrics", "step": 9, "values": {"loss": value}}],
+        )
+        for alpha in (1.0, 2.0)
+        for seed, value in enumerate((loss, -loss, 1.0))
+    ]
+    text = text_of(signed_in(alice), address_of(*runs, metric="loss"))
+    assert "No verdict: a value of loss is infinite, no number or too large." in text
+
+
+@pytest.mark.parametrize("interest", ["1e-200", "1e-320", "1e300"])
+def test_any_smallest_difference_may_be_typed(
+    alice: User, groups: list[Run], interest: str
+) -> None:
+    for by in ("runs", "groups"):
+        assert text_of(signed_in(alice), address_of(*groups, delta=interest, by=by))

@@ -16,7 +16,7 @@ from webapp.access.models import Team, User
 from webapp.library import artifacts, bounded_process, data_files, data_readings, data_sets
 from webapp.library.data_readings import READINGS
 from webapp.library.models import Artifact, DataReading, DataSet
-from webapp.library.waiting_rows import LOST
+from webapp.library.waiting_rows import FAILED, LOST, WaitingRows
 
 pytestmark = pytest.mark.django_db
 
@@ -204,3 +204,16 @@ def test_the_page_lets_a_lost_reading_start_again(alice: User) -> None:
     while page(client, reading).status_code == 200:
         pass
     assert DataSet.objects.get().name == "sums"
+
+
+def test_a_reading_that_fails_by_a_mistake_of_ours_ends(alice: User) -> None:
+    """Its page would otherwise start it again every half a minute."""
+    reading = begin(as_(alice))
+
+    def fail(row: DataReading) -> None:
+        raise RuntimeError("a mistake")
+
+    rows = WaitingRows(DataReading, fail, 1)
+    assert rows.execute_next() and not rows.execute_next()
+    reading.refresh_from_db()
+    assert reading.ended_at is not None and reading.problem == FAILED

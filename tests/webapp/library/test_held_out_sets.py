@@ -7,12 +7,16 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from tests.webapp.conftest import SPEC
 from tests.webapp.library.saving import save
 from tests.webapp.library.test_data_sets import COLUMNS, upload
 from tests.webapp.pages.test_new_run import as_
 from webapp.access.models import User
+from webapp.experiments.models import Experiment
 from webapp.library import data_readings, locations
 from webapp.library.models import Artifact, DataReading, DataSet
+from webapp.runs import lifecycle
+from webapp.runs.models import Run, State
 
 pytestmark = pytest.mark.django_db
 TEN = b"".join(b'{"q": "%d + 1?", "a": "%d"}\n' % (n, n + 1) for n in range(10))
@@ -105,3 +109,27 @@ def test_a_held_out_set_is_not_trained_on(alice: User, sums: DataSet) -> None:
     client.post(f"/data/{sums.pk}/held-out/", {"held_out": "no"})
     form = client.get(f"/runs/new/?data={sums.pk}").content.decode()
     assert "which no run is trained on" not in form
+
+
+def test_a_run_on_a_set_that_was_held_out_since_is_not_carried_out_again(
+    alice: User, sums: DataSet
+) -> None:
+    client = as_(alice)
+    train = {"kind": "file", "path": locations.uri_of_data(sums), "columns": sums.columns}
+    spec = {**SPEC, "data": {"train": train}}
+    run = lifecycle.create_run(sums.team, alice, spec, state=State.FAILED)
+    experiment = Experiment.objects.create(
+        team=sums.team, name="e", spec=spec, arms=[{"name": "a", "changes": {}}], seeds=[0]
+    )
+    cell = experiment.runs.create(arm=0, seed=0, run=run)
+    client.post(f"/data/{sums.pk}/held-out/", {"held_out": "yes"})
+    for address in (
+        f"/runs/{run.public_id}/clone/",
+        f"/experiments/{experiment.public_id}/repeat/",
+    ):
+        answer = client.post(address, {"cell": cell.pk}, follow=True).content.decode()
+        assert "The training set is a held-out set of the team" in answer
+    assert Run.objects.count() == 1
+    client.post(f"/data/{sums.pk}/held-out/", {"held_out": "no"})
+    client.post(f"/experiments/{experiment.public_id}/repeat/", {"cell": cell.pk})
+    assert Run.objects.count() == 2

@@ -13,10 +13,13 @@ from trainer.spec import ArithmeticProblems
 from trainer.spec.jobs import JobSpec
 from trainer.text.problems import load_source
 from webapp.access.models import Team, User
+from webapp.comparisons.results import HELD_OUT, RunResult, to_evaluate
+from webapp.comparisons.run_settings import settings_of
 from webapp.jobs import lifecycle
 from webapp.jobs.models import Job, State
+from webapp.library import artifacts
 from webapp.runs import problem_results
-from webapp.runs.models import Evaluation, Run
+from webapp.runs.models import Attempt, Checkpoint, Evaluation, Event, Run
 from workers.shards.placement import complete_job
 
 pytestmark = pytest.mark.django_db
@@ -78,3 +81,43 @@ def test_other_jobs_evaluate_no_run(run: Run, changes: dict[str, Any]) -> None:
     job.refresh_from_db()
     assert job.state == State.COMPLETED
     assert not Evaluation.objects.exclude(job="").exists()
+
+
+def test_a_job_completes_though_its_results_cannot_be_read_again(run: Run) -> None:
+    """Otherwise each sweep of each machine would end at this job."""
+    job = job_of(run)
+    for sha256 in job.shards.exclude(result=None).values_list("result__sha256", flat=True):
+        artifacts.local_path(sha256).unlink()
+    assert complete_job(job.pk)
+    job.refresh_from_db()
+    assert job.state == State.COMPLETED
+    assert not Evaluation.objects.exclude(job="").exists()
+
+
+def test_a_checkpoint_of_an_abandoned_tail_is_not_the_last_one(run: Run) -> None:
+    last = run.checkpoints.get(step=30)
+    Checkpoint.objects.create(
+        run=run,
+        attempt=1,
+        seq=last.seq + 1,
+        step=50,
+        folder="step-50",
+        size=1,
+        manifest={},
+        created_at=last.created_at,
+    )
+    assert to_evaluate([RunResult(run, settings_of(run, None), {})], HELD_OUT) == [(run, 50)]
+    Attempt.objects.create(run=run, number=2, last_seq=1, step=30)
+    Event.objects.create(
+        run=run,
+        attempt=2,
+        seq=1,
+        type="rewind",
+        step=30,
+        wall_time=last.created_at,
+        payload={},
+        batch_number=run.batch_count,
+    )
+    assert to_evaluate([RunResult(run, settings_of(run, None), {})], HELD_OUT) == [(run, 30)]
+    assert complete_job(job_of(run).pk)
+    assert Evaluation.objects.exclude(job="").get().when == "after"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from webapp.access.models import Team, User
 from webapp.pages.runs import run_list
+from webapp.pages.runs.finding import matching
 from webapp.pages.runs.finding.filter_language import Term, written
 from webapp.runs import lifecycle, run_values
 from webapp.runs.models import Run, RunValue, SavedView, State
@@ -296,3 +299,22 @@ def test_the_filter_of_the_menus_and_of_the_text_agree(
     assert shown(client, state="completed", q="lr<1e-3") == shown(
         client, q="state:completed lr<1e-3"
     )
+
+
+def test_values_too_large_for_a_mean_are_left_out_of_it(
+    client: Client, runs: dict[str, Run]
+) -> None:
+    """A run that diverges logs such; the database would refuse the square."""
+    for run, loss in zip(runs.values(), (1e308, -1e308, 1e200), strict=False):
+        run_values.write_figures(run, {"loss": loss})
+    answer = client.get("/", {"group": "objective", "column": ["loss"]})
+    assert answer.status_code == 200 and answer.context["groups"]
+
+
+def test_the_nearest_of_many_long_names_costs_little(client: Client, runs: dict[str, Run]) -> None:
+    """Compared with each of them, one unknown name takes many seconds."""
+    letters = random.Random(0)
+    names = ["".join(letters.choices("abcdefgh/._", k=100)) for _ in range(2000)]
+    began = time.process_time()
+    sentence = matching._nearest(f"{names[7][:50]}x{names[7][51:]}", names)
+    assert sentence == f" Nearest: {names[7]}." and time.process_time() - began < 5

@@ -235,3 +235,14 @@ def test_deleted_runs_are_listed_for_editors_of_their_team(
     assert client.get("/runs/deleted/").content.decode().count("Undo the deletion of") == 1
     client.force_login(charlie)
     assert "No deleted runs" in client.get("/runs/deleted/").content.decode()
+
+
+@pytest.mark.parametrize("target", ["runs", "run", "?q=a", "https://elsewhere.example/", "//a.b"])
+def test_a_form_leads_to_a_path_of_this_site(
+    client: Client, erin: User, finished: list[Run], target: str
+) -> None:
+    client.force_login(erin)
+    form = {"action": "pin", "run": finished[0].public_id, "next": target}
+    assert client.post(ADDRESS, form)["Location"] == "/"
+    form |= {"action": "unpin", "next": "/recipes/?a=b"}
+    assert client.post(ADDRESS, form)["Location"] == "/recipes/?a=b"

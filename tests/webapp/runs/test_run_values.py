@@ -210,3 +210,18 @@ def test_a_figure_replaces_a_setting_of_its_name(still: Team, alice: User) -> No
     run_values.write_figures(run, {"loss": 0.5})
     run_values.write_settings(run, {"loss": "kl", "lr": 2})
     assert values(run) == {"loss": 0.5, "lr": 2.0}
+
+
+@pytest.mark.parametrize(
+    "networks", ["resnet", 5, ["a"], {"student": "resnet"}, {"student": {"model": 5}}]
+)
+def test_a_parameter_may_be_called_as_a_part_of_a_definition(
+    still: Team, alice: User, networks: Any
+) -> None:
+    run = runs.create(runs.project(still, "sums"), alice, "trackio", "from afar", "key")
+    params = {"networks": networks, "stages": 3, "data": "mnist"}
+    record({run.pk: [ClientBatch(RunPublicId(still.pk, run.public_id), params=params)]})
+    stored = values(run)
+    assert (stored["stages"], stored["data"]) == (3.0, "mnist")
+    RunIndex.objects.all().delete()
+    assert run_indexes.catch_up() == 1

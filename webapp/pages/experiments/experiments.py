@@ -9,9 +9,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from trainer.spec import SpecError, load
 from webapp.access import actors, permissions
 from webapp.access.actors import Actor
 from webapp.access.permissions import current_team
+from webapp.definition import run_checks
 from webapp.experiments import lifecycle
 from webapp.experiments.models import Experiment, ExperimentRun
 from webapp.experiments.results import arm_results, progress_of
@@ -29,6 +31,7 @@ def experiments(request: HttpRequest) -> HttpResponse:
         permissions.visible(actor, Experiment)
         .filter(team=current_team(request))
         .select_related("owner")
+        .defer("spec")
         .prefetch_related(_cells(actor))
         .order_by("-created_at")[:MOST_LISTED]
     )
@@ -74,9 +77,13 @@ def repeat(request: HttpRequest, experiment_id: str) -> HttpResponse:
         messages.error(request, "The experiment has no such run.")
         return redirect("experiment", shown.public_id)
     try:
+        # The training set may have been held out since.
+        spec = load(lifecycle.definition_of(cell))
+        if refusal := run_checks.held_out_refusal(spec, shown.team):
+            raise TransitionRefused(refusal)
         run = lifecycle.repeat(cell, actor.user)
-    except TransitionRefused as refusal:
-        messages.error(request, str(refusal))
+    except (TransitionRefused, SpecError) as error:
+        messages.error(request, str(error))
     else:
         messages.success(request, f"“{run.name}” is queued.")
     return redirect("experiment", shown.public_id)
@@ -98,10 +105,12 @@ def _find(
 
 
 def _cells(actor: Actor) -> Prefetch[str]:
-    """The arms and seeds with their runs, without the definitions, which are large."""
-    cells = permissions.visible(actor, ExperimentRun).prefetch_related(_runs(actor))
+    """The arms and seeds with the states of their runs, which may be 20,000 on the list."""
+    states = Prefetch("run", queryset=permissions.visible(actor, Run).only("state"))
+    cells = permissions.visible(actor, ExperimentRun).prefetch_related(states)
     return Prefetch("runs", queryset=cells)
 
 
 def _runs(actor: Actor) -> Prefetch[str]:
-    return Prefetch("run", queryset=permissions.visible(actor, Run).defer("spec"))
+    """The runs without what is large and not shown."""
+    return Prefetch("run", queryset=permissions.visible(actor, Run).defer("spec", "notes"))

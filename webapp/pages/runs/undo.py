@@ -30,5 +30,6 @@ def success(
 def next_url(request: HttpRequest, default: str) -> str:
     """Return the address on this site that the form names as `next`, else `default`."""
     target = request.POST.get("next", "")
-    # Unchecked, a form could lead to another site.
-    return target if url_has_allowed_host_and_scheme(target, allowed_hosts=None) else default
+    # Unchecked, a form could lead to another site. Without a slash `redirect` takes it for a view.
+    is_here = target.startswith("/") and url_has_allowed_host_and_scheme(target, allowed_hosts=None)
+    return target if is_here else default

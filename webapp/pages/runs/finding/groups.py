@@ -2,7 +2,7 @@
 
 They are computed over all runs that the filter matches, so that they do not depend on the page, the
 order or the other columns. The interval is Student's: mean ± t(0.975, n − 1) · s / √n over the n
-runs of the group with a finite value.
+runs of the group with a finite value of at most LARGEST, whose square the database can hold.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from webapp.pages.runs.finding.ordering import value_of
 from webapp.runs.models import Run
 
 MOST_GROUPS = 200
+LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _figures(
     actor: Actor, runs: QuerySet[Run], key: str, metric: str
 ) -> list[tuple[tuple[float | None, str | None], GroupFigure]]:
     measured = runs.annotate(measured=value_of(actor, metric)).filter(
-        measured__number__gt=-math.inf, measured__number__lt=math.inf
+        measured__number__gte=-LARGEST, measured__number__lte=LARGEST
     )
     rows = _by_value(actor, measured, key).annotate(
         n=Count("pk"),

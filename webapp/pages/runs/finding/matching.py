@@ -6,9 +6,11 @@ A condition on a figure or a setting holds for runs that have the key; its negat
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+import heapq
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
@@ -52,6 +54,10 @@ LOOKUPS: Mapping[str, str] = {
 }
 EQUAL = (":", "=", "!=")
 NEAREST = 4
+# Names that are compared closely, and unknown names for which that is done: comparing two names of
+# a hundred characters takes milliseconds.
+COMPARED, HINTS = 20, 3
+LONGEST_COMPARED = 130
 
 
 @dataclass(frozen=True)
@@ -126,8 +132,9 @@ def unknown_keys(actor: Actor, keys: Sequence[str]) -> dict[str, str]:
     unknown = [key for key in keys if key not in existing]
     names = keys_of(actor.team.pk) if unknown else []
     return {
-        key: f"No run has a figure or setting “{key[:60]}”.{_nearest(key, names)}"
-        for key in unknown
+        key: f"No run has a figure or setting “{key[:60]}”."
+        f"{_nearest(key, names) if index < HINTS else ''}"
+        for index, key in enumerate(unknown)
     }
 
 
@@ -231,6 +238,19 @@ def _require_sign(term: Term, signs: Sequence[str]) -> None:
 
 def _nearest(name: str, names: Sequence[str]) -> str:
     """Return a sentence with the names that are spelled most alike; empty if none is."""
+    name = name[:LONGEST_COMPARED]
     within = [other for other in names if name.lower() in other.lower()]
-    nearest = dict.fromkeys([*difflib.get_close_matches(name, names, NEAREST, 0.5), *within])
+    compared = heapq.nlargest(COMPARED, names, partial(_likeness, _pairs(name)))
+    nearest = dict.fromkeys([*difflib.get_close_matches(name, compared, NEAREST, 0.5), *within])
     return f" Nearest: {', '.join(list(nearest)[:NEAREST])}." if nearest else ""
+
+
+def _likeness(pairs: Set[str], name: str) -> float:
+    """Return the share of `pairs` and those of a name that is in both (Dice's coefficient)."""
+    others = _pairs(name)
+    return 2 * len(pairs & others) / (len(pairs) + len(others))
+
+
+def _pairs(name: str) -> set[str]:
+    """Return the pairs of neighbouring characters, and the last character."""
+    return {name[index : index + 2] for index in range(len(name))}
