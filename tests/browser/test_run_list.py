@@ -91,7 +91,7 @@ def test_rows_are_selected_by_keys_and_with_shift(page: Page, still: Team, alice
         lifecycle.create_run(still, alice, {**SPEC, "name": f"run {index}"}) for index in range(4)
     ]
     page.goto("/")
-    compare = page.get_by_role("link", name="Compare")
+    compare = page.locator("#selection [data-compare]")
     expect(compare).to_be_hidden()
     page.keyboard.press("j")
     expect(page.get_by_role("link", name="run 3")).to_be_focused()

@@ -331,7 +331,7 @@ def test_a_model_is_known_by_its_run(caller: Caller, run_id: str) -> None:
     ).json()["model"]["info"]
     id = created["model_id"]
     assert (
-        created["artifact_uri"].endswith(f"/{run_id}/models/0/artifacts")
+        created["artifact_uri"].endswith(f"/{run_id}/logged_models/0/artifacts")
         and created["status"] == "LOGGED_MODEL_PENDING"
     )
     caller.patch(f"logged-models/{id}", {"model_id": id, "status": "LOGGED_MODEL_READY"})

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def log(site: str, token: str, *steps: int, created: str = "1") -> Run:
-    entry = {"project": "sums", "run": "first", "run_id": "r1", "config": {"_Created": created}}
+    entry = {"project": "sums", "run": "sums run", "run_id": "r1", "config": {"_Created": created}}
     logs = [
         {**entry, "metrics": {"loss": float(created)}, "step": step, "log_id": f"{created} {step}"}
         for step in steps
@@ -48,11 +48,11 @@ def test_a_silent_run_is_shown_as_silent_until_it_logs_again(
     Run.objects.update(last_event_at=timezone.now() - timedelta(minutes=6))
     page = shown(client, f"/runs/{run.public_id}/")
     assert "data-heard hidden>logging</span>" in " ".join(page.split())
-    assert "first" in shown(client, "/?state=silent")
+    assert "sums run" in shown(client, "/?state=silent")
     log(site, token, 2)
     page = shown(client, f"/runs/{run.public_id}/")
     assert "data-heard >logging</span>" in " ".join(page.split())
-    assert "first" not in shown(client, "/?state=silent")
+    assert "sums run" not in shown(client, "/?state=silent")
 
 
 def test_a_run_is_ended_and_reopened_by_hand_and_takes_data_all_the_same(

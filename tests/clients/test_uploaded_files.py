@@ -116,7 +116,7 @@ def test_a_zip_is_refused_in_words(tmp_path: Path, name: str) -> None:
     [
         packed(*((f"{n}.csv", b"") for n in range(20))),
         packed(*((f"{n}/a.csv", b"") for n in range(20))),
-        packed(("a.csv", bytes(90_000))),
+        packed(("a.csv", bytes(80_000))),
     ],
 )
 def test_the_limits_hold_for_all_zips_of_an_upload_together(tmp_path: Path, content: bytes) -> None:

@@ -139,7 +139,7 @@ def peak():
 def read(text):
     before, refusal = peak(), ""
     try:
-        str(load(text.read_text()))
+        str(load(text.read_text(errors="surrogatepass")))
     except UnreadableYaml as error:
         refusal = str(error)
     text.with_suffix(".json").write_text(json.dumps([1024 * (peak() - before), refusal]))
@@ -158,7 +158,7 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, s
     folder = tmp_path_factory.mktemp("texts")
     texts = LARGEST | {name: text for name, (text, _) in REFUSED.items()}
     for name, text in texts.items():
-        (folder / f"{name}.yaml").write_text(text, errors="replace")
+        (folder / f"{name}.yaml").write_text(text, errors="surrogatepass")
     subprocess.run([sys.executable, "-c", CHILD, str(folder)], check=True)
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in texts}
 

@@ -8,7 +8,6 @@ Injection"). Numbers stay numbers, also those that are stored as text.
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,9 +21,20 @@ NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)",
 
 def text_of(rows: Iterable[Sequence[Any]]) -> str:
     """Return rows as CSV, each ended by a line feed."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(map(cell, row) for row in rows)
-    return text.getvalue()
+    lines = _Lines()
+    # A cell with a sign of this line end is quoted.
+    csv.writer(lines, lineterminator="\r\n").writerows(map(cell, row) for row in rows)
+    return "".join(lines.ended)
+
+
+class _Lines:
+    """Takes each row of a CSV writer, and ends it by a line feed alone."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    def write(self, row: str) -> None:
+        self.ended.append(f"{row[:-2]}\n")
 
 
 def cell(value: Any) -> Any:

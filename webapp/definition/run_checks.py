@@ -151,9 +151,10 @@ def _samplings(spec: RunSpec, path: str) -> Iterator[tuple[str, Sampling]]:
 
 
 def _check_data(spec: RunSpec, team: Team, report: ReferenceReport) -> None:
-    train = spec.data.train
+    role, train = "train", spec.data.train
     if isinstance(train, FileProblems) and _is_held_out(train, team):
-        report.issues.append(SpecIssue("data.train.path", HELD_OUT_SET))
+        report.issues.append(SpecIssue(f"data.{role}.path", HELD_OUT_SET))
+        return
     problems = problem_sources.check(spec, team)
     report.issues += problems.issues
     report.problem_counts |= problems.counts

@@ -38,7 +38,12 @@ def launch(
         )
         for planned in sorted(plan.runs, key=lambda run: (run.seed, run.arm)):
             run = lifecycle.create_run(
-                team, owner, dict(planned.definition), parent=parent, memory_bytes=memory_bytes
+                team,
+                owner,
+                dict(planned.definition),
+                parent=parent,
+                tags=parent.tags if parent else (),
+                memory_bytes=memory_bytes,
             )
             ExperimentRun.objects.create(
                 experiment=experiment, arm=planned.arm, seed=planned.seed, run=run

@@ -100,7 +100,11 @@ def for_page(owner: int, function: Callable[..., Any], *arguments: Any, seconds:
 
 
 def run(
-    function: Callable[..., Any], *arguments: Any, seconds: float, follow: Follow | None = None
+    function: Callable[..., Any],
+    *arguments: Any,
+    seconds: float,
+    follow: Follow | None = None,
+    memory: int = MEMORY,
 ) -> Any:
     """Return what a function of a module returns in a child of its own.
 
@@ -110,7 +114,7 @@ def run(
     """
     receiver, sender = _context.Pipe(duplex=False)
     process = _context.Process(
-        target=_execute, args=(sender, function, arguments, seconds, follow is not None)
+        target=_execute, args=(sender, function, arguments, seconds, memory, follow is not None)
     )
     process.daemon = True
     process.start()
@@ -150,10 +154,11 @@ def _execute(
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
     seconds: float,
+    memory: int,
     follows: bool,
 ) -> None:
     """The child: it reports its result or error, and ends itself if nobody ends it."""
-    _limit(seconds)
+    _limit(seconds, memory)
     reporting = (lambda value: sender.send(("progress", value)),) if follows else ()
     try:
         sender.send(("result", function(*arguments, *reporting)))
@@ -166,7 +171,7 @@ def _execute(
         sender.send(("error", RuntimeError(traceback.format_exc())))
 
 
-def _limit(seconds: float) -> None:
+def _limit(seconds: float, memory: int) -> None:
     os.nice(NICE)
     os.environ.update(ONE_THREAD)
     # Nothing handles SIGALRM, so it ends the process, even inside a long call into C.
@@ -177,5 +182,5 @@ def _limit(seconds: float) -> None:
     if status.exists():
         fields = (line.split() for line in status.read_text().splitlines())
         data = next(1024 * int(field[1]) for field in fields if field[0] == "VmData:")
-        limit = data + MEMORY
+        limit = data + memory
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

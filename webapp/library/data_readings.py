@@ -53,6 +53,10 @@ def begin_holding_out(
     The others become the data set `training`. Raises ProblemError if a name or number is of no use.
     """
     name, training = data_sets.name_of(name), data_sets.name_of(training)
+    if data.is_held_out:
+        raise ProblemError(
+            f"{data.name} is held out as a whole: no run is trained on a part of it."
+        )
     if name == training:
         raise ProblemError("Give the held-out set and the training set different names.")
     if not 1 <= questions < data.problem_count:

@@ -13,6 +13,8 @@ from webapp.library.bounded_process import TooMuchMemory, TooMuchTime
 from webapp.library.model_files import Folder, ModelFacts, UnusableModel
 
 SECONDS = 30.0
+# A model's page also holds what was uploaded, within what a request may take.
+MEMORY = 180 * 2**20
 # Children at a time. Slow pages are few already, see `webapp.base.turns`; other callers are
 # commands.
 _slots = threading.BoundedSemaphore(2)
@@ -72,7 +74,7 @@ def _answer(task: str, folder: Key, ids: tuple[int, ...]) -> tuple[Any, str, boo
     try:
         with _slots:
             value, reason = bounded_process.run(
-                model_files.answer, task, paths, ids, seconds=SECONDS
+                model_files.answer, task, paths, ids, seconds=SECONDS, memory=MEMORY
             )
     except TooMuchTime:
         # An error is not kept: a busy machine may have taken the time.

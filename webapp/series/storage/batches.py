@@ -104,7 +104,8 @@ def encode_groups(groups: Sequence[RowGroup]) -> bytes:
     for group in groups:
         begin, end = end, end + group.values.size
         # A value that needs 64 bits would widen the column of all keys: such keys are packed apart.
-        narrow: npt.NDArray[np.bool_] = exact[begin:end].reshape(group.values.shape).all(axis=1)
+        rows = exact[begin:end].reshape(group.values.shape)
+        narrow: npt.NDArray[np.bool_] = np.all(rows, axis=1)
         narrow_values.append(group.values[narrow].ravel())
         wide_values.append(group.values[~narrow].ravel())
         order = [*np.flatnonzero(narrow), *np.flatnonzero(~narrow)]
