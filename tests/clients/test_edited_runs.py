@@ -51,7 +51,7 @@ def test_a_trackio_run_that_a_person_renamed_is_found_by_its_clients_name(
     rename(editor, run.public_id, "by Erin")
     assert len(curve(log(site, token, 1), "loss")) == 2
     answer = post(site, token, "get_runs_for_project", project="sums")
-    assert "first" in str(answer) and Run.objects.get().name == "by Erin"
+    assert "sums run" in str(answer) and Run.objects.get().name == "by Erin"
 
 
 def test_tags_of_people_and_of_clients_are_kept_apart(
