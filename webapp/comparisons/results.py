@@ -5,7 +5,7 @@ The runs have been checked for the person who asks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import Q
@@ -34,8 +34,8 @@ class ProblemResults:
 class RunResult:
     """A run with its last points by series, and its final results by problem by series.
 
-    `by_problem` lacks what the run did not record. `is_selected`: its student started from a
-    checkpoint that was chosen by its pass rate on held-out problems.
+    `by_problem` lacks what the run did not record. `is_selected`: its results are those of
+    a checkpoint that was chosen by its pass rate on held-out problems.
     """
 
     run: Run
@@ -55,7 +55,7 @@ def results_of(runs: Sequence[Run], settings: Mapping[int, RunSettings]) -> list
     evaluations = _final_evaluations(runs)
     rates = per_problem_of(evaluations.values())
     last = series_store.last_points(runs)
-    selected = _from_selected_checkpoints(runs)
+    selected = _selected(evaluations.values())
     return [
         RunResult(
             run,
@@ -124,23 +124,16 @@ def _final_evaluations(runs: Sequence[Run]) -> dict[tuple[int, str], Evaluation]
     }
 
 
-def _from_selected_checkpoints(runs: Sequence[Run]) -> set[int]:
-    """Return the runs whose student started from the best checkpoint of another run."""
-    origins: dict[int, tuple[str, int]] = {}
-    for run in runs:
-        model = ((run.spec or {}).get("networks") or {}).get("student", {}).get("model", "")
-        name, _, step = str(model).removeprefix("checkpoint:").rpartition("@")
-        if str(model).startswith("checkpoint:") and step.isdecimal() and len(step) < 19:
-            origins[run.pk] = (name, int(step))
-    if not origins:
-        return set()
-    named = Q()
-    for origin in set(origins.values()):
-        named |= Q(run__public_id=origin[0], step=origin[1])
-    teams = {run.team_id for run in runs}
+def _selected(evaluations: Iterable[Evaluation]) -> set[int]:
+    """Return the runs whose evaluation, by a job, is of their best checkpoint, by primary key.
+
+    That checkpoint was chosen by its pass rate on held-out problems. What a run records itself is
+    of its last weights.
+    """
+    of_jobs = [evaluation for evaluation in evaluations if evaluation.job]
     best = set(
-        Checkpoint.objects.filter(named, run__team__in=teams, best=True).values_list(
-            "run__public_id", "step"
-        )
+        Checkpoint.objects.filter(
+            run__in=[evaluation.run_id for evaluation in of_jobs], best=True
+        ).values_list("run", "attempt", "seq")
     )
-    return {pk for pk, origin in origins.items() if origin in best}
+    return {row.run_id for row in of_jobs if (row.run_id, row.attempt, row.seq) in best}

@@ -144,9 +144,9 @@ def _values(index: int, row: Varied, paths: Sequence[str]) -> list[Any]:
     path = paths[index]
     problem = ""
     if not path:
-        problem = "must name a setting, for example `seed` of the YAML below"
+        problem = "must name a setting by its path in the YAML"
     elif path in SET_BY_PLAN:
-        problem = f"cannot be {path}; repeat over seeds instead"
+        problem = f"cannot be {path}, which the experiment sets for each run"
     elif path in paths[:index]:
         problem = f"names {path}, which varies already; put all its values in one row"
     if problem:

@@ -30,7 +30,7 @@ class Progress:
 
     @property
     def sentence(self) -> str:
-        """“3 of 6 runs have ended: 2 completed, 1 failed; 1 running, 2 queued.”"""
+        """“3 of 6 runs have ended: 2 completed, 1 failed, 1 running, 2 queued.”"""
         noun = "run has" if self.total == 1 else "runs have"
         words = ", ".join(f"{count:,} {state}" for state, count in self.by_state)
         return f"{self.ended:,} of {self.total:,} {noun} ended: {words}."

@@ -74,7 +74,7 @@ def test_values_may_be_lists_and_whole_sections() -> None:
     ("path", "values", "sentence"),
     [
         ("", "1", "must name a setting"),
-        ("seed", "1, 2", "repeat over seeds instead"),
+        ("seed", "1, 2", "cannot be seed, which the experiment sets"),
         ("name", "a, b", "cannot be name"),
         ("pool.weighting.alhpa", "1, 2", "nearest: pool.weighting.alpha"),
         ("learning_rate", "1, 2", "nearest: stages.0.optimiser.learning_rate"),

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 
+from tests.webapp.compared import compared
 from tests.webapp.pages.test_jobs import answered, line
 from tests.webapp.recorded import recorded
 from trainer.spec import ArithmeticProblems
@@ -121,3 +123,15 @@ def test_a_checkpoint_of_an_abandoned_tail_is_not_the_last_one(run: Run) -> None
     assert to_evaluate([RunResult(run, settings_of(run, None), {})], HELD_OUT) == [(run, 30)]
     assert complete_job(job_of(run).pk)
     assert Evaluation.objects.exclude(job="").get().when == "after"
+
+
+def test_results_of_a_checkpoint_that_was_selected_are_marked_in_a_comparison(
+    run: Run, still: Team, alice: User, client: Client, tmp_path: Path
+) -> None:
+    client.force_login(alice)
+    other = compared(still, alice, tmp_path / "other", [4] * 30)
+    address = f"/compare/?by=runs&runs={other.public_id},{run.public_id}"
+    selected = f"selected on held-out problems, so that they may be too high: {run.name}"
+    assert selected not in client.get(address).content.decode()
+    complete_job(job_of(run).pk)
+    assert selected in client.get(address).content.decode()

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from webapp.access import permissions
 from webapp.access.actors import actor_of
 from webapp.base.read_snapshot import snapshot
+from webapp.base.view_marks import slow
 from webapp.comparisons import choices as choices_of
 from webapp.comparisons.choices import MOST_CHARTS, MOST_RUNS, Choices
 from webapp.comparisons.models import SavedComparison
@@ -32,6 +33,7 @@ class TooManyRuns(Exception):
     """The address names more runs than can be compared; the message says how many."""
 
 
+@slow
 @require_safe
 def compare(request: HttpRequest) -> HttpResponse:
     """Compare the runs of `runs=a,b,…`; without any, list the saved comparisons."""
@@ -55,6 +57,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     return _page(request, runs, choices, context)
 
 
+@slow
 @permissions.shown_to_guests
 @require_safe
 def comparison(request: HttpRequest, comparison_id: str) -> HttpResponse:

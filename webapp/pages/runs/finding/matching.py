@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from webapp.access import permissions
 from webapp.access.actors import Actor
-from webapp.clients.models import Origin
+from webapp.clients.runs import IS_ARCHIVED
 from webapp.pages.runs.finding.filter_language import FilterError, Term
 from webapp.runs import status_text
 from webapp.runs.models import ACTIVE, Run, RunIndex, RunValue, State
@@ -39,11 +39,6 @@ SEARCHED_FIELDS = (
 )
 SILENT, ARCHIVED = "silent", "archived"
 STATES = (*State.values, SILENT, ARCHIVED)
-# A subquery: of a left join whose column must be NULL, Postgres expects hardly any row, and then
-# sorts all runs in place of reading an index up to the end of a page.
-IS_ARCHIVED = Q(archived_at__isnull=False) | Q(
-    Exists(Origin.objects.filter(project__archived_at__isnull=False, run=OuterRef("pk")))
-)
 LOOKUPS: Mapping[str, str] = {
     ":": "exact",
     "=": "exact",
