@@ -19,7 +19,9 @@ from trainer.experiments.comparisons import (
 )
 from webapp.comparisons.groups import RunGroup
 from webapp.comparisons.results import ROLES, RunResult
+from webapp.runs.models import FINISHED, Run
 
+UNFINISHED = "No final results yet"
 MISSING = "No per-problem results: evaluate again"
 NOT_STARTED_HERE = "No per-problem results: only runs that were started here have them"
 # The fourth power of a larger value, which Welch's interval takes, is more than a float holds.
@@ -112,9 +114,7 @@ def _on_problems(
     results = [*item.results, *baseline.results]
     if missing := [result.run for result in results if metric not in result.by_problem]:
         names = _listed([run.name for run in missing])
-        # Only runs that were started here have checkpoints to evaluate.
-        reason = MISSING if any(run.spec for run in missing) else NOT_STARTED_HERE
-        return Statement("no verdict", f"{reason} ({names}).")
+        return Statement("no verdict", f"{_why_missing(missing)} ({names}).")
     conditions = [
         {"set": evaluation.set_fingerprint, **evaluation.conditions}
         for evaluation in (result.by_problem[metric].evaluation for result in results)
@@ -148,6 +148,13 @@ def _mean_rates(tables: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
         for problem, rate in table.items():
             values[problem].append(rate)
     return {problem: sum(rates) / len(rates) for problem, rates in values.items()}
+
+
+def _why_missing(runs: Sequence[Run]) -> str:
+    if any(run.state not in FINISHED for run in runs):
+        return UNFINISHED
+    # Only runs that were started here have checkpoints to evaluate.
+    return MISSING if any(run.spec for run in runs) else NOT_STARTED_HERE
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:

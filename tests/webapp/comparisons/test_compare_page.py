@@ -18,6 +18,7 @@ from webapp.comparisons import saving
 from webapp.comparisons.choices import Choices
 from webapp.comparisons.models import SavedComparison
 from webapp.library.models import Artifact
+from webapp.runs import lifecycle
 from webapp.runs.models import Run
 from webapp.sharing.models import ShareLink
 
@@ -341,3 +342,11 @@ def test_any_smallest_difference_may_be_typed(
 ) -> None:
     for by in ("runs", "groups"):
         assert text_of(signed_in(alice), address_of(*groups, delta=interest, by=by))
+
+
+def test_a_run_that_has_not_ended_has_no_final_results_yet(
+    still: Team, alice: User, pair: tuple[Run, Run]
+) -> None:
+    waiting = lifecycle.create_run(still, alice, definition(0, 5.0))
+    text = text_of(signed_in(alice), address_of(pair[0], waiting))
+    assert f"No final results yet ({waiting.name})" in text and MISSING not in text
