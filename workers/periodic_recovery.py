@@ -31,7 +31,7 @@ from workers.attempt.outage_guard import OutageGuard
 from workers.attempt.supervisor_start import start_supervisor
 from workers.attempt.trainer_process import TrainerProcess
 from workers.database import retry_on_outage
-from workers.machine import host, registration
+from workers.machine import host, registration, removed_runs
 from workers.run_placement import place_queued, start_placed
 from workers.shards import placement
 
@@ -68,6 +68,9 @@ def run_forever() -> None:
             logger.info(
                 "removed %d runs that were deleted a day ago",
                 retry_on_outage(deletion.remove_expired),
+            )
+            logger.info(
+                "removed %d folders of removed runs", retry_on_outage(removed_runs.remove_folders)
             )
             logger.info("removed %d unused artifacts", retry_on_outage(artifacts.collect))
             logger.info(

@@ -8,22 +8,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from django.core.files.storage import storages
+from django.utils import timezone
 
 from webapp.access.models import Team
 from webapp.library import artifacts
-from webapp.runs import leases, lifecycle
+from webapp.runs import deletion, leases, lifecycle
 from webapp.runs.models import Run, State
 from workers.attempt import checkpoints
 from workers.attempt.exit_recorder import write_atomically
 from workers.attempt.supervisor_start import supervise
 from workers.attempt.trainer_process import TrainerProcess
-from workers.machine import host
+from workers.machine import host, removed_runs
 from workers.process_identity import identity
 
 # In the middle of a checkpoint and of a file of rollouts, with a temporary folder, a process of its
@@ -199,3 +202,27 @@ def test_parts_of_artifacts_are_removed_only_after_their_writer_was_killed(
 
     assert isinstance(storages["artifacts"], artifacts.AtomicFolder)
     assert files_of(tmp_path) == set()
+
+
+@pytest.mark.django_db
+def test_the_folders_of_a_run_go_when_it_is_removed_for_good(tmp_path: Path, settings: Any) -> None:
+    team = Team.objects.create(slug="still", name="Still")
+    settings.STILLROOM_STATE = tmp_path
+    kept, hidden, removed = (lifecycle.create_run(team, None, None, name="r") for _ in range(3))
+    unknown = tmp_path / "runs" / "unknown"
+    unknown.mkdir(parents=True)
+    folders = {
+        run: [tmp_path / kind / run.public_id for kind in ("runs", "checkpoints")]
+        for run in (kept, hidden, removed)
+    }
+    for folder in chain.from_iterable(folders.values()):
+        (folder / "attempts" / "1").mkdir(parents=True)
+    now = timezone.now()
+    Run.objects.filter(pk=hidden.pk).update(deleted_at=now - timedelta(hours=23))
+    Run.objects.filter(pk=removed.pk).update(deleted_at=now - timedelta(hours=25))
+    assert removed_runs.remove_folders() == 0
+    deletion.remove_expired()
+    assert removed_runs.remove_folders() == 2
+    assert not any(folder.exists() for folder in folders[removed])
+    # Whose folder the third one is, this database does not know.
+    assert all(folder.exists() for folder in [*folders[kept], *folders[hidden], unknown])

@@ -199,9 +199,11 @@ def end_by_hand(run: Run, actor: User | None = None) -> Run:
 
     Values that arrive later are stored all the same. Raises TransitionRefused for other runs.
     """
-    if run.source != Run.Source.CLIENT or run.state not in ACTIVE:
-        raise TransitionRefused("Only a run that a client is logging can be ended by hand.")
     with transaction.atomic():
+        # Locked: the client may end its run, or log, at the same time.
+        run = Run.objects.select_for_update().get(pk=run.pk)
+        if run.source != Run.Source.CLIENT or run.state not in ACTIVE:
+            raise TransitionRefused("Only a run that a client is logging can be ended by hand.")
         lifecycle.set_reported_state(run, State.COMPLETED, "Ended by hand.", actor)
         Run.objects.filter(pk=run.pk).update(finished_at=run.last_event_at or database_now())
     return run
@@ -209,9 +211,11 @@ def end_by_hand(run: Run, actor: User | None = None) -> Run:
 
 def reopen_by_hand(run: Run, actor: User | None = None) -> Run:
     """Show an ended run as logging again. Raises TransitionRefused for runs of no client."""
-    if run.source != Run.Source.CLIENT or run.state in ACTIVE:
-        raise TransitionRefused("Only a run of a client that has ended can be reopened.")
-    lifecycle.set_reported_state(run, State.RUNNING, "Reopened by hand.", actor)
+    with transaction.atomic():
+        run = Run.objects.select_for_update().get(pk=run.pk)
+        if run.source != Run.Source.CLIENT or run.state in ACTIVE:
+            raise TransitionRefused("Only a run of a client that has ended can be reopened.")
+        lifecycle.set_reported_state(run, State.RUNNING, "Reopened by hand.", actor)
     return run
 
 

@@ -111,7 +111,8 @@ def to_evaluate(results: Sequence[RunResult], metric: str) -> list[tuple[Run, in
 def _final_evaluations(runs: Sequence[Run]) -> dict[tuple[int, str], Evaluation]:
     """Return the last final evaluation on the live branch by primary key of the run and role.
 
-    That of a job, on any problems, counts where the run recorded none itself.
+    That of a job, on any problems, counts where the run recorded none itself; of several jobs at
+    one checkpoint that which ended last.
     """
     segments = branches.segments_by_run(runs)
     rows = Evaluation.objects.filter(
@@ -119,7 +120,7 @@ def _final_evaluations(runs: Sequence[Run]) -> dict[tuple[int, str], Evaluation]
     ).select_related("run")
     return {
         (row.run_id, row.role): row
-        for row in rows.annotate(is_own=Q(job="")).order_by("is_own", "attempt", "seq")
+        for row in rows.annotate(is_own=Q(job="")).order_by("is_own", "attempt", "seq", "pk")
         if any(segment.contains(row.attempt, row.seq, row.step) for segment in segments[row.run_id])
     }
 

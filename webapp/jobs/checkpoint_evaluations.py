@@ -31,8 +31,8 @@ PARQUET = "application/vnd.apache.parquet"
 def record(job: Job) -> Evaluation | None:
     """Store the results by problem of a completed evaluation job; repeating it changes nothing.
 
-    The newest job at a checkpoint replaces an older one. None for other jobs, and where the
-    checkpoint or the problems are gone: nothing could then be compared with the results.
+    None for other jobs, and where the checkpoint or the problems are gone: nothing could then be
+    compared with the results.
     """
     spec = load_job(job.spec)
     if job.kind != "evaluation" or not isinstance(spec.model, CheckpointModel):
@@ -51,6 +51,7 @@ def record(job: Job) -> Evaluation | None:
             run=run,
             attempt=checkpoint.attempt,
             seq=checkpoint.seq,
+            job=job.public_id,
             defaults={
                 "step": checkpoint.step,
                 "role": "evaluation",
@@ -61,7 +62,6 @@ def record(job: Job) -> Evaluation | None:
                 ),
                 "problem_count": count,
                 "artifact": sha256,
-                "job": job.public_id,
             },
         )
     return evaluation

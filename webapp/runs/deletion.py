@@ -6,6 +6,7 @@ out, because `permissions.visible` does. Its rows and files stay until `remove_e
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,7 +20,7 @@ from webapp.base.database_clock import database_now
 from webapp.library.models import Artifact
 from webapp.runs import status_text
 from webapp.runs.edits import Edit, EditRefused
-from webapp.runs.models import ACTIVE, FINISHED, Checkpoint, RolloutRow, Run
+from webapp.runs.models import ACTIVE, FINISHED, Checkpoint, RemovedRun, RolloutRow, Run
 
 UNDO = timedelta(days=1)
 FIELDS = ("deleted_at", "deleted_by")
@@ -98,7 +99,8 @@ def undo_until(run: Run) -> datetime:
 def remove_expired() -> int:
     """Remove the runs for good whose deletion can no longer be undone; return how many.
 
-    `artifacts.collect` then deletes the files that no other row names.
+    `artifacts.collect` then deletes the files that no other row names, and each machine the run's
+    folders that it has.
     """
     expired = Q(deleted_at__lt=Now() - UNDO)
     removed = 0
@@ -109,6 +111,13 @@ def remove_expired() -> int:
             if run is not None:
                 # A long run has millions of rows.
                 statement_limit.lift_limit()
+                RemovedRun.objects.create(public_id=run.public_id)
                 run.delete()
                 removed += 1
     return removed
+
+
+def removed_among(public_ids: Iterable[str]) -> set[str]:
+    """Return those of `public_ids` whose run was removed for good."""
+    removed = RemovedRun.objects.filter(public_id__in=list(public_ids))
+    return set(removed.values_list("public_id", flat=True))

@@ -326,9 +326,20 @@ class Evaluation(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["run", "attempt", "seq"], name="one_row_per_evaluation")
+            models.UniqueConstraint(
+                fields=["run", "attempt", "seq", "job"], name="one_row_per_evaluation"
+            )
         ]
         indexes = [models.Index(fields=["run", "role", "step"], name="evaluations_by_step")]
+
+
+class RemovedRun(models.Model):
+    """The public id of a run that was removed for good.
+
+    The machines that carried it out, of which some may be off, remove their folders by it.
+    """
+
+    public_id = models.CharField(max_length=16, primary_key=True)
 
 
 class RunValue(models.Model):

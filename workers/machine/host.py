@@ -36,6 +36,11 @@ def runs_folder() -> Path:
     return Path(settings.STILLROOM_STATE) / "runs"
 
 
+def restored_checkpoints_folder() -> Path:
+    """Return the folder of checkpoints that jobs on this machine read, by run."""
+    return Path(settings.STILLROOM_STATE) / "checkpoints"
+
+
 def run_folder(public_id: str) -> Path:
     return runs_folder() / public_id
 

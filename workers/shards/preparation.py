@@ -8,8 +8,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-
 import trainer.spec
 from trainer.spec.jobs import load_job
 from webapp.ingest import files
@@ -24,6 +22,7 @@ from workers.attempt.preparation import (
     resolve_data,
     resolve_model,
 )
+from workers.machine import host
 
 
 def prepare(copy: Copy, folder: Path, out: Path) -> list[str]:
@@ -81,7 +80,7 @@ def _checkpoint_folder(uri: str, job: Job) -> Path:
         raise PreparationError(
             f"model.checkpoint: the team has no {uri} any more. Choose another one."
         )
-    root = Path(settings.STILLROOM_STATE) / "checkpoints" / checkpoint.run.public_id
+    root = host.restored_checkpoints_folder() / checkpoint.run.public_id
     attempt_folder = root / "attempts" / str(checkpoint.attempt)
     folder = attempt_folder / "checkpoints" / f"step-{checkpoint.step:08d}"
     root.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,7 @@ INTERNAL = {
     "metrics.Chunk",
     "metrics.Level",
     "runs.Member",
+    "runs.RemovedRun",
 }
 
 

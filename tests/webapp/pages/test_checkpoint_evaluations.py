@@ -15,9 +15,9 @@ from trainer.spec import ArithmeticProblems
 from trainer.spec.jobs import JobSpec
 from trainer.text.problems import load_source
 from webapp.access.models import Team, User
-from webapp.comparisons.results import HELD_OUT, RunResult, to_evaluate
+from webapp.comparisons.results import HELD_OUT, RunResult, results_of, to_evaluate
 from webapp.comparisons.run_settings import settings_of
-from webapp.jobs import lifecycle
+from webapp.jobs import checkpoint_evaluations, lifecycle
 from webapp.jobs.models import Job, State
 from webapp.library import artifacts
 from webapp.runs import problem_results
@@ -62,11 +62,23 @@ def test_the_results_of_a_job_can_be_compared_problem_by_problem(run: Run) -> No
     assert evaluation.conditions["answer_limit"] == 32
     assert evaluation.conditions["sampling"]["temperature"] == 0.5
     assert problem_results.per_problem(evaluation) == {"p1": 0.5, "p2": 1.0}
-    # Another job at the same checkpoint replaces it; the run's own evaluations stay.
+    # Recorded again, it stays one; another job at the same checkpoint has results of its own.
+    checkpoint_evaluations.record(job)
     newer = job_of(run, sampling={"temperature": 1.0})
     complete_job(newer.pk)
-    assert Evaluation.objects.exclude(job="").get().job == newer.public_id
+    recorded_jobs = Evaluation.objects.exclude(job="").order_by("pk").values_list("job", flat=True)
+    assert list(recorded_jobs) == [job.public_id, newer.public_id]
     assert own_evaluations() == before
+
+
+def test_of_several_jobs_the_last_one_counts_in_a_comparison(run: Run) -> None:
+    Evaluation.objects.all().delete()
+    # Both jobs are created, and then complete in the opposite order.
+    first, second = job_of(run), job_of(run, sampling={"temperature": 1.0})
+    for job in (second, first):
+        complete_job(job.pk)
+    result = results_of([run], {run.pk: settings_of(run, None)})[0]
+    assert result.by_problem[HELD_OUT].evaluation.job == first.public_id
 
 
 @pytest.mark.parametrize(
