@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainer.spec import SpecError, SpecIssue, load
+from trainer.spec import RunSpec, SpecError, SpecIssue, load
 from webapp.access.models import Team
-from webapp.definition import run_checks
+from webapp.definition import launch_check, run_checks
 from webapp.definition.layout import PlacedIssue
 from webapp.definition.run_form import FormData, last_value
 from webapp.experiments import plan as plans
 from webapp.experiments.plan import MOST_VARIED, Plan, Varied
+from webapp.preflights.fingerprint import fingerprint_of
 from webapp.runs.definitions import flatten
 
 # What an experiment sets itself, and what says what the definition is.
@@ -73,27 +74,52 @@ def read(form: FormData, definition: Mapping[str, Any]) -> Repetition:
 
 
 def checked(repetition: Repetition, team: Team) -> Repetition:
-    """Check each arm against what it names, as the form itself was checked.
+    """Check what each arm names, as of the form itself.
 
     After CHECK_SECONDS the other arms are left to their runs, which check the same.
     """
-    if repetition.plan is None:
-        return repetition
     issues: list[SpecIssue] = []
     deadline = time.monotonic() + CHECK_SECONDS
-    for run in repetition.plan.runs:
-        # The arms differ, their seeds do not.
-        is_first_seed = run.seed == repetition.plan.seeds[0]
-        if is_first_seed and repetition.varies and time.monotonic() < deadline:
-            report = run_checks.validate_references(load(run.definition), team)
-            name = repetition.plan.arms[run.arm].name
-            issues += [
-                SpecIssue("vary.0.values", f"cannot be used: with {name}, {issue}")
-                for issue in report.issues
-            ]
+    for name, spec in _arms(repetition).items():
+        if time.monotonic() < deadline:
+            report = run_checks.validate_references(spec, team)
+            issues += [_of_arm(name, issue) for issue in report.issues]
+    return _with_issues(repetition, issues)
+
+
+def preflighted(repetition: Repetition, team: Team) -> Repetition:
+    """Wait for the preflights of all arms, in no more time than for that of one run."""
+    # Most arms differ in settings that no preflight reads.
+    arms = {fingerprint_of(spec): (name, spec) for name, spec in _arms(repetition).items()}
+    checks = launch_check.awaited_all([spec for _, spec in arms.values()], team)
+    issues = [
+        _of_arm(name, issue)
+        for (name, _), check in zip(arms.values(), checks, strict=True)
+        for issue in check.issues
+    ]
+    return _with_issues(repetition, issues)
+
+
+def _with_issues(repetition: Repetition, issues: Sequence[SpecIssue]) -> Repetition:
     if not issues:
         return repetition
     return replace(repetition, plan=None, issues=_placed(issues, repetition.rows))
+
+
+def _arms(repetition: Repetition) -> dict[str, RunSpec]:
+    """Return a definition of each arm by its name, if any setting varies: seeds change nothing."""
+    plan = repetition.plan
+    if plan is None or not repetition.varies:
+        return {}
+    return {
+        plan.arms[run.arm].name: load(run.definition)
+        for run in plan.runs
+        if run.seed == plan.seeds[0]
+    }
+
+
+def _of_arm(name: str, issue: SpecIssue) -> SpecIssue:
+    return SpecIssue("vary.0.values", f"cannot be used: with {name}, {issue}")
 
 
 def _settings(definition: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -70,24 +71,24 @@ def request(team: Team, spec: RunSpec) -> Preflight:
     return preflight
 
 
-def wait_for(preflight: Preflight, seconds: float) -> Report | None:
-    """Return the answer once it is stored; None if it is not within `seconds`.
+def wait_for(asked: Sequence[Preflight], seconds: float) -> list[Report | None]:
+    """Return the answers once all are stored, or after `seconds`, when some may be None.
 
     A page that waits gives up its turn. Further launches than there are threads do not wait.
     """
-    if report := report_of(preflight):
-        return report
-    if not WAITERS.acquire(blocking=False):
-        return None
+    reports = [report_of(preflight) for preflight in asked]
+    if all(reports) or not WAITERS.acquire(blocking=False):
+        return reports
     try:
         turns.give_up()
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while not all(reports) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-            preflight.refresh_from_db()
-            if report := report_of(preflight):
-                return report
-        return None
+            for number, preflight in enumerate(asked):
+                if reports[number] is None:
+                    preflight.refresh_from_db()
+                    reports[number] = report_of(preflight)
+        return reports
     finally:
         WAITERS.release()
 

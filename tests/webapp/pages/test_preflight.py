@@ -25,6 +25,7 @@ from webapp.runs.models import Run
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SPEC: dict[str, Any] = dict(conftest.SPEC)
+SPEC_LONGEST = load(SPEC).evaluation.sampling.max_new_tokens
 MODEL, VERIFIER = "networks.student.model", "data.verifier"
 CHECKING = "Checking tokenizers and verifier…"
 REFUSAL = Finding(
@@ -145,6 +146,36 @@ def test_a_launch_waits_for_an_answer_that_comes(
     monkeypatch.setattr("webapp.preflights.preflights.time.sleep", answer_now)
     assert as_(erin).post("/runs/new/", posted(SPEC)).status_code == 422
     assert not Run.objects.exists()
+
+
+@pytest.mark.usefixtures("_worker")
+@pytest.mark.parametrize("findings", [(REFUSAL,), (WARNING,)])
+def test_each_arm_of_an_experiment_has_its_preflight(
+    erin: User, still: Team, findings: tuple[Finding, ...], woken: list[str]
+) -> None:
+    """Arms that differ in what no preflight reads share that of the form."""
+    longest = 13
+    evaluation = {**load(SPEC).evaluation.model_dump(mode="json")}
+    evaluation["sampling"] = {**evaluation["sampling"], "max_new_tokens": longest}
+    answered(still)
+    answered(still, *findings, evaluation=evaluation)
+    form = {
+        "vary.0.path": "evaluation.sampling.max_new_tokens",
+        "vary.0.values": f"{SPEC_LONGEST}, {longest}",
+        "vary.1.path": "stages.0.until.steps",
+        "vary.1.values": "8, 9",
+    }
+    answer = as_(erin).post("/runs/new/", {**posted(SPEC), **form})
+    assert Preflight.objects.count() == len(woken) == 2
+    if REFUSAL in findings:
+        assert answer.status_code == 422 and not Run.objects.exists()
+        page = answer.content.decode()
+        assert (
+            f"cannot be used: with max_new_tokens = {longest}" in page
+            and "no token for ’ (U+2019)" in page
+        )
+    else:
+        assert answer.status_code == 302 and Run.objects.count() == 4
 
 
 @pytest.mark.usefixtures("_worker")

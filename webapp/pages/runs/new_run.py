@@ -133,6 +133,9 @@ def _start(request: HttpRequest) -> HttpResponse:
     repetition = repetitions.checked(
         repetitions.read(form, draft.definition), current_team(request)
     )
+    # Where no worker has answered for the form itself, none is waited for again.
+    if draft.startable and draft.check and draft.check.state == "done":
+        repetition = repetitions.preflighted(repetition, current_team(request))
     if not draft.startable or repetition.issues:
         return _page(request, draft, parent=parent, repetition=repetition, status=422)
     if draft.check and draft.check.state == "not_made":
