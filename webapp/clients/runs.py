@@ -15,7 +15,7 @@ from webapp.base.database_clock import database_now
 from webapp.clients.client_batch import RunAddress, RunPublicId, cut
 from webapp.clients.masking import masked, masked_text
 from webapp.clients.models import Origin, Project
-from webapp.runs import lifecycle
+from webapp.runs import lifecycle, search_words
 from webapp.runs.models import ACTIVE, Attempt, Run, State
 from webapp.runs.transitions import TransitionRefused
 
@@ -173,7 +173,9 @@ def rename(run: Run, name: str) -> None:
     with transaction.atomic():
         origin = locked_origin(run)
         if origin.run.name == shown_name(origin.name):
-            Run.objects.filter(pk=run.pk).update(name=shown_name(name), edits=F("edits") + 1)
+            run.name = shown_name(name)
+            Run.objects.filter(pk=run.pk).update(name=run.name, edits=F("edits") + 1)
+            search_words.write_words(run)
         Origin.objects.filter(pk=run.pk).update(name=name[:LONGEST_CLIENT_NAME])
 
 
