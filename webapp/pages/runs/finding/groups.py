@@ -8,11 +8,11 @@ runs of the group with a finite value of at most LARGEST, whose square the datab
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Avg, Count, F, QuerySet, StdDev
+from django.db.models import Avg, Count, F, FilteredRelation, Q, QuerySet, StdDev
 
 from trainer.experiments.analysis import student_quantile
 from webapp.access.actors import Actor
@@ -23,6 +23,8 @@ from webapp.runs.models import Run
 
 MOST_GROUPS = 200
 LARGEST = 1e150
+# Number and text of a setting, of which one is None; both where runs have no value.
+Value = tuple[float | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,11 @@ def groups(
         _by_value(actor, runs, key).annotate(count=Count("pk")).order_by("-count", "number", "text")
     )
     rows = list(grouped[: MOST_GROUPS + 1])
-    groups_by_value = {(row["number"], row["text"]): _group(key, row) for row in rows[:MOST_GROUPS]}
-    for column in columns:
-        for value, figure in _figures(actor, runs, key, column.sort):
-            if value in groups_by_value:
-                groups_by_value[value].figures[column.name] = figure
-    return list(groups_by_value.values()), len(rows) > MOST_GROUPS
+    shown = {(row["number"], row["text"]): _group(key, row) for row in rows[:MOST_GROUPS]}
+    names = {column.sort: column.name for column in columns}
+    for value, metric, figure in _figures(actor, runs, key, list(names), list(shown)):
+        shown[value].figures[names[metric]] = figure
+    return list(shown.values()), len(rows) > MOST_GROUPS
 
 
 def _by_value(actor: Actor, runs: QuerySet[Run], key: str) -> Any:
@@ -75,23 +76,40 @@ def _group(key: str, row: dict[str, Any]) -> Group:
 
 
 def _figures(
-    actor: Actor, runs: QuerySet[Run], key: str, metric: str
-) -> list[tuple[tuple[float | None, str | None], GroupFigure]]:
-    measured = runs.annotate(measured=value_of(actor, metric)).filter(
-        measured__number__gte=-LARGEST, measured__number__lte=LARGEST
+    actor: Actor,
+    runs: QuerySet[Run],
+    key: str,
+    metrics: Sequence[str],
+    shown: Collection[Value],
+) -> Iterator[tuple[Value, str, GroupFigure]]:
+    """Yield (value, metric, figure) of the shown groups; all metrics are read in one query."""
+    if not metrics or not shown:
+        return
+    measured = FilteredRelation(
+        "values", condition=Q(values__key__in=metrics, values__team=actor.team)
     )
-    rows = _by_value(actor, measured, key).annotate(
-        n=Count("pk"),
-        mean=Avg("measured__number"),
-        deviation=StdDev("measured__number", sample=True),
-    )
-    return [
-        (
-            (row["number"], row["text"]),
-            GroupFigure(row["n"], row["mean"], _half_width(row["n"], row["deviation"])),
+    rows = (
+        _by_value(actor, runs.annotate(measured=measured), key)
+        .filter(_is_one_of(shown), measured__number__gte=-LARGEST, measured__number__lte=LARGEST)
+        .annotate(
+            metric=F("measured__key"),
+            n=Count("pk"),
+            mean=Avg("measured__number"),
+            deviation=StdDev("measured__number", sample=True),
         )
-        for row in rows.order_by()
-    ]
+    )
+    for row in rows.order_by():
+        figure = GroupFigure(row["n"], row["mean"], _half_width(row["n"], row["deviation"]))
+        yield (row["number"], row["text"]), row["metric"], figure
+
+
+def _is_one_of(values: Collection[Value]) -> Q:
+    numbers = [number for number, _ in values if number is not None]
+    texts = [text for _, text in values if text is not None]
+    condition = Q(setting__number__in=numbers) | Q(setting__text__in=texts)
+    if (None, None) in values:
+        condition |= Q(setting__number=None, setting__text=None)
+    return condition
 
 
 def _half_width(n: int, deviation: float | None) -> float | None:
