@@ -108,10 +108,10 @@ REQUESTED: dict[str, Make] = {
     "a saved view": lambda chance, filled: f"/views/{filled.view}/",
     "a word of one run": lambda chance, filled: _list(q=f"run-{chance.integers(RUNS):06d}"),
     "a word of some settings": lambda chance, filled: _list(
-        q=str(chance.choice(["grpo", "cosine", "kl", "hand"]))
+        q=str(chance.choice(["forward", "adapter_off", "top", "tuned"]))
     ),
     "two words of settings, and a sort": lambda chance, filled: _list(
-        q="reverse_kl cosine", sort="-loss"
+        q="solution adapter_off", sort="-loss"
     ),
     "a word of every run, and a sort": lambda chance, filled: _list(q="run", sort="-loss"),
     "grouped by a setting, a tenth of the runs": _group("pass_rate>{:.3f} state:completed"),

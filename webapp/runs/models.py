@@ -133,6 +133,12 @@ class Run(models.Model):
                 condition=models.Q(deleted_at__isnull=False),
             ),
             models.Index(fields=["team"], name="tagged_runs", condition=~models.Q(tags=[])),
+            # What lists show; the runs of a team are found in it without their wide rows.
+            models.Index(
+                fields=["team", "id"],
+                name="listed_runs",
+                condition=models.Q(deleted_at=None, archived_at=None),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -29,7 +29,7 @@ else:
 # all of them 1 MiB.
 LONGEST_WORD, MOST_WORDS = 60, 4000
 # Kana, ideographs and Hangul are written without spaces.
-PART = re.compile(r"(?<![^\W_])[^\W_]|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+PART = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|(?<![^\W_])[^\W_]+")
 # The fields of a run whose words are found; those of its settings are in `RunIndex.text`.
 FIELDS = ("name", "notes", "recipe", "public_id")
 
@@ -76,9 +76,15 @@ def is_exact(text: str) -> bool:
 
 
 def _words(text: str) -> Iterator[str]:
+    """Yield what begins at each word and part; and each part alone, which names many runs.
+
+    From the latter Postgres knows how many runs a search is going to find: of parts with all that
+    follows, such as the numbered names of runs, each is rare.
+    """
     for word in _lower(text).split():
         yield word[:LONGEST_WORD]
         for part in PART.finditer(word):
+            yield part[0][:LONGEST_WORD]
             yield word[part.start() : part.start() + LONGEST_WORD]
 
 

@@ -50,21 +50,28 @@ def groups(
     actor: Actor, runs: QuerySet[Run], key: str, columns: Sequence[Column]
 ) -> tuple[list[Group], bool]:
     """Return the groups by `key`, the largest first; True if there are more than MOST_GROUPS."""
-    grouped = (
-        _by_value(actor, runs, key).annotate(count=Count("pk")).order_by("-count", "number", "text")
-    )
-    rows = list(grouped[: MOST_GROUPS + 1])
+    grouped = _by_value(actor, runs, key)
+    counted = grouped.annotate(count=Count("pk")).order_by("-count", "number", "text")
+    rows = list(counted[: MOST_GROUPS + 1])
+    has_more = len(rows) > MOST_GROUPS
     shown = {(row["number"], row["text"]): _group(key, row) for row in rows[:MOST_GROUPS]}
+    if has_more:
+        grouped = grouped.filter(_is_one_of(shown))
     names = {column.sort: column.name for column in columns}
-    for value, metric, figure in _figures(actor, runs, key, list(names), list(shown)):
+    for value, metric, figure in _figures(actor, grouped, list(names)):
         shown[value].figures[names[metric]] = figure
-    return list(shown.values()), len(rows) > MOST_GROUPS
+    return list(shown.values()), has_more
 
 
 def _by_value(actor: Actor, runs: QuerySet[Run], key: str) -> Any:
-    return runs.annotate(setting=value_of(actor, key)).values(
-        number=F("setting__number"), text=F("setting__text")
-    )
+    """Return the runs by number and text of `key`.
+
+    Two relations, because each is read from an index of its own, without the rows.
+    """
+    return runs.annotate(
+        numbered=value_of(actor, key, Q(values__number__isnull=False)),
+        named=value_of(actor, key, Q(values__text__isnull=False)),
+    ).values(number=F("numbered__number"), text=F("named__text"))
 
 
 def _group(key: str, row: dict[str, Any]) -> Group:
@@ -76,21 +83,17 @@ def _group(key: str, row: dict[str, Any]) -> Group:
 
 
 def _figures(
-    actor: Actor,
-    runs: QuerySet[Run],
-    key: str,
-    metrics: Sequence[str],
-    shown: Collection[Value],
+    actor: Actor, grouped: Any, metrics: Sequence[str]
 ) -> Iterator[tuple[Value, str, GroupFigure]]:
-    """Yield (value, metric, figure) of the shown groups; all metrics are read in one query."""
-    if not metrics or not shown:
+    """Yield (value, metric, figure) of grouped runs; all metrics are read in one query."""
+    if not metrics:
         return
     measured = FilteredRelation(
         "values", condition=Q(values__key__in=metrics, values__team=actor.team)
     )
     rows = (
-        _by_value(actor, runs.annotate(measured=measured), key)
-        .filter(_is_one_of(shown), measured__number__gte=-LARGEST, measured__number__lte=LARGEST)
+        grouped.annotate(measured=measured)
+        .filter(measured__number__gte=-LARGEST, measured__number__lte=LARGEST)
         .annotate(
             metric=F("measured__key"),
             n=Count("pk"),
@@ -104,12 +107,9 @@ def _figures(
 
 
 def _is_one_of(values: Collection[Value]) -> Q:
-    numbers = [number for number, _ in values if number is not None]
-    texts = [text for _, text in values if text is not None]
-    condition = Q(setting__number__in=numbers) | Q(setting__text__in=texts)
-    if (None, None) in values:
-        condition |= Q(setting__number=None, setting__text=None)
-    return condition
+    condition = Q(number__in=[number for number, _ in values if number is not None])
+    condition |= Q(text__in=[text for _, text in values if text is not None])
+    return condition | Q(number=None, text=None) if (None, None) in values else condition
 
 
 def _half_width(n: int, deviation: float | None) -> float | None:
