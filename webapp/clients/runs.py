@@ -19,12 +19,14 @@ from webapp.runs import lifecycle, search_words
 from webapp.runs.models import ACTIVE, Attempt, Run, State
 from webapp.runs.transitions import TransitionRefused
 
-# Of runs: archived, or with the project of their client. A subquery: of a left join whose column
-# must be NULL, Postgres expects hardly any row, and then sorts all runs where reading a part of an
-# index would do.
-IS_ARCHIVED = Q(archived_at__isnull=False) | Q(
+# Of runs: with an archived project. A subquery: of a left join whose column must be NULL, Postgres
+# expects hardly any row, and then sorts all runs where reading a part of an index would do.
+IN_ARCHIVED_PROJECT = Q(
     Exists(Origin.objects.filter(project__archived_at__isnull=False, run=OuterRef("pk")))
 )
+IS_ARCHIVED = Q(archived_at__isnull=False) | IN_ARCHIVED_PROJECT
+# Not ~IS_ARCHIVED: only of two separate conditions Postgres makes one join for all runs.
+IS_NOT_ARCHIVED = Q(archived_at=None) & ~IN_ARCHIVED_PROJECT
 LONGEST_NAME = 120
 LONGEST_CLIENT_NAME = 2000
 UNTITLED = "untitled"

@@ -19,7 +19,7 @@ from webapp.access import permissions
 from webapp.access.actors import Actor
 from webapp.access.models import Membership
 from webapp.clients.models import Origin, Project
-from webapp.clients.runs import IS_ARCHIVED
+from webapp.clients.runs import IS_ARCHIVED, IS_NOT_ARCHIVED
 from webapp.pages.runs.finding.filter_language import FilterError, Term
 from webapp.runs import search_words, status_text
 from webapp.runs.models import ACTIVE, Run, RunValue, State
@@ -109,7 +109,7 @@ def matching(actor: Actor, runs: QuerySet[Run], terms: Sequence[Term]) -> QueryS
     """
     _require_keys(actor, terms)
     if not any(term.name == "state" and term.value == ARCHIVED for term in terms):
-        runs = runs.filter(~IS_ARCHIVED)
+        runs = runs.filter(IS_NOT_ARCHIVED)
     conditions = [term for term in terms if not term.is_word]
     words = words_of(terms)[:MOST_WORDS]
     named = _named_by(actor, words)
