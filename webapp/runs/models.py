@@ -126,13 +126,15 @@ class Run(models.Model):
                 name="active_runs",
                 condition=models.Q(state__in=["queued", *ACTIVE]),
             ),
-            # Partial as well: few runs are deleted and wait for their removal, and few have tags.
+            # Partial as well: few runs are deleted and wait for their removal, few have tags
+            # and few are pinned.
             models.Index(
                 fields=["deleted_at"],
                 name="deleted_runs",
                 condition=models.Q(deleted_at__isnull=False),
             ),
             models.Index(fields=["team"], name="tagged_runs", condition=~models.Q(tags=[])),
+            models.Index(fields=["team"], name="pinned_runs", condition=models.Q(pinned=True)),
             # What lists show; the runs of a team are found in it without their wide rows.
             models.Index(
                 fields=["team", "id"],

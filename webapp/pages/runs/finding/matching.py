@@ -116,9 +116,13 @@ def matching(actor: Actor, runs: QuerySet[Run], terms: Sequence[Term]) -> QueryS
     for term in [*conditions, *words]:
         condition = _has_word(actor, term.value, named) if term.is_word else _condition(actor, term)
         if term.is_negated != (term.sign == "!=" and term.name in FIELDS):
-            # Not by ~Q, for which a comparison with a missing value is neither true nor false.
-            others = permissions.visible(actor, Run).filter(condition, pk=OuterRef("pk"))
-            condition = Q(~Exists(others))
+            condition = (
+                # Not by ~Q, for which a comparison with a missing value is neither true nor false.
+                Q(~Exists(permissions.visible(actor, Run).filter(condition, pk=OuterRef("pk"))))
+                if term.is_word or term.name in FIELDS
+                # Values that exist or not.
+                else ~condition
+            )
         runs = runs.filter(condition)
     return runs
 
