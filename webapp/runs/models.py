@@ -133,8 +133,10 @@ class Run(models.Model):
                 name="deleted_runs",
                 condition=models.Q(deleted_at__isnull=False),
             ),
-            models.Index(fields=["team"], name="tagged_runs", condition=~models.Q(tags=[])),
-            models.Index(fields=["team"], name="pinned_runs", condition=models.Q(pinned=True)),
+            models.Index(fields=["team", "id"], name="tagged_runs", condition=~models.Q(tags=[])),
+            models.Index(
+                fields=["team", "id"], name="pinned_runs", condition=models.Q(pinned=True)
+            ),
             # What lists show; the runs of a team are found in it without their wide rows.
             models.Index(
                 fields=["team", "id"],

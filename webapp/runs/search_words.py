@@ -71,7 +71,7 @@ def query(text: str) -> str:
 
 def is_exact(text: str) -> bool:
     """Return whether the runs that `query` finds have `text` itself."""
-    words = text.split()
+    words = _lower(text).split()
     return len(words) == 1 and len(words[0]) <= LONGEST_WORD
 
 

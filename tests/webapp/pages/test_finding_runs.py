@@ -135,6 +135,15 @@ def test_a_word_finds_what_begins_with_it(client: Client, runs: dict[str, Run]) 
     assert shown(client, q="figures") == []
 
 
+def test_the_longest_notes_can_be_searched(client: Client, runs: dict[str, Run]) -> None:
+    """Postgres refuses a vector of more than 1 MiB; these letters have four bytes each."""
+    letters = random.Random(0).choices([chr(code) for code in range(0x1D51E, 0x1D538)], k=10_000)
+    notes = "-".join(letters)
+    run = runs["no figures"]
+    edits.carry_out_one(edits.write_notes(notes, edits.digest_of("")), run, None)
+    assert shown(client, q=notes[:100]) == [run.name]
+
+
 def test_words_find_owners_and_projects(
     client: Client, still: Team, bob: User, runs: dict[str, Run]
 ) -> None:
@@ -230,6 +239,8 @@ ODD_ADDRESSES: list[dict[str, Any]] = [
     {"group": "\0lr", "sort": "\0"},
     {"view": "99999999999999999999"},
     {"sort": "x" * 5000, "group": "y" * 5000},
+    {"q": r"' \ '' \' \\ :* & | ! ( ) <->"},
+    {"q": f'-{"x" * 3000} "{"y " * 400}" " "'},
 ]
 
 
