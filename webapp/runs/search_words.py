@@ -40,9 +40,9 @@ class Match(TextLookup):
 
     lookup_name = "match"
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[str]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         words, parameters = self.process_lhs(compiler, connection)
-        return f"{words} @@ %s::tsquery", [*parameters, self.rhs]
+        return f"{words} @@ %s::tsquery", (*parameters, self.rhs)
 
 
 def write_words(run: Run) -> None:
