@@ -22,12 +22,12 @@ from bench import (
     machine,
     paced,
     rollouts,
-    runs_page,
 )
 from bench.emit import compare as emitters
 from bench.ingest import compare as ingest
 from bench.live import measure as live
 from bench.load import measure as load
+from bench.runs_page import measure as runs_page
 from bench.step import compare
 from bench.store import charts, growth
 
@@ -69,7 +69,7 @@ MEASUREMENTS: dict[str, tuple[str, Measurement]] = {
         "Importing one series from the files of other trackers, and importing the same file again",
         imports.measure,
     ),
-    "runs-page": ("The list of runs, one client, 200 requests each", runs_page.measure),
+    "runs-page": ("Pages of a team of many runs, one client, 200 requests each", runs_page.measure),
     "start": ("Start-up against TRL", compare.measure_start),
 }
 RESULTS = Path(__file__).parent / "results"

@@ -25,7 +25,8 @@ SECONDS = 5.0
 
 def catch_up(most: int = 1000) -> int:
     """Store what is missing of at most `most` runs, the newest first; return how many were read."""
-    unread = Q(search_index=None) | Q(
+    # Without a row, it is None as well.
+    unread = Q(search_index__words=None) | Q(
         Q(search_index__read_at=None) | Q(search_index__read_at__lt=database_now() - PATIENCE),
         search_index__read_batch__lt=F("batch_count"),
     )

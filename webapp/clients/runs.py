@@ -15,16 +15,18 @@ from webapp.base.database_clock import database_now
 from webapp.clients.client_batch import RunAddress, RunPublicId, cut
 from webapp.clients.masking import masked, masked_text
 from webapp.clients.models import Origin, Project
-from webapp.runs import lifecycle
+from webapp.runs import lifecycle, search_words
 from webapp.runs.models import ACTIVE, Attempt, Run, State
 from webapp.runs.transitions import TransitionRefused
 
-# Of runs: archived, or with the project of their client. A subquery: of a left join whose column
-# must be NULL, Postgres expects hardly any row, and then sorts all runs where reading a part of an
-# index would do.
-IS_ARCHIVED = Q(archived_at__isnull=False) | Q(
+# Of runs: with an archived project. A subquery: of a left join whose column must be NULL, Postgres
+# expects hardly any row, and then sorts all runs where reading a part of an index would do.
+IN_ARCHIVED_PROJECT = Q(
     Exists(Origin.objects.filter(project__archived_at__isnull=False, run=OuterRef("pk")))
 )
+IS_ARCHIVED = Q(archived_at__isnull=False) | IN_ARCHIVED_PROJECT
+# Not ~IS_ARCHIVED: only of two separate conditions Postgres makes one join for all runs.
+IS_NOT_ARCHIVED = Q(archived_at=None) & ~IN_ARCHIVED_PROJECT
 LONGEST_NAME = 120
 LONGEST_CLIENT_NAME = 2000
 UNTITLED = "untitled"
@@ -173,7 +175,9 @@ def rename(run: Run, name: str) -> None:
     with transaction.atomic():
         origin = locked_origin(run)
         if origin.run.name == shown_name(origin.name):
-            Run.objects.filter(pk=run.pk).update(name=shown_name(name), edits=F("edits") + 1)
+            run.name = shown_name(name)
+            Run.objects.filter(pk=run.pk).update(name=run.name, edits=F("edits") + 1)
+            search_words.write_words(run)
         Origin.objects.filter(pk=run.pk).update(name=name[:LONGEST_CLIENT_NAME])
 
 

@@ -19,6 +19,7 @@ from django.db.models import QuerySet
 from webapp.access.models import Team, User
 from webapp.base import notify
 from webapp.base.database_clock import database_now
+from webapp.runs import search_words
 from webapp.runs.models import Run, Transition
 
 LONGEST_NAME = 120
@@ -92,6 +93,9 @@ def carry_out(edit: Edit, runs: QuerySet[Run], actor: User | None) -> Outcome:
         if outcome.changed:
             Transition.objects.bulk_create(history)
             Run.objects.bulk_update(outcome.changed, [*edit.fields, "edits", "batch_count"])
+            if not set(search_words.FIELDS).isdisjoint(edit.fields):
+                for run in outcome.changed:
+                    search_words.write_words(run)
             batch_counts = {run.public_id: run.batch_count for run in outcome.changed}
             transaction.on_commit(lambda: notify.publish_all(batch_counts))
     return outcome

@@ -10,6 +10,8 @@ from __future__ import annotations
 import secrets
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -124,13 +126,23 @@ class Run(models.Model):
                 name="active_runs",
                 condition=models.Q(state__in=["queued", *ACTIVE]),
             ),
-            # Partial as well: few runs are deleted and wait for their removal, and few have tags.
+            # Partial as well: few runs are deleted and wait for their removal, few have tags
+            # and few are pinned.
             models.Index(
                 fields=["deleted_at"],
                 name="deleted_runs",
                 condition=models.Q(deleted_at__isnull=False),
             ),
-            models.Index(fields=["team"], name="tagged_runs", condition=~models.Q(tags=[])),
+            models.Index(fields=["team", "id"], name="tagged_runs", condition=~models.Q(tags=[])),
+            models.Index(
+                fields=["team", "id"], name="pinned_runs", condition=models.Q(pinned=True)
+            ),
+            # What lists show; the runs of a team are found in it without their wide rows.
+            models.Index(
+                fields=["team", "id"],
+                name="listed_runs",
+                condition=models.Q(deleted_at=None, archived_at=None),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -377,9 +389,10 @@ class RunValue(models.Model):
 
 
 class RunIndex(models.Model):
-    """What free words find in the settings of a run, and how far its values were read.
+    """What free words find a run by, and how far its values were read.
 
-    `text` is in lower case. What exceeds the limits of `run_values` is counted as left out. The
+    `text` is that of its settings, in lower case. `words` are those of `search_words`, None if they
+    were not written yet. What exceeds the limits of `run_values` is counted as left out. The
     figures are those of the run's `batch_count` `read_batch`, read at `read_at`.
     """
 
@@ -388,10 +401,14 @@ class RunIndex(models.Model):
     )
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
     text = models.TextField(default="")
+    words = SearchVectorField(null=True)
     settings_left_out = models.IntegerField(default=0)
     figures_left_out = models.IntegerField(default=0)
     read_batch = models.BigIntegerField(default=-1)
     read_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [GinIndex(fields=["words"], name="runs_by_word")]
 
 
 class SavedView(models.Model):

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import connection
 
-from webapp.runs import naming
+from webapp.runs import naming, search_words
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, RunIndex
 
@@ -81,11 +81,13 @@ def write_settings(run: Run, settings: Mapping[str, Any]) -> None:
     }
     _write(run, dict(list(values.items())[:MOST_SETTINGS]), is_setting=True)
     texts = dict.fromkeys(str(value) for value in values.values() if isinstance(value, str))
+    text = storable("\n".join(texts).lower()[:LONGEST_INDEX])
     RunIndex.objects.update_or_create(
         run=run,
         defaults={
             "team_id": run.team_id,
-            "text": storable("\n".join(texts).lower()[:LONGEST_INDEX]),
+            "text": text,
+            "words": search_words.vector(run, text),
             "settings_left_out": max(0, len(values) - MOST_SETTINGS),
         },
     )

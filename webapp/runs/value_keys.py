@@ -11,12 +11,18 @@ from collections.abc import Sequence
 from django.db import connection
 
 MOST_KEYS = 2000
-EXISTING = """
-SELECT given.key FROM unnest(%s::text[]) AS given(key) WHERE EXISTS (
-    SELECT 1 FROM runs_runvalue AS value
-    WHERE value.team_id = %s AND value.key = given.key
-        AND (value.number IS NOT NULL OR value.text IS NOT NULL)
+# Whether a run has such a value that is not deleted: deleted ones keep theirs until nobody can
+# restore them any more. No EXISTS, which may become a join that reads all values.
+OF_RUNS = """
+(
+    SELECT TRUE FROM runs_runvalue AS value JOIN runs_run AS run ON run.id = value.run_id
+    WHERE value.team_id = %(team)s AND {condition} AND run.deleted_at IS NULL LIMIT 1
 )
+"""
+EXISTING = f"""
+SELECT given.key FROM unnest(%(keys)s::text[]) AS given(key)
+WHERE {OF_RUNS.format(condition="value.key = given.key AND value.number IS NOT NULL")}
+    OR {OF_RUNS.format(condition="value.key = given.key AND value.text IS NOT NULL")}
 """
 NEXT_KEY = """
 WITH RECURSIVE keys AS (
@@ -28,9 +34,9 @@ WITH RECURSIVE keys AS (
             ORDER BY value.key LIMIT 1)
     FROM keys WHERE keys.key IS NOT NULL
 )
-SELECT key FROM keys WHERE key IS NOT NULL LIMIT %(most)s
+SELECT key FROM keys WHERE key IS NOT NULL AND {of_runs} LIMIT %(most)s
 """
-NEXT_TEXT = """
+NEXT_TEXT = f"""
 WITH RECURSIVE texts AS (
     (SELECT text FROM runs_runvalue WHERE team_id = %(team)s AND key = %(key)s
         AND text IS NOT NULL ORDER BY text LIMIT 1)
@@ -40,7 +46,9 @@ WITH RECURSIVE texts AS (
                 AND value.text > texts.text ORDER BY value.text LIMIT 1)
     FROM texts WHERE texts.text IS NOT NULL
 )
-SELECT text FROM texts WHERE text IS NOT NULL LIMIT %(most)s
+SELECT text FROM texts WHERE text IS NOT NULL
+    AND {OF_RUNS.format(condition="value.key = %(key)s AND value.text = texts.text")}
+LIMIT %(most)s
 """
 
 
@@ -49,7 +57,7 @@ def existing_keys(team_id: int, keys: Sequence[str]) -> set[str]:
     if not keys:
         return set()
     with connection.cursor() as cursor:
-        cursor.execute(EXISTING, [list(keys), team_id])
+        cursor.execute(EXISTING, {"keys": list(keys), "team": team_id})
         return {key for (key,) in cursor.fetchall()}
 
 
@@ -58,7 +66,9 @@ def keys_of(team_id: int, most: int = MOST_KEYS) -> list[str]:
     keys: set[str] = set()
     with connection.cursor() as cursor:
         for column in ("number", "text"):
-            cursor.execute(NEXT_KEY.format(column=column), {"team": team_id, "most": most})
+            condition = f"value.key = keys.key AND value.{column} IS NOT NULL"
+            query = NEXT_KEY.format(column=column, of_runs=OF_RUNS.format(condition=condition))
+            cursor.execute(query, {"team": team_id, "most": most})
             keys |= {key for (key,) in cursor.fetchall()}
     return sorted(keys)[:most]
 

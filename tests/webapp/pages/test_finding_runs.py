@@ -17,10 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from webapp.access.models import Team, User
+from webapp.clients import runs as client_runs
 from webapp.pages.runs import run_list
-from webapp.pages.runs.finding import matching
+from webapp.pages.runs.finding import groups, matching
 from webapp.pages.runs.finding.filter_language import Term, written
-from webapp.runs import lifecycle, run_values
+from webapp.runs import deletion, edits, lifecycle, run_values
 from webapp.runs.models import Run, RunValue, SavedView, State
 
 NAN = math.nan
@@ -99,6 +100,58 @@ FILTERS = {
 
 def test_a_filter_keeps_the_runs_for_which_it_holds(client: Client, runs: dict[str, Run]) -> None:
     assert {text: shown(client, q=text) for text in FILTERS} == FILTERS
+
+
+# Name and notes of a run, and words of which it has the first and not the second.
+WORDS = {
+    ("Qwen2.5-0.5B, seed_7", ""): (
+        ["qwen", "0.5b", "5-0", "SEED_7", "7"],
+        ["wen2", "b, seed", "77"],
+    ),
+    ("the first", "Loss of 3e-4\nas before"): (
+        ['"loss of"', "3e-4", "LOSS before", '"4\nas"'],
+        ['"of loss"', '"first loss"', "4e-3"],
+    ),
+    ("it's 100% \\o/ a&b|c", "x:*y"): (
+        ["it's", "100%", r"\o", "a&b", "b|c", '"x:*"'],
+        ["a|b", "!x"],
+    ),
+    ("蒸馏实验", "Größe"): (["蒸馏", "实验", "验", "GRÖ"], ["验实", "öß"]),
+}
+
+
+def test_a_word_finds_what_begins_with_it(client: Client, runs: dict[str, Run]) -> None:
+    run = runs["no figures"]
+    for (name, notes), (found, missing) in WORDS.items():
+        edits.carry_out_one(edits.rename(name), run, None)
+        run.refresh_from_db()
+        edits.carry_out_one(edits.write_notes(notes, edits.digest_of(run.notes)), run, None)
+        run.refresh_from_db()
+        for text in found:
+            assert shown(client, q=text) == [name], text
+            assert name not in shown(client, q=f"-{text}"), text
+        for text in missing:
+            assert name not in shown(client, q=text), text
+    assert shown(client, q="figures") == []
+
+
+def test_the_longest_notes_can_be_searched(client: Client, runs: dict[str, Run]) -> None:
+    """Postgres refuses a vector of more than 1 MiB; these letters have four bytes each."""
+    letters = random.Random(0).choices([chr(code) for code in range(0x1D51E, 0x1D538)], k=10_000)
+    notes = "-".join(letters)
+    run = runs["no figures"]
+    edits.carry_out_one(edits.write_notes(notes, edits.digest_of("")), run, None)
+    assert shown(client, q=notes[:100]) == [run.name]
+
+
+def test_words_find_owners_and_projects(
+    client: Client, still: Team, bob: User, runs: dict[str, Run]
+) -> None:
+    logged = client_runs.create(client_runs.project(still, "Sums of 7"), bob, "mlflow", "afar")
+    assert shown(client, q="ums") == shown(client, q="bob") == [logged.name]
+    assert shown(client, q="lice one") == ["caopd one", "paced one"]
+    client_runs.rename(logged, "nearby")
+    assert shown(client, q="nearby") == ["nearby"] and shown(client, q="afar") == []
 
 
 REFUSALS = {
@@ -186,6 +239,8 @@ ODD_ADDRESSES: list[dict[str, Any]] = [
     {"group": "\0lr", "sort": "\0"},
     {"view": "99999999999999999999"},
     {"sort": "x" * 5000, "group": "y" * 5000},
+    {"q": r"' \ '' \' \\ :* & | ! ( ) <->"},
+    {"q": f'-{"x" * 3000} "{"y " * 400}" " "'},
 ]
 
 
@@ -238,18 +293,46 @@ def test_runs_without_the_setting_are_a_group(client: Client, runs: dict[str, Ru
     assert names == ["no figures", "caopd one"]
 
 
+ADDRESSES: list[dict[str, Any]] = [
+    {"q": "lr<1 one", "sort": "-loss", "column": ["loss", "lr", "state"]},
+    {"q": "lr<1 -two kl grpo", "group": "lr", "column": ["loss", "lr", "pass_rate"]},
+]
+
+
+@pytest.mark.parametrize("query", ADDRESSES)
 def test_query_counts_do_not_grow_with_the_runs(
-    client: Client, still: Team, alice: User, runs: dict[str, Run]
+    client: Client, still: Team, alice: User, runs: dict[str, Run], query: dict[str, Any]
 ) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            client.get("/", {"q": "lr<1 one", "sort": "-loss", "column": ["loss", "lr", "state"]})
+            client.get("/", query)
         return len(captured)
 
     few = queries()
     made(still, alice)
     made(still, alice)
     assert queries() == few
+
+
+def test_groups_are_read_in_two_queries_however_many_columns(
+    client: Client, runs: dict[str, Run]
+) -> None:
+    def queries(columns: list[str]) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            client.get("/", {"group": "objective", "column": columns})
+        return len(captured)
+
+    assert queries(["loss"]) == queries(["loss", "pass_rate", "lr"])
+
+
+def test_of_many_groups_the_largest_are_shown_with_their_figures(
+    client: Client, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "MOST_GROUPS", 1)
+    context = client.get("/", {"group": "objective", "column": ["loss"]}).context
+    assert [(row["group"].text, row["group"].count) for row in context["groups"]] == [("grpo", 3)]
+    assert [texts for _, texts in context["groups"][0]["cells"]] == [("0.500", "1 run")]
+    assert context["most_groups"] == 1
 
 
 def test_a_view_is_saved_opened_renamed_and_deleted(
@@ -291,6 +374,25 @@ def test_completions_name_keys_and_their_values(
     client.force_login(charlie)
     assert client.get("/runs/completions.json").json()["keys"] == []
     assert RunValue.objects.exists()
+
+
+def test_deleted_runs_are_not_offered_to_complete_a_filter(
+    client: Client, runs: dict[str, Run]
+) -> None:
+    def offered(**query: str) -> Any:
+        return client.get("/runs/completions.json", query).json()
+
+    rows = Run.objects.filter(pk__in=[run.pk for run in runs.values() if "paced" in run.name])
+    figures: dict[str, float] = {"only_here": 1}
+    for run in rows:
+        run_values.write_figures(run, figures)
+    assert "only_here" in offered()["keys"]
+    edits.carry_out(deletion.delete(None), rows, None)
+    assert "only_here" not in offered()["keys"] and "lr" in offered()["keys"]
+    assert offered(name="objective")["values"] == ["grpo"]
+    assert "“only_here”" in client.get("/", {"q": "only_here>0"}).context["complaint"]
+    edits.carry_out(deletion.undelete(), rows, None)
+    assert "only_here" in offered()["keys"]
 
 
 def test_the_filter_of_the_menus_and_of_the_text_agree(

@@ -18,7 +18,7 @@ from webapp.library import artifacts
 from webapp.library.models import Artifact
 from webapp.runs import branches, deletion, edits, leases, lifecycle
 from webapp.runs.edits import EditRefused
-from webapp.runs.models import Checkpoint, Event, Run, State
+from webapp.runs.models import Checkpoint, Event, Run, RunIndex, RunValue, State
 from webapp.runs.transitions import TransitionRefused
 from webapp.sharing import links
 
@@ -151,6 +151,8 @@ def test_a_run_is_removed_with_its_files_a_day_after_its_deletion(
     Run.objects.filter(pk=gone.pk).update(deleted_at=timezone.now() - timedelta(hours=25))
     assert deletion.remove_expired() == 1
     assert list(Run.objects.all()) == [kept]
+    assert {pk for (pk,) in RunValue.objects.values_list("run").distinct()} == {kept.pk}
+    assert list(RunIndex.objects.values_list("run", flat=True)) == [kept.pk]
     artifacts.collect(grace=timedelta(0))
     # The files of both runs are the same but this one.
     hashes = set(Artifact.objects.values_list("sha256", flat=True))

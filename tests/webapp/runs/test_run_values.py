@@ -17,7 +17,7 @@ from webapp.clients import run_indexes, runs
 from webapp.clients.client_batch import ClientBatch, RunPublicId
 from webapp.clients.record import record
 from webapp.ingest import figures
-from webapp.runs import lifecycle, run_values
+from webapp.runs import lifecycle, run_values, search_words
 from webapp.runs.better import better
 from webapp.runs.models import Run, RunIndex, RunValue
 
@@ -184,6 +184,10 @@ def test_the_sweep_stores_what_nobody_has_stored(still: Team, alice: User, tmp_p
     assert run_indexes.catch_up() == 1
     assert values(run) == before
     assert run_indexes.catch_up() == 0
+    # A run of a version that stored no words.
+    RunIndex.objects.update(words=None)
+    assert run_indexes.catch_up() == 1
+    assert RunIndex.objects.filter(words__match=search_words.query("paced ARITH")).exists()
     # A run whose process was killed before it read its last figures.
     RunIndex.objects.update(read_batch=0, read_at=Now() - timedelta(hours=1))
     RunValue.objects.filter(key="loss").delete()

@@ -8,11 +8,11 @@ runs of the group with a finite value of at most LARGEST, whose square the datab
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Avg, Count, F, QuerySet, StdDev
+from django.db.models import Avg, Count, F, FilteredRelation, Q, QuerySet, StdDev
 
 from trainer.experiments.analysis import student_quantile
 from webapp.access.actors import Actor
@@ -23,6 +23,8 @@ from webapp.runs.models import Run
 
 MOST_GROUPS = 200
 LARGEST = 1e150
+# Number and text of a setting, of which one is None; both where runs have no value.
+Value = tuple[float | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -48,22 +50,28 @@ def groups(
     actor: Actor, runs: QuerySet[Run], key: str, columns: Sequence[Column]
 ) -> tuple[list[Group], bool]:
     """Return the groups by `key`, the largest first; True if there are more than MOST_GROUPS."""
-    grouped = (
-        _by_value(actor, runs, key).annotate(count=Count("pk")).order_by("-count", "number", "text")
-    )
-    rows = list(grouped[: MOST_GROUPS + 1])
-    groups_by_value = {(row["number"], row["text"]): _group(key, row) for row in rows[:MOST_GROUPS]}
-    for column in columns:
-        for value, figure in _figures(actor, runs, key, column.sort):
-            if value in groups_by_value:
-                groups_by_value[value].figures[column.name] = figure
-    return list(groups_by_value.values()), len(rows) > MOST_GROUPS
+    grouped = _by_value(actor, runs, key)
+    counted = grouped.annotate(count=Count("pk")).order_by("-count", "number", "text")
+    rows = list(counted[: MOST_GROUPS + 1])
+    has_more = len(rows) > MOST_GROUPS
+    shown = {(row["number"], row["text"]): _group(key, row) for row in rows[:MOST_GROUPS]}
+    if has_more:
+        grouped = grouped.filter(_is_one_of(shown))
+    names = {column.sort: column.name for column in columns}
+    for value, metric, figure in _figures(actor, grouped, list(names)):
+        shown[value].figures[names[metric]] = figure
+    return list(shown.values()), has_more
 
 
 def _by_value(actor: Actor, runs: QuerySet[Run], key: str) -> Any:
-    return runs.annotate(setting=value_of(actor, key)).values(
-        number=F("setting__number"), text=F("setting__text")
-    )
+    """Return the runs by number and text of `key`.
+
+    Two relations, because each is read from an index of its own, without the rows.
+    """
+    return runs.annotate(
+        numbered=value_of(actor, key, Q(values__number__isnull=False)),
+        named=value_of(actor, key, Q(values__text__isnull=False)),
+    ).values(number=F("numbered__number"), text=F("named__text"))
 
 
 def _group(key: str, row: dict[str, Any]) -> Group:
@@ -75,23 +83,33 @@ def _group(key: str, row: dict[str, Any]) -> Group:
 
 
 def _figures(
-    actor: Actor, runs: QuerySet[Run], key: str, metric: str
-) -> list[tuple[tuple[float | None, str | None], GroupFigure]]:
-    measured = runs.annotate(measured=value_of(actor, metric)).filter(
-        measured__number__gte=-LARGEST, measured__number__lte=LARGEST
+    actor: Actor, grouped: Any, metrics: Sequence[str]
+) -> Iterator[tuple[Value, str, GroupFigure]]:
+    """Yield (value, metric, figure) of grouped runs; all metrics are read in one query."""
+    if not metrics:
+        return
+    measured = FilteredRelation(
+        "values", condition=Q(values__key__in=metrics, values__team=actor.team)
     )
-    rows = _by_value(actor, measured, key).annotate(
-        n=Count("pk"),
-        mean=Avg("measured__number"),
-        deviation=StdDev("measured__number", sample=True),
-    )
-    return [
-        (
-            (row["number"], row["text"]),
-            GroupFigure(row["n"], row["mean"], _half_width(row["n"], row["deviation"])),
+    rows = (
+        grouped.annotate(measured=measured)
+        .filter(measured__number__gte=-LARGEST, measured__number__lte=LARGEST)
+        .annotate(
+            metric=F("measured__key"),
+            n=Count("pk"),
+            mean=Avg("measured__number"),
+            deviation=StdDev("measured__number", sample=True),
         )
-        for row in rows.order_by()
-    ]
+    )
+    for row in rows.order_by():
+        figure = GroupFigure(row["n"], row["mean"], _half_width(row["n"], row["deviation"]))
+        yield (row["number"], row["text"]), row["metric"], figure
+
+
+def _is_one_of(values: Collection[Value]) -> Q:
+    condition = Q(number__in=[number for number, _ in values if number is not None])
+    condition |= Q(text__in=[text for _, text in values if text is not None])
+    return condition | Q(number=None, text=None) if (None, None) in values else condition
 
 
 def _half_width(n: int, deviation: float | None) -> float | None:

@@ -17,26 +17,17 @@ from django.db.models.functions import Now
 
 from webapp.access import permissions
 from webapp.access.actors import Actor
-from webapp.clients.runs import IS_ARCHIVED
+from webapp.access.models import Membership
+from webapp.clients.models import Origin, Project
+from webapp.clients.runs import IS_ARCHIVED, IS_NOT_ARCHIVED
 from webapp.pages.runs.finding.filter_language import FilterError, Term
-from webapp.runs import status_text
-from webapp.runs.models import ACTIVE, Run, RunIndex, RunValue, State
+from webapp.runs import search_words, status_text
+from webapp.runs.models import ACTIVE, Run, RunValue, State
 from webapp.runs.run_values import stored_value
 from webapp.runs.value_keys import existing_keys, keys_of
 
-# Words that are searched. Postgres looks for each in each field of every run.
+# Words that are searched.
 MOST_WORDS = 8
-SEARCHED_FIELDS = (
-    "name",
-    "notes",
-    "recipe",
-    "owner__email",
-    "owner__name",
-    "summary__student",
-    "summary__teacher",
-    "public_id",
-    "origin__project__name",
-)
 SILENT, ARCHIVED = "silent", "archived"
 STATES = (*State.values, SILENT, ARCHIVED)
 LOOKUPS: Mapping[str, str] = {
@@ -94,6 +85,17 @@ HAS, CREATED = "has", "created"
 KNOWN_FIELDS = (*FIELDS, HAS, CREATED)
 
 
+@dataclass(frozen=True)
+class _Named:
+    """Owners and projects of the team with a word of the filter: primary key, names in lower case.
+
+    They are looked up first: mostly there is none, and words alone tell which runs match.
+    """
+
+    owners: Sequence[tuple[int, str]]
+    projects: Sequence[tuple[int, str]]
+
+
 def words_of(terms: Sequence[Term]) -> list[Term]:
     """Return the different words of a filter, in their order."""
     return list(dict.fromkeys(term for term in terms if term.is_word))
@@ -107,14 +109,20 @@ def matching(actor: Actor, runs: QuerySet[Run], terms: Sequence[Term]) -> QueryS
     """
     _require_keys(actor, terms)
     if not any(term.name == "state" and term.value == ARCHIVED for term in terms):
-        runs = runs.filter(~IS_ARCHIVED)
+        runs = runs.filter(IS_NOT_ARCHIVED)
     conditions = [term for term in terms if not term.is_word]
-    for term in [*conditions, *words_of(terms)[:MOST_WORDS]]:
-        condition = _condition(actor, term)
+    words = words_of(terms)[:MOST_WORDS]
+    named = _named_by(actor, words)
+    for term in [*conditions, *words]:
+        condition = _has_word(actor, term.value, named) if term.is_word else _condition(actor, term)
         if term.is_negated != (term.sign == "!=" and term.name in FIELDS):
-            # Not by ~Q, for which a comparison with a missing value is neither true nor false.
-            others = permissions.visible(actor, Run).filter(condition, pk=OuterRef("pk"))
-            condition = Q(~Exists(others))
+            condition = (
+                # Not by ~Q, for which a comparison with a missing value is neither true nor false.
+                Q(~Exists(permissions.visible(actor, Run).filter(condition, pk=OuterRef("pk"))))
+                if term.is_word or term.name in FIELDS
+                # Values that exist or not.
+                else ~condition
+            )
         runs = runs.filter(condition)
     return runs
 
@@ -149,8 +157,6 @@ def _require_keys(actor: Actor, terms: Sequence[Term]) -> None:
 
 def _condition(actor: Actor, term: Term) -> Q:
     """Return the condition of a term without its negation. Raises FilterError."""
-    if term.is_word:
-        return _has_word(actor, term.value)
     if term.name in FIELDS:
         return _field_condition(term)
     if term.name == CREATED:
@@ -161,12 +167,47 @@ def _condition(actor: Actor, term: Term) -> Q:
     return _compared(actor, term)
 
 
-def _has_word(actor: Actor, word: str) -> Q:
-    texts = permissions.visible(actor, RunIndex).filter(
-        team=actor.team, text__contains=word.lower()
+def _has_word(actor: Actor, text: str, named: _Named) -> Q:
+    """Return the condition that a run, its owner or its project has the text."""
+    condition = Q(search_index__words__match=search_words.query(text))
+    if not search_words.is_exact(text):
+        in_texts = [(f"{name}__icontains", text) for name in search_words.FIELDS]
+        in_settings = ("search_index__text__contains", text.lower())
+        condition &= Q(*in_texts, in_settings, _connector=Q.OR)
+    if owners := _keys_with(text, named.owners):
+        condition |= Q(owner__in=owners)
+    if projects := _keys_with(text, named.projects):
+        origins = permissions.visible(actor, Origin).filter(project__in=projects)
+        condition |= Q(pk__in=origins.values("run"))
+    return condition
+
+
+def _named_by(actor: Actor, terms: Sequence[Term]) -> _Named:
+    texts = [term.value for term in terms]
+    if not texts:
+        return _Named((), ())
+    members = permissions.visible(actor, Membership).filter(
+        _any_contains(("user__name", "user__email"), texts), team=actor.team
     )
-    in_fields = [Q(**{f"{name}__icontains": word}) for name in SEARCHED_FIELDS]
-    return Q(*in_fields, Q(pk__in=texts.values("pk")), _connector=Q.OR)
+    projects = permissions.visible(actor, Project).filter(
+        _any_contains(("name",), texts), team=actor.team
+    )
+    return _Named(
+        [
+            (user, f"{name}\n{email}".lower())
+            for user, name, email in members.values_list("user", "user__name", "user__email")
+        ],
+        [(project, name.lower()) for project, name in projects.values_list("pk", "name")],
+    )
+
+
+def _any_contains(fields: Sequence[str], texts: Sequence[str]) -> Q:
+    lookups = [(f"{field}__icontains", text) for field in fields for text in texts]
+    return Q(*lookups, _connector=Q.OR)
+
+
+def _keys_with(text: str, named: Sequence[tuple[int, str]]) -> list[int]:
+    return [key for key, name in named if text.lower() in name]
 
 
 def _field_condition(term: Term) -> Q:

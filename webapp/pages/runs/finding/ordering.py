@@ -89,10 +89,14 @@ def page(
     return [cursor.pk for cursor in cursors], None
 
 
-def value_of(actor: Actor, key: str) -> FilteredRelation:
-    """Return the relation from a run of the actor's team to its value under `key`."""
+def value_of(actor: Actor, key: str, condition: Q | None = None) -> FilteredRelation:
+    """Return the relation from a run of the actor's team to its value under `key`.
+
+    `condition` is on the value, which is called `values`.
+    """
     # The team is that of the run; named because the indexes of values begin with it.
-    return FilteredRelation("values", condition=Q(values__key=key, values__team=actor.team))
+    own = Q(values__key=key, values__team=actor.team)
+    return FilteredRelation("values", condition=own & (condition or Q()))
 
 
 def _phases(
