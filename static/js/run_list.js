@@ -84,8 +84,18 @@ function showSilence() {
   });
 }
 
+/** On a narrow page the menus beside the filter are shown by a button. */
+function foldFilters() {
+  const toggle = document.querySelector(".filters-toggle");
+  toggle?.addEventListener("click", () => {
+    const isShown = toggle.getAttribute("aria-expanded") === "true";
+    toggle.setAttribute("aria-expanded", String(!isShown));
+  });
+}
+
 startAgeTimer();
 completeFields();
+foldFilters();
 followSelection();
 followMlflowLinks(projects);
 setInterval(showSilence, 5000);

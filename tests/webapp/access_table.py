@@ -65,9 +65,11 @@ TABLE: dict[tuple[str, str], str] = {
     ("revoke_comparison_share", "POST"): EDITOR,
     # Runs
     ("runs", "GET"): MEMBER,
+    ("matching_runs", "GET"): MEMBER,
     ("completions", "GET"): MEMBER,
     ("saved_view", "GET"): VIEWER,
     ("save_view", "POST"): "door door in   no   in   in",
+    ("change_view", "POST"): EDITOR,
     ("rename_view", "POST"): EDITOR,
     ("delete_view", "POST"): EDITOR,
     ("run", "GET"): SHARED,
