@@ -138,6 +138,9 @@ def test_each_source_can_be_loaded_alone(tmp_path: Path) -> None:
     )
     whole = load_all(data)
     assert (load(data.train, data), load(data.evaluation, data)) == (whole.train, whole.evaluation)
+    # As a job takes it, which knows the training problems alone.
+    assert load_part(data.train, 0.5) == whole.evaluation
+    assert load_part(data.train, None) == load_source(data.train)
 
 
 def test_a_share_that_leaves_nothing_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from trainer.spec import SpecError
+from trainer.spec import SpecError, SplitProblems
 from trainer.spec.jobs import JobSpec, load_job
 from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
@@ -29,11 +29,6 @@ from webapp.runs.lookup import find_run
 from webapp.runs.models import Run
 from webapp.runs.transitions import TransitionRefused
 
-HELD_OUT_SHARE = (
-    "This run was evaluated on a held-out share of its training data, which a job cannot select. "
-    "Choose problems that the run has not seen: the run may have been trained on those below, and "
-    "a pass rate on training problems does not measure what it has learned."
-)
 MOST_LISTED = 200
 KINDS = {
     "pass_rates": (
@@ -159,7 +154,6 @@ def _form(request: HttpRequest, form: FormData, issues: Any = ()) -> HttpRespons
         if "expert" in (request.POST.get("mode"), request.GET.get("mode"))
         else "simple",
         "may_start": permissions.may_in_team(actors.actor_of(request), "start"),
-        "caution": _caution(request),
     }
     return render(request, "jobs/new.html", context, status=422 if issues else 200)
 
@@ -204,25 +198,25 @@ def _spec_from_address(request: HttpRequest) -> dict[str, Any]:
     return {**spec, "name": f"{KINDS[kind][0]}: {about}"[:120]}
 
 
-def _caution(request: HttpRequest) -> str:
-    """A warning before a job on a run's model, or an empty text."""
-    run = request.GET.get("run")
-    if not run or request.GET.get("data"):
-        return ""
-    spec = find_run(actors.actor_of(request), "view", run).spec or {}
-    # Where a definition says nothing, its evaluation is a split: the default of the spec.
-    kind = spec.get("data", {}).get("evaluation", {}).get("kind", "split")
-    return HELD_OUT_SHARE if kind == "split" else ""
-
-
 def _evaluation_settings(run: Run) -> dict[str, Any]:
     """Problems, prompt, verifier and sampling of a run's evaluation, as far as it defines them."""
     spec = run.spec or {}
     data, sampling = spec.get("data", {}), spec.get("evaluation", {}).get("sampling")
-    held_out = data.get("evaluation", {})
+    # Where a definition says nothing, its evaluation is a split: the default of the spec.
+    held_out = {"kind": "split", **data.get("evaluation", {})}
     settings = {name: data[name] for name in ("prompt", "verifier", "confidence") if name in data}
-    settings |= {"problems": held_out} if held_out.get("kind") in ("file", "arithmetic") else {}
+    if held_out["kind"] == "split":
+        share = held_out.get("share", SplitProblems().share)
+        settings |= {"problems": data.get("train", {"kind": "arithmetic"}), "held_out_share": share}
+    else:
+        settings |= {"problems": held_out}
     return settings | ({"sampling": sampling} if sampling else {})
+
+
+def _problems_text(spec: JobSpec) -> str:
+    text = getattr(spec.problems, "path", None) or "built-in arithmetic"
+    share = spec.held_out_share
+    return text if share is None else f"{text}, the {share:.4g} of them that runs hold out"
 
 
 def _summary(job: Job) -> list[tuple[str, Any]]:
@@ -230,7 +224,7 @@ def _summary(job: Job) -> list[tuple[str, Any]]:
     spec: JobSpec = load_job(job.spec)
     return [
         ("Model", getattr(spec.model, "checkpoint", None) or getattr(spec.model, "model", "")),
-        ("Problems", getattr(spec.problems, "path", None) or "built-in arithmetic"),
+        ("Problems", _problems_text(spec)),
         ("Answers per problem", spec.samples),
         ("Longest answer", f"{spec.sampling.max_new_tokens:,} tokens"),
         ("Temperature", f"{spec.sampling.temperature:g}"),

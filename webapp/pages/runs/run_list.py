@@ -30,6 +30,11 @@ PAGE_SIZE = 50
 MOST_PINNED = 20
 # Entries of the project menu.
 MAX_PROJECTS = 500
+# Of the series that the lists of runs draw (`webapp.ingest.progress`).
+SKETCHED_NAMES = {
+    "eval/common/pass_rate": "held-out pass rate",
+    "eval/pass_rate": "held-out pass rate",
+}
 SOURCES = {
     Run.Source.MANAGED: "started here",
     Run.Source.CLIENT: "logged by a client",
@@ -150,17 +155,18 @@ def _row(run: Run, columns: Sequence[Column], texts: Any) -> dict[str, Any]:
         "phase": status_text.phase_of(run),
         "silent": status_text.is_silent(run),
         "state": status_text.state_of(run),
-        "sketched": _sketched(run),
-        "sketched_key": str(run.summary.get("sketched") or ""),
-        "better": better(str(run.summary.get("sketched") or "")),
+        **_sketched(str(run.summary.get("sketched") or "")),
     }
 
 
-def _sketched(run: Run) -> str:
-    """Return which series the sparkline draws, and which way is better."""
-    key = str(run.summary.get("sketched") or "")
-    direction = better(key)
-    return f"{key}, {direction} is better" if direction else key
+def _sketched(key: str) -> dict[str, Any]:
+    """Return the name of the series that the sparkline draws, and which way is better."""
+    name, direction = SKETCHED_NAMES.get(key, key), better(key)
+    return {
+        "sketched": f"{name} ({key}), {direction} is better" if direction else name,
+        "sketched_name": name,
+        "better": direction,
+    }
 
 
 def _grouped(actor: Actor, query: ListQuery, matched: QuerySet[Run]) -> dict[str, Any]:
