@@ -110,6 +110,7 @@ TABLE: dict[tuple[str, str], str] = {
     ("jobs", "GET"): MEMBER,
     ("new_job", "GET"): MEMBER,
     ("new_job", "POST"): "door door in   no   in   in",
+    ("check_job", "POST"): MEMBER,
     ("job", "GET"): VIEWER,
     ("stop_job", "POST"): EDITOR,
     ("delete_job", "POST"): EDITOR,
@@ -160,7 +161,7 @@ TABLE: dict[tuple[str, str], str] = {
 }
 
 # Posts that compute and change nothing.
-READING_POSTS = ("check_run", "import_run")
+READING_POSTS = ("check_run", "check_job", "import_run")
 
 # What each of them hears on the live socket about the run, and whether the list names it.
 SOCKET: dict[str, str] = {

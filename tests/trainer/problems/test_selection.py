@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.spec import ArithmeticProblems, Data, FileProblems, SplitProblems
-from trainer.text.problems import Problem, ProblemError, RunProblems, load, load_all, problem_set
+from trainer.text.problems import (
+    Problem,
+    ProblemError,
+    RunProblems,
+    load,
+    load_all,
+    load_part,
+    load_source,
+    problem_set,
+)
 from trainer.text.problems.selection import check_disjoint, normalised, sampled, split
 
 QUESTIONS = [f"What is {n} + {n}?" for n in range(300)]

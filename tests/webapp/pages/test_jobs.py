@@ -131,6 +131,17 @@ def test_what_cannot_start_is_said_beside_its_field(
 
 
 @pytest.mark.django_db
+def test_the_form_is_checked_while_it_is_filled_in(client_of_erin: Client) -> None:
+    panel = client_of_erin.post("/jobs/new/check/", FILLED).content.decode()
+    assert "Ready to start" in panel and "2 per problem, 400 in all" in panel
+    assert "at most 25,600" in panel and "name: mine" in panel
+    wrong = FILLED | {"work.samples": "0", "sampling.max_new_tokens": "9999"}
+    panel = client_of_erin.post("/jobs/new/check/", wrong).content.decode()
+    assert "problems found" in panel and "Shown when all problems are fixed." in panel
+    assert not Job.objects.exists()
+
+
+@pytest.mark.django_db
 def test_a_data_set_brings_its_columns_and_its_verifier(
     client_of_erin: Client, still: Team, tmp_path: Path
 ) -> None:
