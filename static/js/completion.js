@@ -8,7 +8,7 @@
 
 const MOST_OPTIONS = 12;
 /** Name, sign and beginning of the value of the term before the caret. */
-const TERM = /^(-?)((?:"[^"]*"|[^\s":=<>!])+)(!=|<=|>=|[:=<>])("?)(.*)$/;
+const TERM = /^((-?)((?:"[^"]*"|[^\s":=<>!])+)\s*(?:!=|<=|>=|[:=<>])\s*)("?)(.*)$/;
 
 /**
  * @typedef {{start: number, end: number, name: string | null, typed: string, before: string}} Place
@@ -27,18 +27,23 @@ export function placeIn(text) {
   for (let i = 0; i < text.length; i++) {
     if (text[i] === "\\" && isQuoted) i++;
     else if (text[i] === '"') isQuoted = !isQuoted;
-    else if (/\s/.test(text[i]) && !isQuoted) start = i + 1;
+    else if (/\s/.test(text[i]) && !isQuoted && !isBesideSign(text, i)) start = i + 1;
   }
   const token = text.slice(start);
   const term = TERM.exec(token);
   if (term) {
-    const [, minus, name, sign, , typed] = term;
-    const valueStart = start + minus.length + name.length + sign.length;
+    const [, beforeValue, , name, , typed] = term;
+    const valueStart = start + beforeValue.length;
     return { start: valueStart, end: text.length, name: unquoted(name), typed, before: "" };
   }
   const minus = token.startsWith("-") ? "-" : "";
   const typed = token.slice(minus.length).replace(/^"/, "");
   return { start, end: text.length, name: null, typed, before: minus };
+}
+
+/** @param {string} text @param {number} space @returns {boolean} whether it belongs to a condition */
+function isBesideSign(text, space) {
+  return /[:=<>]\s*$/.test(text.slice(0, space)) || /^\s+[:=<>!]/.test(text.slice(space));
 }
 
 /** @param {string} text @returns {string} */
@@ -197,11 +202,14 @@ function complete(input) {
   input.addEventListener("blur", close);
   input.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown" && list.hidden) void refresh();
-    else if (list.hidden) return;
+    else if (event.key === "Escape") {
+      // Also while an answer is awaited. A browser would empty a search field.
+      place = placeIn("");
+      close();
+    } else if (list.hidden) return;
     else if (event.key === "ArrowDown") activate((active + 1) % options.length);
     else if (event.key === "ArrowUp") activate((Math.max(active, 0) || options.length) - 1);
-    else if (event.key === "Enter" && active >= 0) accept(active);
-    else if (event.key === "Escape") close();
+    else if ((event.key === "Enter" || event.key === "Tab") && active >= 0) accept(active);
     else return;
     event.preventDefault();
   });

@@ -39,7 +39,9 @@ function updateRow({
   setLiveText(row, "step", count(step));
   if (phase && ACTIVE.includes(state)) setLiveText(row, "phase", phases[phase] ?? phase);
   const isActive = ACTIVE.includes(state);
-  setLiveText(row, "eta", isActive && eta != null ? `${seconds(Math.round(eta))} left` : "");
+  const without = summary.final_evaluation_s == null ? ", without the final evaluation" : "";
+  const left = eta == null ? "" : `${seconds(Math.round(eta))} left${without}`;
+  setLiveText(row, "eta", isActive ? left : "");
   if (summary.pass_rate != null) setLiveText(row, "pass_rate", percent(summary.pass_rate));
   if (summary.difference != null)
     setLiveText(row, "difference", points(summary.difference.pass_rate));
@@ -84,8 +86,18 @@ function showSilence() {
   });
 }
 
+/** On a narrow page the menus beside the filter are shown by a button. */
+function foldFilters() {
+  const toggle = document.querySelector(".filters-toggle");
+  toggle?.addEventListener("click", () => {
+    const isShown = toggle.getAttribute("aria-expanded") === "true";
+    toggle.setAttribute("aria-expanded", String(!isShown));
+  });
+}
+
 startAgeTimer();
 completeFields();
+foldFilters();
 followSelection();
 followMlflowLinks(projects);
 setInterval(showSilence, 5000);

@@ -2,19 +2,32 @@
  * The rows of the list of runs by mouse and keyboard: j and k move the focus, Enter opens, x
  * selects, a click with the shift key selects everything since the last one.
  *
- * The rows are replaced when runs change: the selection is kept here and applied to the new rows.
+ * The selection is kept for the tab and the team: it stays when the rows are replaced, sorted,
+ * filtered or turned over to another page, and after an action.
  */
 
 /** @type {Set<string>} public ids of the selected runs */
 const selected = new Set();
 /** @type {string | null} the run whose box was clicked last */
 let anchor = null;
+/** What the bar says besides numbers. */
+let note = "";
 
 /** @returns {HTMLInputElement[]} */
 function boxes() {
   return [...document.querySelectorAll("input[name=run][form=selection]")].map(
     (box) => /** @type {HTMLInputElement} */ (box),
   );
+}
+
+/** @returns {HTMLElement | null} */
+function selectionBar() {
+  return document.getElementById("selection");
+}
+
+/** @returns {string} */
+function storageKey() {
+  return `selected-runs-${selectionBar()?.dataset.team ?? ""}`;
 }
 
 /** @param {HTMLInputElement} box @param {boolean} checked */
@@ -25,24 +38,63 @@ function select(box, checked) {
 }
 
 function showSelection() {
-  const bar = document.getElementById("selection");
+  const bar = selectionBar();
   if (!bar) return;
+  sessionStorage.setItem(storageKey(), [...selected].join(","));
+  const here = boxes();
+  const shown = new Set(here.map(({ value }) => value));
+  const elsewhere = [...selected].filter((run) => !shown.has(run));
+  const count = selected.size - elsewhere.length;
   bar.toggleAttribute("data-active", selected.size > 0);
   const text = bar.querySelector("[data-selected]");
-  if (text) text.textContent = `${selected.size} selected`;
+  if (text)
+    text.textContent =
+      `${selected.size} selected` +
+      (elsewhere.length ? ` · ${elsewhere.length} not on this page` : "") +
+      note;
+  /** @type {HTMLInputElement} */ (bar.querySelector("[data-elsewhere]")).value =
+    elsewhere.join(",");
   const compare = /** @type {HTMLAnchorElement | null} */ (bar.querySelector("[data-compare]"));
   if (compare) {
     compare.hidden = selected.size < 2;
     compare.href = `/compare/?runs=${[...selected].join(",")}`;
   }
+  showPageChoice(here.length, count);
 }
 
-/** Apply the selection to the present rows; runs without a row are not selected any more. */
+/** @param {number} length rows of the page @param {number} count of them that are selected */
+function showPageChoice(length, count) {
+  const all = /** @type {HTMLInputElement | null} */ (document.querySelector("[data-select-page]"));
+  if (all) {
+    all.hidden = false;
+    all.checked = length > 0 && count === length;
+    all.indeterminate = count > 0 && count < length;
+  }
+  const rest = /** @type {HTMLElement | null} */ (document.querySelector("[data-select-rest]"));
+  if (rest) rest.hidden = count === length;
+  const matching = /** @type {HTMLElement | null} */ (
+    document.querySelector("[data-select-matching]")
+  );
+  if (matching) matching.hidden = count < length || note !== "" || selected.size > length;
+}
+
+/** Read the selection that this tab had, without what an undo names as gone from the list. */
+function readSelection() {
+  selected.clear();
+  (sessionStorage.getItem(storageKey()) ?? "")
+    .split(",")
+    .filter(Boolean)
+    .forEach((run) => selected.add(run));
+  const shown = new Set(boxes().map(({ value }) => value));
+  document.querySelectorAll("#messages form[data-gone] input[name=run]").forEach((field) => {
+    for (const run of /** @type {HTMLInputElement} */ (field).value.split(","))
+      if (!shown.has(run)) selected.delete(run);
+  });
+}
+
+/** Apply the selection to the present rows. */
 function restoreSelection() {
-  const present = boxes();
-  const values = new Set(present.map((box) => box.value));
-  selected.forEach((run) => values.has(run) || selected.delete(run));
-  present.forEach((box) => select(box, box.checked || selected.has(box.value)));
+  boxes().forEach((box) => select(box, selected.has(box.value)));
   showSelection();
 }
 
@@ -54,7 +106,29 @@ function toggled(box, isRange) {
   const range = isRange && from >= 0 ? all.slice(Math.min(from, to), Math.max(from, to) + 1) : [];
   [...range, box].forEach((each) => select(each, box.checked));
   anchor = box.value;
+  note = "";
   showSelection();
+}
+
+/** @param {boolean} checked */
+function togglePage(checked) {
+  boxes().forEach((box) => select(box, checked));
+  note = "";
+  showSelection();
+}
+
+/** @param {string} address of the ids of all runs that match */
+async function selectMatching(address) {
+  const response = await fetch(address, { headers: { Accept: "application/json" } });
+  if (!response.ok) {
+    note = " · the runs could not be read: try again";
+  } else {
+    const { runs, more } = await response.json();
+    selected.clear();
+    runs.forEach((/** @type {string} */ run) => selected.add(run));
+    note = more ? " · the first of those that match" : " · all that match";
+  }
+  restoreSelection();
 }
 
 /** @param {number} distance rows down from the focused one; the first row if none is */
@@ -86,23 +160,35 @@ function isTyping(target) {
   );
 }
 
+/** @param {MouseEvent} event */
+function clicked({ target, shiftKey }) {
+  if (!(target instanceof HTMLElement)) return;
+  const box = boxes().find((each) => each === target);
+  const matching = target.dataset.selectMatching;
+  if (box) toggled(box, shiftKey);
+  else if (target.matches("[data-select-page]"))
+    togglePage(/** @type {HTMLInputElement} */ (target).checked);
+  else if (target.matches("[data-select-rest]")) togglePage(true);
+  else if (matching !== undefined) void selectMatching(matching);
+}
+
 export function followSelection() {
-  document.addEventListener("click", (event) => {
-    const box = /** @type {HTMLInputElement | undefined} */ (
-      boxes().find((each) => each === event.target)
-    );
-    if (box) toggled(box, event.shiftKey);
-  });
+  document.addEventListener("click", clicked);
   document.addEventListener("keydown", (event) => {
     const hasModifier = event.ctrlKey || event.metaKey || event.altKey;
     if (!hasModifier && !isTyping(event.target) && pressed(event)) event.preventDefault();
   });
-  document.getElementById("selection")?.addEventListener("reset", () => {
+  selectionBar()?.addEventListener("reset", () => {
     selected.clear();
-    boxes().forEach((box) => select(box, false));
-    showSelection();
+    note = "";
+    restoreSelection();
   });
   document.body.addEventListener("htmx:afterSettle", restoreSelection);
-  // A browser that goes back restores the boxes.
+  // A page that the browser shows again as it was may be older than the selection.
+  window.addEventListener("pageshow", () => {
+    readSelection();
+    restoreSelection();
+  });
+  readSelection();
   restoreSelection();
 }

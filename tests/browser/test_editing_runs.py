@@ -133,7 +133,7 @@ def test_editing_works_on_a_phone_and_without_javascript(
     finished: Run,
     axe_violations: Callable[[Page], list[str]],
 ) -> None:
-    edits.carry_out_one(edits.add_tags("t" * 40 + " " + "u" * 40), finished, None)
+    edits.carry_out_one(edits.add_tags("t" * 40 + "," + "u" * 40), finished, None)
     phone = open_page(alice, PHONE)
     phone.goto(url_of(finished))
     phone.get_by_text("Add tag").click()

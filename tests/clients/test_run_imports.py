@@ -19,6 +19,7 @@ from tests.webapp.conftest import charlie  # noqa: F401
 from tests.webapp.pages.test_new_run import as_
 from webapp.access.models import Team, User
 from webapp.clients import run_imports
+from webapp.clients.importers import UnreadableFile, recognition
 from webapp.clients.models import RunImport
 from webapp.library import bounded_process
 from webapp.runs.models import Run
@@ -98,6 +99,52 @@ def test_an_import_has_a_deadline_and_keeps_what_it_read(
     monkeypatch.setattr(run_imports, "MOST_SECONDS", 0.0)
     page = bring(as_(erin), SimpleUploadedFile("a.csv", TABLE))
     assert "takes more than the 0 s that are allowed" in page
+
+
+MLFLOW_TABLE = b"run_id,key,value,step,timestamp\nr,loss,1,0,1000\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "format"),
+    [
+        ({"a.csv": TABLE}, "wandb"),
+        ({"a.jsonl": b'{"_step": 0, "loss": 1}\n'}, "wandb"),
+        ({"a.csv": b"Step,one - loss,two - loss\n0,1,2\n"}, "wandb"),
+        ({"run-1.wandb": b"x"}, "wandb"),
+        ({"notes.csv": b"", "history.csv": MLFLOW_TABLE}, "mlflow"),
+        ({"1/r/meta.yaml": b"", "1/r/metrics/loss": b""}, "mlflow"),
+        ({"logs/events.out.tfevents.1": b"x", "config.csv": b"a,b\n1,2\n"}, "tensorboard"),
+        ({"a.csv": b"epoch,loss\n0,1\n", "b.jsonl": b"no json", "c.txt": b""}, None),
+    ],
+)
+def test_the_tracker_is_recognised_by_its_files(
+    tmp_path: Path, files: dict[str, bytes], format: str | None
+) -> None:
+    for name, content in files.items():
+        file = tmp_path / "upload" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    assert recognition.format_of(tmp_path / "upload") == format
+
+
+def test_files_of_two_trackers_are_not_guessed_at(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(TABLE)
+    (tmp_path / "b.csv").write_bytes(MLFLOW_TABLE)
+    with pytest.raises(UnreadableFile, match="Several trackers wrote these files"):
+        recognition.format_of(tmp_path)
+
+
+@on_commit
+def test_files_are_imported_without_a_chosen_format(still: Team, erin: User) -> None:
+    page = as_(erin).get("/runs/bring/").content.decode()
+    assert '<option value="" selected>Recognise the tracker' in page
+    bring(as_(erin), SimpleUploadedFile("a.csv", TABLE), format="")
+    run = Run.objects.get()
+    assert run.origin.client == "wandb"
+    # The table does not say how the run ended, and nor does the list.
+    assert ">unknown</span>" in as_(erin).get("/").content.decode()
+    problem = bring(as_(erin), SimpleUploadedFile("a.csv", b"epoch,loss\n0,1\n"), format="")
+    assert "None of the files looks like one of a known tracker" in problem
 
 
 @pytest.mark.django_db

@@ -65,9 +65,11 @@ TABLE: dict[tuple[str, str], str] = {
     ("revoke_comparison_share", "POST"): EDITOR,
     # Runs
     ("runs", "GET"): MEMBER,
+    ("matching_runs", "GET"): MEMBER,
     ("completions", "GET"): MEMBER,
     ("saved_view", "GET"): VIEWER,
     ("save_view", "POST"): "door door in   no   in   in",
+    ("change_view", "POST"): EDITOR,
     ("rename_view", "POST"): EDITOR,
     ("delete_view", "POST"): EDITOR,
     ("run", "GET"): SHARED,
@@ -108,6 +110,7 @@ TABLE: dict[tuple[str, str], str] = {
     ("jobs", "GET"): MEMBER,
     ("new_job", "GET"): MEMBER,
     ("new_job", "POST"): "door door in   no   in   in",
+    ("check_job", "POST"): MEMBER,
     ("job", "GET"): VIEWER,
     ("stop_job", "POST"): EDITOR,
     ("delete_job", "POST"): EDITOR,
@@ -158,7 +161,7 @@ TABLE: dict[tuple[str, str], str] = {
 }
 
 # Posts that compute and change nothing.
-READING_POSTS = ("check_run", "import_run")
+READING_POSTS = ("check_run", "check_job", "import_run")
 
 # What each of them hears on the live socket about the run, and whether the list names it.
 SOCKET: dict[str, str] = {

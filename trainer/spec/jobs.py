@@ -24,6 +24,7 @@ from trainer.spec.sampling import Sampling
 from trainer.spec.verifiers import AnyVerifier
 from trainer.spec.verifiers.numeric import NumericVerifier
 
+PROBLEMS = ("Problems", "Every one of them is answered.")
 Samples = Annotated[int, Field(ge=1, le=1024)]
 
 
@@ -208,7 +209,17 @@ class JobSpec(Section):
         title="Problems",
         help="Every one of them is answered.",
         factory=ArithmeticProblems,
-        heading=True,
+        heading=PROBLEMS,
+    )
+    held_out_share: float | None = option(
+        None,
+        title="Held-out share",
+        help="Only the problems that a run on these problems holds out with this share are "
+        "answered. Empty: all problems are.",
+        gt=0,
+        lt=1,
+        expert=True,
+        heading=PROBLEMS,
     )
     prompt: str = option(
         "{question}",

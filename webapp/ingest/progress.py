@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from webapp.base.database_clock import database_now
-from webapp.ingest import figures
+from webapp.ingest import figures, final_evaluation
 from webapp.runs import branches
 from webapp.runs.event_rows import moment
 from webapp.runs.models import Attempt, Event, Run
@@ -50,12 +50,9 @@ def refresh(attempt: Attempt, batch: list[dict[str, Any]], more: bool = False) -
         run.summary.update(_latest_values(run))
     if types & {"evaluation", "rewind"}:
         run.summary.update(_pass_rates(run))
-    seconds_per_step = _seconds_per_step(run, batch)
-    run.summary["eta_s"] = (
-        None
-        if seconds_per_step is None or not run.total_steps
-        else max(0, round((run.total_steps - run.step) * seconds_per_step))
-    )
+    if final_evaluation.is_measured_by(batch):
+        run.summary["final_evaluation_s"] = final_evaluation.seconds_of(run)
+    run.summary["eta_s"] = _seconds_left(run, _seconds_per_step(run, batch))
     run.save(update_fields=["step", "last_event_at", "summary", "total_steps", "reason", "remedy"])
     figures.refresh_if_due(run, at_once=bool(types & {"evaluation", "rewind", "end"}))
 
@@ -99,6 +96,21 @@ def _seconds_per_step(run: Run, batch: list[dict[str, Any]]) -> float | None:
     if first == last or ended < began:
         return series_store.seconds_per_step(run, run.attempt)
     return float((ended - began) / (last - first))
+
+
+def _seconds_left(run: Run, seconds_per_step: float | None) -> int | None:
+    """Return the seconds of the remaining steps and of the final evaluation.
+
+    Without the latter as long as nothing tells how long it takes: `final_evaluation_s` is None.
+    """
+    if seconds_per_step is None or not run.total_steps:
+        return None
+    remaining = max(0, run.total_steps - run.step)
+    final = run.summary.get("final_evaluation_s") or 0.0
+    done, of = run.summary.get("done"), run.summary.get("of")
+    if not remaining and run.summary.get("phase") == "evaluation" and done is not None and of:
+        final *= max(0.0, 1 - done / of)
+    return round(remaining * seconds_per_step + final)
 
 
 def _has_monotonic(event: dict[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from trainer.spec.jobs import CheckpointModel, JobSpec, load_job
 from trainer.text.evaluation.conditions import conditions
-from trainer.text.problems import ProblemError, load_source
+from trainer.text.problems import ProblemError, load_part
 from trainer.text.recording import side_files
 from webapp.access.models import Team
 from webapp.jobs import results
@@ -79,13 +79,17 @@ def _checkpoint(team: Team, uri: str) -> Checkpoint | None:
 def _fingerprint(team: Team, spec: JobSpec) -> str | None:
     source = spec.problems
     if source.kind == "arithmetic":
-        return load_source(source).fingerprint
+        return load_part(source, spec.held_out_share).fingerprint
     try:
         path = locations.data_path(source.path, team)
         if path is None or not path.is_file():
             return None
         fingerprint: str = bounded_process.run(
-            data_files.fingerprint, path, source, seconds=READING_SECONDS
+            data_files.fingerprint,
+            path,
+            source,
+            spec.held_out_share,
+            seconds=READING_SECONDS,
         )
     except (LocationError, ProblemError, FileNotFoundError):
         return None

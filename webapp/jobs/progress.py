@@ -140,6 +140,8 @@ def _device(copy: Copy) -> str:
 def count_problems(spec: JobSpec, team: Team) -> int | None:
     """Return how many problems the job has; None if that takes reading them."""
     source = spec.problems
+    if spec.held_out_share is not None:
+        return None
     if not isinstance(source, FileProblems):
         return source.count
     try:

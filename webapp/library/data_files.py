@@ -98,9 +98,9 @@ def read_whole(
     return WholeFile(format_of(path), survey, check)
 
 
-def fingerprint(path: Path, source: FileProblems) -> str:
-    """The fingerprint of the problems that a source takes of a file. Raises ProblemError."""
-    return problems.load_source(source, lambda _: path).fingerprint
+def fingerprint(path: Path, source: FileProblems, held_out_share: float | None) -> str:
+    """The fingerprint of the problems that a job takes of a file. Raises ProblemError."""
+    return problems.load_part(source, held_out_share, lambda _: path).fingerprint
 
 
 def hold_out(

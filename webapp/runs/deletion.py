@@ -6,7 +6,7 @@ out, because `permissions.visible` does. Its rows and files stay until `remove_e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,14 +30,14 @@ FIELDS = ("deleted_at", "deleted_by")
 class Contents:
     """What is removed with runs, in rows and bytes of their files.
 
-    `with_checkpoints` are the primary keys of the runs that hold checkpoints.
+    `checkpoints_of` counts the checkpoints of the runs that hold some, by their primary keys.
     """
 
     checkpoints: int
     checkpoint_bytes: int
     rollouts: int
     rollout_bytes: int
-    with_checkpoints: frozenset[int]
+    checkpoints_of: Mapping[int, int]
 
 
 def contents_of(runs: QuerySet[Run]) -> Contents:
@@ -60,7 +60,7 @@ def contents_of(runs: QuerySet[Run]) -> Contents:
         sum(size for *_, size in checkpoints),
         rollouts.count(),
         files.aggregate(bytes=Sum("size"))["bytes"] or 0,
-        frozenset(run for run, *_ in checkpoints),
+        {run: number for run, number, _ in checkpoints},
     )
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -32,7 +33,8 @@ MOST_SUGGESTIONS = 200
 # `\w` is letters and digits of any script, and the underscore.
 TAG = re.compile(r"[\w./+-]+")
 TAG_RULE = (
-    f"A tag has up to {LONGEST_TAG} letters, digits and the characters - _ . / +, without spaces."
+    f"A tag has up to {LONGEST_TAG} letters, digits and the characters - _ . / +, without spaces. "
+    "Several are separated by commas."
 )
 SUGGESTIONS = """
 SELECT tag FROM runs_run, jsonb_array_elements_text(tags) AS tag
@@ -63,10 +65,14 @@ class Edit:
 
 @dataclass
 class Outcome:
-    """What came of an edit. The runs in `accepted` are now as asked, those in `changed` since."""
+    """What came of an edit. The runs in `accepted` are now as asked, those in `changed` since.
+
+    `before` has the earlier values of the edit's fields by the primary key of each changed run.
+    """
 
     accepted: list[Run] = field(default_factory=list)
     changed: list[Run] = field(default_factory=list)
+    before: dict[int, dict[str, Any]] = field(default_factory=dict)
     refused: list[tuple[Run, EditRefused]] = field(default_factory=list)
 
 
@@ -77,6 +83,7 @@ def carry_out(edit: Edit, runs: QuerySet[Run], actor: User | None) -> Outcome:
     with transaction.atomic():
         # In the order of their ids, so that two edits of the same runs cannot deadlock.
         for run in runs.select_for_update().order_by("pk").defer("spec", "summary"):
+            before = {name: getattr(run, name) for name in edit.fields}
             try:
                 sentence = edit.change(run)
             except EditRefused as refusal:
@@ -85,6 +92,7 @@ def carry_out(edit: Edit, runs: QuerySet[Run], actor: User | None) -> Outcome:
             outcome.accepted.append(run)
             if sentence:
                 outcome.changed.append(run)
+                outcome.before[run.pk] = before
                 run.edits += 1
                 run.batch_count += 1
                 history.append(
@@ -185,12 +193,30 @@ def remove_tags(text: str) -> Edit:
     return Edit(("tags",), change)
 
 
+def of_each(edits: Sequence[tuple[Edit, Container[str]]]) -> Edit:
+    """Return the edit that applies each of `edits` to the runs of its public ids only."""
+
+    def change(run: Run) -> str:
+        sentences = [edit.change(run) for edit, ids in edits if run.public_id in ids]
+        return " ".join(filter(None, sentences))
+
+    return Edit(tuple({name for edit, _ in edits for name in edit.fields}), change)
+
+
 def tags_in(text: str) -> list[str]:
-    """Return the tags in a text, separated by spaces or commas. Raises EditRefused."""
-    tags = list(dict.fromkeys(re.split(r"[\s,]+", unicodedata.normalize("NFC", text).strip(" ,"))))
-    if tags == [""]:
+    """Return the tags in a text, separated by commas. Raises EditRefused."""
+    typed = (tag.strip() for tag in unicodedata.normalize("NFC", text).split(","))
+    tags = list(dict.fromkeys(tag for tag in typed if tag))
+    if not tags:
         raise EditRefused(f"Type a tag. {TAG_RULE}")
     for tag in tags:
+        words = tag.split()
+        if len(words) > 1 and all(map(TAG.fullmatch, words)):
+            raise EditRefused(
+                f"“{tag[: LONGEST_TAG + 1]}” has a space. Write one tag as "
+                f"“{'-'.join(words)[: LONGEST_TAG + 1]}”, or several as "
+                f"“{', '.join(words)[: LONGEST_TAG + 1]}”."
+            )
         if len(tag) > LONGEST_TAG or not TAG.fullmatch(tag):
             raise EditRefused(f"“{tag[: LONGEST_TAG + 1]}” is not a tag. {TAG_RULE}")
     return tags

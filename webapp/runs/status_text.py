@@ -28,6 +28,8 @@ STATES = {
 }
 # Other names for the states of runs that a client carries out elsewhere.
 CLIENT_STATES = {State.RUNNING: "logging", State.COMPLETED: "finished"}
+# The reason of imported runs whose files name no end; they are stored as stopped.
+UNKNOWN_END = "The files do not say how the run ended."
 PHASES = {
     "loading": "loading models and data",
     "pass_rates": "measuring the student's pass rate on every problem",
@@ -49,6 +51,8 @@ KILLED_BY_SOMEBODY = "It was killed from outside, by a person or another program
 
 def state_of(run: Run) -> str:
     """Return the run's state as one word."""
+    if run.source == Run.Source.IMPORTED and run.reason == UNKNOWN_END:
+        return "unknown"
     if run.source != Run.Source.MANAGED:
         return CLIENT_STATES.get(State(run.state)) or run.state
     if run.state == State.QUEUED and run.on_hold:

@@ -64,6 +64,8 @@ export function createHeader(live) {
     if (ACTIVE.includes(latest.state))
       setLiveText(head, "phase", phases[latest.phase] ?? latest.phase);
     setLiveText(head, "eta_s", latest.eta_s == null ? "–" : seconds(latest.eta_s));
+    const isWithout = latest.eta_s != null && latest.summary.final_evaluation_s == null;
+    setLiveText(head, "eta_note", isWithout ? "without the final evaluation" : "");
     const bar = /** @type {HTMLProgressElement | null} */ (head.querySelector("[data-progress]"));
     if (bar) bar.value = latest.step;
     document.title = document.title.replace(

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.spec import ArithmeticProblems, Data, FileProblems, SplitProblems
-from trainer.text.problems import Problem, ProblemError, RunProblems, load, load_all, problem_set
+from trainer.text.problems import (
+    Problem,
+    ProblemError,
+    RunProblems,
+    load,
+    load_all,
+    load_part,
+    load_source,
+    problem_set,
+)
 from trainer.text.problems.selection import check_disjoint, normalised, sampled, split
 
 QUESTIONS = [f"What is {n} + {n}?" for n in range(300)]
@@ -138,6 +147,9 @@ def test_each_source_can_be_loaded_alone(tmp_path: Path) -> None:
     )
     whole = load_all(data)
     assert (load(data.train, data), load(data.evaluation, data)) == (whole.train, whole.evaluation)
+    # As a job takes it, which knows the training problems alone.
+    assert load_part(data.train, 0.5) == whole.evaluation
+    assert load_part(data.train, None) == load_source(data.train)
 
 
 def test_a_share_that_leaves_nothing_is_refused(tmp_path: Path) -> None:

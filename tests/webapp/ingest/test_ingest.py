@@ -96,6 +96,35 @@ def test_a_log_becomes_a_run_page(claimed: Run, tmp_path: Path) -> None:
     assert Attempt.objects.get(run=claimed).last_seq == 25
 
 
+def test_the_time_left_includes_the_final_evaluation(claimed: Run, tmp_path: Path) -> None:
+    def asked(seq: int, done: int, of: int) -> dict[str, Any]:
+        return event(seq, "progress", step=0, phase="evaluation", done=done, of=of)
+
+    def evaluation(seq: int, role: str, problems: int) -> dict[str, Any]:
+        sizes = {"problems": problems, "samples": 4, "pass_rate": 0.4}
+        return event(seq, "evaluation", step=0, when="before", role=role, **sizes)
+
+    # One second from event to event: 18 answers in 3 s, 2 in 1 s; before the first ones nothing.
+    before = [
+        *(asked(1, 2, 20), asked(2, 8, 20), asked(3, 14, 20), asked(4, 20, 20)),
+        *(evaluation(5, "evaluation", 5), asked(6, 6, 8), asked(7, 8, 8)),
+        evaluation(8, "retained", 2),
+    ]
+    training = event(9, "progress", step=0, total_steps=40, phase="training", done=0, of=40)
+    ingest(claimed.pk, 1, [*before[:3], training, *losses(1, 20, seq=10)], tmp_path)
+    claimed.refresh_from_db()
+    assert (claimed.summary["eta_s"], claimed.summary["final_evaluation_s"]) == (20, None)
+    ingest(claimed.pk, 1, before[3:], tmp_path)
+    claimed.refresh_from_db()
+    assert claimed.summary["final_evaluation_s"] == pytest.approx(28 * 4 / 20)
+    assert claimed.summary["eta_s"] == round(20 + 28 * 4 / 20)
+    # The final evaluation itself: half of it is done.
+    last = event(30, "progress", step=40, total_steps=40, phase="evaluation", done=10, of=20)
+    ingest(claimed.pk, 1, [*losses(21, 40, seq=31), last], tmp_path)
+    claimed.refresh_from_db()
+    assert claimed.summary["eta_s"] == round(claimed.summary["final_evaluation_s"] / 2)
+
+
 def test_the_same_batch_twice_changes_nothing(claimed: Run, tmp_path: Path) -> None:
     ingest(claimed.pk, 1, LOG, tmp_path)
     once = recorded(claimed)

@@ -13,7 +13,7 @@ from webapp.library.models import DataReading
 
 def save(client: Client, form: Mapping[str, str]) -> Any:
     """Send a mapping; the answer of the page of its reading when the file has been read."""
-    answer = client.post("/data/new/", form)
+    answer = client.post("/data/new/", {"same_name": "yes", **form})
     if answer.status_code == 302:
         data_readings.execute(DataReading.objects.get(ended_at=None))
         answer = client.get(str(answer["Location"]))

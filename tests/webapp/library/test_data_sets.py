@@ -269,6 +269,18 @@ def test_a_wrong_column_is_refused_when_the_data_set_is_kept(alice: User) -> Non
     assert "Must not be empty" in client.post("/data/new/", form).content.decode()
 
 
+def test_a_name_that_is_taken_is_used_again_only_if_the_person_says_so(alice: User) -> None:
+    client = as_(alice)
+    upload(client, JSONL)
+    form = {"file": Artifact.objects.get().sha256, "filename": "a.jsonl", "name": "sums", **COLUMNS}
+    save(client, form)
+    refusal = client.post("/data/new/", form | {"name": "Sums"})
+    assert refusal.status_code == 422 and refusal.context["asks_for_name"]
+    assert "The team already has “sums” (" in refusal.context["problem"]
+    assert 'name="same_name"' in refusal.content.decode()
+    assert client.post("/data/new/", form | {"same_name": "yes"}).status_code == 302
+
+
 def test_a_file_above_the_servers_limit_is_refused(
     alice: User, settings: pytest.FixtureRequest
 ) -> None:

@@ -55,8 +55,14 @@ def test_a_data_set_is_divided_into_a_held_out_and_a_training_set(
     assert client.get(f"/data/readings/{reading.pk}/")["Location"] == f"/data/{test.pk}/"
     assert "held-out set" in page(client, test) and "Hold out problems" not in page(client, test)
     assert "sums-test</a> (3 problems, held out)" in page(client, sums)
+    # Each names the other.
+    assert "sums-train</a> (7 problems)" in page(client, test)
+    assert "sums-test</a> (3 problems)" in page(client, train)
+    refusal = hold_out(client, sums)
+    assert refusal.status_code == 422
+    assert "already has “sums-test” (3 problems" in refusal.content.decode()
     # The same once more changes nothing.
-    hold_out(client, sums)
+    hold_out(client, sums, same_name="yes")
     data_readings.execute(DataReading.objects.get(ended_at=None))
     assert DataSet.objects.count() == 3
 

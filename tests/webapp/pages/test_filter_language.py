@@ -52,6 +52,13 @@ def test_terms_are_words_and_conditions() -> None:
         Term("x", is_negated=True),
     ]
     assert [term.position for term in read("lr<1  tag:x")] == [1, 7]
+    assert read('lr > 1e-3 -tag: old "a b" =c d') == [
+        Term("1e-3", "lr", ">"),
+        Term("old", "tag", ":", is_negated=True),
+        Term("c", "a b", "="),
+        Term("d"),
+    ]
+    assert read("pass_rate >= 40 % x") == [Term("40%", "pass_rate", ">="), Term("x")]
     assert read(r'"say \"hi\" \\"') == [Term('say "hi" \\')]
 
 
@@ -60,6 +67,7 @@ def test_terms_are_words_and_conditions() -> None:
     [
         ('tag:x name:"two', "The quotation mark at character 12 is not closed"),
         ("a lr<", "“lr<” at character 3 has no value"),
+        ("tag: state:running", "“tag:” at character 1 has no value"),
         ("a - b", "Nothing follows the minus at character 3"),
         ('tag:""', "The quotation marks at character 1 hold no text"),
         ('"a"b', "A space is missing after the quotation mark at character 3"),

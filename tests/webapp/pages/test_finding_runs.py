@@ -80,6 +80,10 @@ def runs(still: Team, alice: User, client: Client) -> dict[str, Run]:
 FILTERS = {
     "pass_rate>0.6": ["paced one"],
     "pass_rate>=0.6 lr<1e-3": ["paced two"],
+    "pass_rate > 65%": ["paced one"],
+    "pass_rate = 70 %": ["paced one"],
+    "has:pass_rate pass_rate!=70%": ["caopd two", "paced two"],
+    "lr > 1e-4 state: completed": ["paced one"],
     "lr=0.0001": ["caopd one", "paced two"],
     "stages.0.optimiser.learning_rate<1e-4": ["no figures", "caopd two"],
     "objective:grpo -has:pass_rate": ["no figures", "caopd one"],
@@ -343,8 +347,7 @@ def test_a_view_is_saved_opened_renamed_and_deleted(
     view = SavedView.objects.get()
     assert (view.name, view.query) == ("By loss", "q=objective%3Agrpo&sort=-loss&column=loss")
     assert saved.headers["Location"] == f"/?{view.query}&view={view.pk}"
-    # The same name replaces it.
-    client.post("/views/", {"name": "By loss", "query": "sort=loss"})
+    client.post(f"/views/{view.pk}/change/", {"query": f"?sort=loss&view={view.pk}&after=x"})
     view.refresh_from_db()
     assert view.query == "sort=loss"
     client.post(f"/views/{view.pk}/rename/", {"name": "Lowest loss"})
@@ -356,6 +359,53 @@ def test_a_view_is_saved_opened_renamed_and_deleted(
     client.force_login(alice)
     client.post(f"/views/{view.pk}/delete/")
     assert not SavedView.objects.exists()
+
+
+def test_a_name_of_another_view_is_refused(
+    client: Client, runs: dict[str, Run], alice: User
+) -> None:
+    for name in ("first", "second"):
+        client.post("/views/", {"name": name, "query": "sort=loss"})
+    view = SavedView.objects.get(name="second")
+    # The database refuses it, so that two people at once are answered so too.
+    for form in ({"name": "first", "query": "sort=-loss"}, {"name": "first"}):
+        address = "/views/" if "query" in form else f"/views/{view.pk}/rename/"
+        page = client.post(address, form, follow=True).content.decode()
+        assert "view “first”" in page and "Choose another name" in page
+    names = SavedView.objects.order_by("name").values_list("name", "query")
+    assert list(names) == [("first", "sort=loss"), ("second", "sort=loss")]
+
+
+def test_a_view_says_whether_it_is_shown_as_it_was_saved(
+    client: Client, runs: dict[str, Run]
+) -> None:
+    client.post("/views/", {"name": "By loss", "query": "?sort=loss&q=has:loss"})
+    view = SavedView.objects.get()
+    for query, is_changed in (
+        ("q=has:loss&sort=loss", False),
+        # As the form sends it.
+        ("q=has%3Aloss&state=&source=&sort=loss&column=state&column=", True),
+        ("q=has:loss&sort=loss&after=number.1.0x1p0", False),
+        ("q=has:loss&sort=-loss", True),
+    ):
+        page = client.get(f"/?{query}&view={view.pk}")
+        assert page.context["is_view_changed"] == is_changed, query
+        assert ("Save changes" in page.content.decode()) == is_changed
+        assert ("Revert" in page.content.decode()) == is_changed
+
+
+def test_all_runs_that_match_can_be_selected(
+    client: Client, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = {"q": "has:loss", "sort": "loss", "after": "missing.1", "column": "loss"}
+    answer = client.get("/runs/matching.json", query).json()
+    names = ("paced two", "paced one", "caopd one", "caopd two")
+    assert answer["runs"] == [runs[name].public_id for name in names]
+    assert not answer["more"]
+    monkeypatch.setattr(edits, "MOST_AT_ONCE", 3)
+    first = client.get("/runs/matching.json", query).json()
+    assert first == {"runs": answer["runs"][:3], "more": True}
+    assert client.get("/runs/matching.json", {"q": "lr<"}).status_code == 422
 
 
 def test_completions_name_keys_and_their_values(

@@ -26,6 +26,7 @@ from webapp.jobs import lifecycle
 from webapp.jobs.models import Copy, Job, State
 from webapp.library import artifacts
 from webapp.library.models import DataSet
+from webapp.runs import lifecycle as runs
 
 FILLED = {
     "name": "mine",
@@ -130,6 +131,17 @@ def test_what_cannot_start_is_said_beside_its_field(
 
 
 @pytest.mark.django_db
+def test_the_form_is_checked_while_it_is_filled_in(client_of_erin: Client) -> None:
+    panel = client_of_erin.post("/jobs/new/check/", FILLED).content.decode()
+    assert "Ready to start" in panel and "2 per problem, 400 in all" in panel
+    assert "at most 25,600" in panel and "name: mine" in panel
+    wrong = FILLED | {"work.samples": "0", "sampling.max_new_tokens": "9999"}
+    panel = client_of_erin.post("/jobs/new/check/", wrong).content.decode()
+    assert "problems found" in panel and "Shown when all problems are fixed." in panel
+    assert not Job.objects.exists()
+
+
+@pytest.mark.django_db
 def test_a_data_set_brings_its_columns_and_its_verifier(
     client_of_erin: Client, still: Team, tmp_path: Path
 ) -> None:
@@ -175,12 +187,31 @@ def test_a_checkpoint_is_evaluated_on_what_its_run_measures(
         if field.applies
     }
     assert fields["model.checkpoint"].value == f"checkpoint:{run.public_id}@30"
-    assert "that the run has not seen" in form_page.content.decode()
+    assert (fields["problems.count"].value, fields["held_out_share"].value) == ("24", "0.1")
     form_values = {name: field.value for name, field in fields.items()} | {"work.pass_at": "1, 4"}
     assert client_of_erin.post("/jobs/new/", form_values).status_code == 302
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("share", [None, 0.25])
+def test_a_checkpoint_is_evaluated_on_the_share_that_its_run_held_out(
+    client_of_erin: Client, still: Team, alice: User, share: float | None
+) -> None:
+    train = {"kind": "arithmetic", "count": 300, "seed": 7}
+    evaluation = {"evaluation": {"kind": "split", "share": share}} if share else {}
+    spec = {**recorded.SPEC, "data": {"train": train, **evaluation}}
+    run = runs.create_run(still, alice, spec)
+    page = client_of_erin.get(f"/jobs/new/?kind=evaluation&run={run.public_id}&step=30")
+    shown = {
+        field.name: field.value
+        for group in page.context["layout"].groups
+        for field in group.fields
+        if field.applies
+    }
+    assert (shown["problems.count"], shown["problems.seed"]) == ("300", "7")
+    assert shown["held_out_share"] == str(share or 0.1)
+
+
 def test_a_result_grows_with_its_parts_and_is_given_away_whole(
     client_of_erin: Client, still: Team
 ) -> None:

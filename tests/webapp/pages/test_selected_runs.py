@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,20 @@ def finished(still: Team, alice: User) -> list[Run]:
 
 def answer(client: Client, action: str, *runs: Run, **more: Any) -> str:
     """The text of the page after the form."""
-    form = {"action": action, "run": [run.public_id for run in runs], **more}
+    return page_after(client, {"action": action, "run": [run.public_id for run in runs], **more})
+
+
+def page_after(client: Client, form: Mapping[str, Any]) -> str:
     return html.unescape(client.post(ADDRESS, form, follow=True).content.decode())
+
+
+def undone(client: Client, page: str) -> str:
+    """The text of the page after the Undo button of the message on `page`."""
+    message = page.split('id="messages"')[1].split("</form>")[0]
+    form: dict[str, list[str]] = {}
+    for name, value in re.findall(r'name="(\w+)" value="([^"]*)"', message):
+        form.setdefault(name, []).append(value)
+    return page_after(client, form)
 
 
 def test_editors_tag_pin_and_archive_any_number_of_runs(
@@ -155,6 +169,33 @@ def test_undoing_an_archive_restores_only_what_it_archived(
     assert ids == finished[1].public_id
 
 
+@pytest.mark.parametrize("typed", ["new", "new, second"])
+def test_undoing_tags_takes_only_what_was_added(
+    client: Client, erin: User, finished: list[Run], typed: str
+) -> None:
+    client.force_login(erin)
+    answer(client, "tag", finished[0], tag="new")
+    before = list(Run.objects.order_by("pk").values_list("tags", flat=True))
+    page = answer(client, "tag", *finished, tag=typed)
+    assert "3 runs are tagged “new”" in page
+    page = undone(client, page)
+    assert re.search("runs are without the tag .*“new”", page)
+    assert list(Run.objects.order_by("pk").values_list("tags", flat=True)) == before
+    # The undo can be undone.
+    assert re.search("runs are tagged .*“new”", undone(client, page))
+    assert [len(run.tags) for run in Run.objects.all()] == 3 * [len(typed.split(","))]
+
+
+def test_pins_and_restored_runs_can_be_undone(
+    client: Client, erin: User, finished: list[Run]
+) -> None:
+    client.force_login(erin)
+    assert "no longer pinned." in undone(client, answer(client, "pin", *finished))
+    page = undone(client, answer(client, "archive", *finished))
+    assert "3 runs are restored from the archive." in page
+    assert "3 runs are archived." in undone(client, page)
+
+
 def test_runs_that_cannot_be_deleted_stay_and_are_named(
     client: Client, erin: User, finished: list[Run]
 ) -> None:
@@ -192,7 +233,9 @@ def test_several_runs_with_checkpoints_are_deleted_by_their_number(
 ) -> None:
     runs = [recorded(still, alice, tmp_path), finished[0]]
     client.force_login(erin)
-    assert "Type “2 runs” to confirm" in answer(client, "delete", *runs)
+    page = answer(client, "delete", *runs)
+    assert "Type “2 runs” to confirm" in page
+    assert "1 of them holds checkpoints" in page and f"{runs[0].name}: 1 checkpoint<" in page
     assert "2 runs are deleted." in answer(client, "delete", *runs, confirmed="1", typed="2 runs")
 
 

@@ -172,7 +172,7 @@ def test_what_goes_is_counted(still: Team, alice: User, tmp_path: Path) -> None:
     assert contents.rollout_bytes == sum(
         Artifact.objects.get(sha256=sha256).size for sha256 in files
     )
-    assert contents.with_checkpoints == {run.pk}
+    assert contents.checkpoints_of == {run.pk: len(checkpoints)}
     assert deletion.contents_of(Run.objects.filter(pk=empty.pk)).rollouts == 0
 
 

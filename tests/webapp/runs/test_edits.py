@@ -57,10 +57,15 @@ def test_a_name_that_is_empty_or_too_long_is_refused(typed: str) -> None:
         edits.rename(typed)
 
 
-def test_tags_are_separated_by_spaces_or_commas_and_kept_once(run: Run) -> None:
-    edited(run, edits.add_tags(" lr-1e-4, ablation  ablation,"), edits.add_tags("ablation größe"))
+def test_tags_are_separated_by_commas_and_kept_once(run: Run) -> None:
+    edited(run, edits.add_tags(" lr-1e-4,ablation , ablation,"), edits.add_tags("ablation, größe"))
     assert run.tags == ["lr-1e-4", "ablation", "größe"]
-    assert edited(run, edits.remove_tags("ablation lr-1e-4")).tags == ["größe"]
+    assert edited(run, edits.remove_tags("ablation,lr-1e-4")).tags == ["größe"]
+
+
+def test_a_tag_with_a_space_does_not_become_two(run: Run) -> None:
+    with pytest.raises(EditRefused, match="one tag as “my-tag”, or several as “my, tag”"):
+        edits.add_tags("my tag")
 
 
 @pytest.mark.parametrize("typed", ["", " , ", "a:b", "<b>", "t" * 41, "\0", "a\u202eb"])
@@ -75,14 +80,14 @@ def test_a_text_gives_tags_by_the_rule_or_is_refused(text: str) -> None:
         tags = edits.tags_in(text)
     except EditRefused:
         return
-    assert tags and edits.tags_in(" ".join(tags)) == tags
+    assert tags and edits.tags_in(",".join(tags)) == tags
     assert all(len(tag) <= 40 and not set(tag) & set(" ,:\"'<>\0") for tag in tags)
 
 
 def test_a_run_has_up_to_twenty_tags(run: Run) -> None:
-    edited(run, edits.add_tags(" ".join(f"t{i}" for i in range(20))))
+    edited(run, edits.add_tags(",".join(f"t{i}" for i in range(20))))
     with pytest.raises(EditRefused, match="21 tags; a run has up to 20"):
-        edits.carry_out_one(edits.add_tags("t0 more"), run, None)
+        edits.carry_out_one(edits.add_tags("t0,more"), run, None)
 
 
 def test_notes_that_somebody_changed_in_between_are_not_overwritten(run: Run) -> None:

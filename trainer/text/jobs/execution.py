@@ -29,7 +29,7 @@ from trainer.text.jobs.answer_writers import (
     ModelAnswerWriter,
 )
 from trainer.text.jobs.model_loading import load_model
-from trainer.text.problems import Message, Problem, load_source
+from trainer.text.problems import Message, Problem, load_part
 from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.teachers.completion_cache import CompletionCache
@@ -43,7 +43,7 @@ def execute_part(spec: JobSpec, part: int, parts: int, out: Path) -> int:
     Raises ProblemError, ModelError, VerifierError and Failure (RunRefused where the definition
     cannot be used).
     """
-    items = load_source(spec.problems).items
+    items = load_part(spec.problems, spec.held_out_share).items
     unfinished = out.with_name(f"{out.name}.part")
     done = 0
     with ExitStack() as stack, unfinished.open("w", encoding="utf-8") as file:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.spec import ArithmeticProblems, Columns, Data, FileProblems, SplitProblems
-from trainer.spec.data import ChoiceAnswers, EvalProblems
+from trainer.spec.data import ChoiceAnswers, EvalProblems, TrainProblems
 from trainer.text.problems import arithmetic, files, selection
 from trainer.text.problems.benchmarks import decide_choice_answers
 from trainer.text.problems.inspection import inspect
@@ -206,6 +206,17 @@ def load_source(source: EvalProblems, resolve: Resolve = locate) -> ProblemSet:
     if isinstance(source, FileProblems):
         return _from_file(source, resolve(source.path))
     raise ProblemError("only evaluation problems can be a held-out share of the training problems")
+
+
+def load_part(
+    source: TrainProblems, held_out_share: float | None, resolve: Resolve = locate
+) -> ProblemSet:
+    """The problems of a source, or only those that a run on it holds out with this share.
+
+    Raises ProblemError.
+    """
+    problems = load_source(source, resolve)
+    return problems if held_out_share is None else _split(problems, held_out_share, source.seed)[1]
 
 
 def _from_file(source: FileProblems, path: Path) -> ProblemSet:

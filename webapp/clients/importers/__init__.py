@@ -22,7 +22,7 @@ from django.db import transaction
 from webapp.access.models import Team, User
 from webapp.clients import run_files, runs, summary
 from webapp.clients.client_batch import ClientBatch, LoggedValues, RunAddress, cut, digest_id
-from webapp.clients.importers import mlflow, tensorboard, wandb
+from webapp.clients.importers import mlflow, recognition, tensorboard, wandb
 from webapp.clients.importers.imported_run import (
     ImportedLog,
     ImportedRun,
@@ -34,17 +34,28 @@ from webapp.clients.importers.stored_values import without_stored
 from webapp.clients.models import ImportedFile, Receipt
 from webapp.clients.record import record
 from webapp.clients.run_files import FileRefused, refusal_line
+from webapp.runs import status_text
 from webapp.runs.event_rows import storable
 from webapp.runs.models import Run, State
 from webapp.series import series_store
 
-__all__ = ["FORMATS", "READERS", "ImportedValues", "UnreadableFile", "import_runs", "imported_runs"]
+__all__ = [
+    "ANY_FORMAT",
+    "FORMATS",
+    "READERS",
+    "ImportedValues",
+    "UnreadableFile",
+    "import_runs",
+    "imported_runs",
+]
 
 READERS: dict[str, Callable[[Path], Iterator[ImportedRun]]] = {
     "tensorboard": tensorboard.found,
     "wandb": wandb.found,
     "mlflow": mlflow.found,
 }
+# The format is recognised by the files.
+ANY_FORMAT = ""
 FORMATS = {
     "tensorboard": "TensorBoard event files",
     "wandb": "Weights & Biases: history as CSV or JSON lines, charts as CSV, or offline .wandb "
@@ -58,7 +69,6 @@ VALUES_AT_ONCE = 100_000
 # The same where stored values must be read for a comparison with each part.
 AT_ONCE_COMPARED = 50_000
 TELL_SECONDS = 5.0
-UNKNOWN_END = "The files do not say how the run ended."
 LONGEST_NAME = 250
 Tell = Callable[[str], None]
 
@@ -96,8 +106,9 @@ def imported_runs(
 ) -> Iterator[ImportedValues]:
     """Import runs as `import_runs` does, and yield each; one in several files comes several times.
 
-    Raises UnreadableFile.
+    `format` is one of FORMATS, or ANY_FORMAT. Raises UnreadableFile.
     """
+    format = format or _recognised(folder)
     is_empty = True
     known_files: dict[tuple[str, str], KnownFiles] = {}
     try:
@@ -130,6 +141,15 @@ def imported_runs(
             f"Nothing there looks like {FORMATS[format]}. If another tracker wrote the files, "
             "choose its format."
         )
+
+
+def _recognised(folder: Path) -> str:
+    if format := recognition.format_of(folder):
+        return format
+    raise UnreadableFile(
+        f"None of the files looks like one of a known tracker: {'; '.join(FORMATS.values())}. "
+        "Choose the format if you know it."
+    )
 
 
 def _bring(
@@ -270,7 +290,7 @@ def _conclude(run_id: int, imported: ImportedRun, times: list[float]) -> Run:
     """Set the run's final state, start and end as its files give them."""
     run = Run.objects.get(pk=run_id)
     run.state = imported.state or State.STOPPED
-    run.reason = imported.reason if imported.state else UNKNOWN_END
+    run.reason = imported.reason if imported.state else status_text.UNKNOWN_END
     first, last = (
         datetime.fromtimestamp(seconds, UTC)
         for seconds in (times or [run.created_at.timestamp()] * 2)

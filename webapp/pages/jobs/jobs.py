@@ -9,13 +9,16 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from trainer.spec import SpecError
+from trainer import plain_yaml
+from trainer.spec import SpecError, SpecIssue, SplitProblems
 from trainer.spec.jobs import JobSpec, load_job
 from webapp.access import actors, permissions
+from webapp.access.models import Team
 from webapp.access.permissions import current_team
 from webapp.base.view_marks import slow
 from webapp.definition import job_checks, job_form
 from webapp.definition import run_form as run_forms
+from webapp.definition.job_form import JobLayout
 from webapp.definition.run_form import FormData
 from webapp.jobs import lifecycle, progress
 from webapp.jobs.models import Job, State
@@ -29,11 +32,6 @@ from webapp.runs.lookup import find_run
 from webapp.runs.models import Run
 from webapp.runs.transitions import TransitionRefused
 
-HELD_OUT_SHARE = (
-    "This run was evaluated on a held-out share of its training data, which a job cannot select. "
-    "Choose problems that the run has not seen: the run may have been trained on those below, and "
-    "a pass rate on training problems does not measure what it has learned."
-)
 MOST_LISTED = 200
 KINDS = {
     "pass_rates": (
@@ -86,18 +84,25 @@ def new_job(request: HttpRequest) -> HttpResponse:
         return _form(request, job_form.form_from(_spec_from_address(request)))
     permissions.require(actors.actor_of(request), "start", team)
     form = run_forms.normalised(request.POST)
-    try:
-        spec = load_job(job_form.spec_from(form))
-        issues = job_checks.validate_references(spec, team)
-    except SpecError as error:
-        issues = list(error.issues)
-    if issues:
+    spec, issues = _checked(form, team)
+    if spec is None or issues:
         return _form(request, form, issues)
     devices = permissions.visible(actors.actor_of(request), Device).filter(retired=False).count()
     job = lifecycle.create_job(
         team, actors.actor_of(request).user, spec, progress.count_problems(spec, team), devices
     )
     return redirect("job", job.public_id)
+
+
+@slow
+@require_POST
+def check_job(request: HttpRequest) -> HttpResponse:
+    """Show the side panel for the form: issues, how much work the job is, and its YAML."""
+    team = current_team(request)
+    form = run_forms.normalised(request.POST)
+    spec, issues = _checked(form, team)
+    layout = job_form.build_layout(form, issues, job_form.choices_of(team))
+    return render(request, "jobs/_check.html", _panel(spec, layout, team))
 
 
 @require_safe
@@ -144,14 +149,45 @@ def delete_job(request: HttpRequest, job_id: str) -> HttpResponseRedirect:
     return redirect("jobs")
 
 
+def _checked(form: FormData, team: Team) -> tuple[JobSpec | None, list[SpecIssue]]:
+    """Return the job that a form describes, None if it is not valid, and what is wrong with it."""
+    try:
+        spec = load_job(job_form.spec_from(form))
+    except SpecError as error:
+        return None, list(error.issues)
+    return spec, job_checks.validate_references(spec, team)
+
+
+def _panel(spec: JobSpec | None, layout: JobLayout, team: Team) -> dict[str, Any]:
+    """Return the template context of the side panel."""
+    problems = progress.count_problems(spec, team) if spec else None
+    answers = problems * spec.samples if spec and problems else None
+    return {
+        "spec": spec,
+        "issues": layout.issues,
+        "problems": problems,
+        "answers": answers,
+        "tokens": answers * spec.sampling.max_new_tokens if spec and answers else None,
+        "yaml": plain_yaml.dump(spec.model_dump(mode="json")) if spec else "",
+    }
+
+
 def _find(request: HttpRequest, job_id: str, action: permissions.Action = "view") -> Job:
     return permissions.find(actors.actor_of(request), action, Job, public_id=job_id)
 
 
 def _form(request: HttpRequest, form: FormData, issues: Any = ()) -> HttpResponse:
-    layout = job_form.build_layout(form, issues, job_form.choices_of(current_team(request)))
+    team = current_team(request)
+    if not issues:
+        spec, found = _checked(form, team)
+    else:
+        spec, found = None, list(issues)
+    layout = job_form.build_layout(form, issues, job_form.choices_of(team))
+    panel_layout = job_form.build_layout(form, found, job_form.choices_of(team))
     context = {
+        **_panel(spec, panel_layout, team),
         "layout": layout,
+        "titles": {kind: words[0] for kind, words in KINDS.items()},
         "kinds": KINDS.items(),
         "current": form.get("work.kind"),
         "query": request.GET.urlencode(),
@@ -159,7 +195,6 @@ def _form(request: HttpRequest, form: FormData, issues: Any = ()) -> HttpRespons
         if "expert" in (request.POST.get("mode"), request.GET.get("mode"))
         else "simple",
         "may_start": permissions.may_in_team(actors.actor_of(request), "start"),
-        "caution": _caution(request),
     }
     return render(request, "jobs/new.html", context, status=422 if issues else 200)
 
@@ -204,25 +239,25 @@ def _spec_from_address(request: HttpRequest) -> dict[str, Any]:
     return {**spec, "name": f"{KINDS[kind][0]}: {about}"[:120]}
 
 
-def _caution(request: HttpRequest) -> str:
-    """A warning before a job on a run's model, or an empty text."""
-    run = request.GET.get("run")
-    if not run or request.GET.get("data"):
-        return ""
-    spec = find_run(actors.actor_of(request), "view", run).spec or {}
-    # Where a definition says nothing, its evaluation is a split: the default of the spec.
-    kind = spec.get("data", {}).get("evaluation", {}).get("kind", "split")
-    return HELD_OUT_SHARE if kind == "split" else ""
-
-
 def _evaluation_settings(run: Run) -> dict[str, Any]:
     """Problems, prompt, verifier and sampling of a run's evaluation, as far as it defines them."""
     spec = run.spec or {}
     data, sampling = spec.get("data", {}), spec.get("evaluation", {}).get("sampling")
-    held_out = data.get("evaluation", {})
+    # Where a definition says nothing, its evaluation is a split: the default of the spec.
+    held_out = {"kind": "split", **data.get("evaluation", {})}
     settings = {name: data[name] for name in ("prompt", "verifier", "confidence") if name in data}
-    settings |= {"problems": held_out} if held_out.get("kind") in ("file", "arithmetic") else {}
+    if held_out["kind"] == "split":
+        share = held_out.get("share", SplitProblems().share)
+        settings |= {"problems": data.get("train", {"kind": "arithmetic"}), "held_out_share": share}
+    else:
+        settings |= {"problems": held_out}
     return settings | ({"sampling": sampling} if sampling else {})
+
+
+def _problems_text(spec: JobSpec) -> str:
+    text = getattr(spec.problems, "path", None) or "built-in arithmetic"
+    share = spec.held_out_share
+    return text if share is None else f"{text}, the {share:.4g} of them that runs hold out"
 
 
 def _summary(job: Job) -> list[tuple[str, Any]]:
@@ -230,7 +265,7 @@ def _summary(job: Job) -> list[tuple[str, Any]]:
     spec: JobSpec = load_job(job.spec)
     return [
         ("Model", getattr(spec.model, "checkpoint", None) or getattr(spec.model, "model", "")),
-        ("Problems", getattr(spec.problems, "path", None) or "built-in arithmetic"),
+        ("Problems", _problems_text(spec)),
         ("Answers per problem", spec.samples),
         ("Longest answer", f"{spec.sampling.max_new_tokens:,} tokens"),
         ("Temperature", f"{spec.sampling.temperature:g}"),

@@ -24,6 +24,7 @@ from trainer.spec import Columns, SpecIssue
 from trainer.text.problems import LeftOut, ProblemError
 from trainer.text.verifiers import VerifierError
 from webapp.access import actors, permissions
+from webapp.access.models import Team
 from webapp.access.permissions import current_team
 from webapp.base.view_marks import slow, takes_uploads
 from webapp.definition import mapping_form
@@ -37,11 +38,17 @@ from webapp.pages.query_numbers import bigint
 
 # Problems that the form suggests to hold out: a pass rate is then known within 7 points.
 MOST_SUGGESTED = 200
+# Data sets of a name that a sentence lists.
+MOST_NAMED = 5
 SHA256 = re.compile(r"[0-9a-f]{64}")
 UNREADABLE_ANSWERS = (
     "Runs count answers to these problems neither as right nor as wrong. Change the verifier's "
     "settings, choose another verifier or map another column."
 )
+
+
+class NameTaken(ProblemError):
+    """The team has a data set of the chosen name."""
 
 
 @require_safe
@@ -67,12 +74,18 @@ def data_set(request: HttpRequest, data_id: int) -> HttpResponse:
 
 
 def _data_set_page(
-    request: HttpRequest, data: DataSet, problem: str = "", form: QueryDict | None = None
+    request: HttpRequest,
+    data: DataSet,
+    problem: str = "",
+    form: QueryDict | None = None,
+    asks_for_name: bool = False,
 ) -> HttpResponse:
     """Show a data set; `problem` and `form` are of problems that could not be held out."""
     context = {
         "data": data,
         "problem": problem,
+        "asks_for_name": asks_for_name,
+        "twins": _twins(request, data),
         "hold_out": form or _suggested_hold_out(data),
         "uri": locations.uri_of_data(data),
         "unreadable": datasets.unreadable_references(data),
@@ -82,6 +95,26 @@ def _data_set_page(
         "verifier": _verifier_shown(data),
     }
     return render(request, "data/data_set.html", context, status=422 if problem else 200)
+
+
+def _twins(request: HttpRequest, data: DataSet) -> list[DataSet]:
+    """Return what else the problems were divided into that this set was made of.
+
+    Of a held-out set that is its training set, and the other way round.
+    """
+    if data.made_from is None:
+        return []
+    actor = actors.actor_of(request)
+    readings = permissions.visible(actor, DataReading).filter(source=data.made_from)
+    if not data.is_held_out:
+        divided = readings.filter(held_out__training=data.name, data_set__isnull=False)
+        sets = permissions.visible(actor, DataSet).filter(pk__in=divided.values("data_set"))
+    else:
+        divided = readings.filter(data_set=data)
+        names = [row["training"] for row in divided.values_list("held_out", flat=True) if row]
+        made = permissions.visible(actor, DataSet).filter(made_from=data.made_from)
+        sets = made.filter(name__in=names, is_held_out=False)
+    return list(sets.order_by("-pk"))
 
 
 def _suggested_hold_out(data: DataSet) -> dict[str, str | int]:
@@ -145,6 +178,7 @@ def hold_out(request: HttpRequest, data_id: int) -> HttpResponse:
     data = permissions.find(actor, "edit", DataSet, pk=data_id)
     form = request.POST
     try:
+        _require_new_name(request, data.team, form.get("name", ""), form.get("training", ""))
         reading = data_readings.begin_holding_out(
             data,
             actor.user,
@@ -154,7 +188,7 @@ def hold_out(request: HttpRequest, data_id: int) -> HttpResponse:
             _whole_number(form.get("seed", "0"), "seed"),
         )
     except ProblemError as error:
-        return _data_set_page(request, data, str(error), form)
+        return _data_set_page(request, data, str(error), form, isinstance(error, NameTaken))
     return redirect("data_reading", reading.pk)
 
 
@@ -242,6 +276,7 @@ def _create(request: HttpRequest) -> HttpResponse:
     if mapping.issues:
         return _mapping_page(request, request.POST, mapping.issues)
     try:
+        _require_new_name(request, current_team(request), request.POST.get("name", ""))
         reading = data_readings.begin(
             current_team(request),
             actors.actor_of(request).user,
@@ -251,8 +286,33 @@ def _create(request: HttpRequest) -> HttpResponse:
             mapping,
         )
     except ProblemError as error:
-        return _mapping_page(request, request.POST, problem=str(error))
+        return _mapping_page(
+            request,
+            request.POST,
+            problem=str(error),
+            asks_for_name=isinstance(error, NameTaken),
+        )
     return redirect("data_reading", reading.pk)
+
+
+def _require_new_name(request: HttpRequest, team: Team, *names: str) -> None:
+    """Raise NameTaken if the team has data sets of these names and the form does not allow it."""
+    if "same_name" in request.POST:
+        return
+    slugs = [datasets.name_of(name) for name in names]
+    others = permissions.visible(actors.actor_of(request), DataSet).filter(
+        team=team, name__in=slugs
+    )
+    if others:
+        described = ", ".join(
+            f"“{other.name}” ({other.problem_count:,} problems, saved {other.created_at:%Y-%m-%d})"
+            for other in others.order_by("name", "pk")[:MOST_NAMED]
+        )
+        raise NameTaken(
+            f"The team already has {described}. Saved under the same name, other problems become a "
+            "second data set that only its fingerprint tells apart; the same problems get this "
+            "mapping. Choose another name, or confirm it below."
+        )
 
 
 @require_safe
@@ -305,7 +365,11 @@ def _upload_page(request: HttpRequest, problem: str = "") -> HttpResponse:
 
 
 def _mapping_page(
-    request: HttpRequest, fields: QueryDict, issues: tuple[SpecIssue, ...] = (), problem: str = ""
+    request: HttpRequest,
+    fields: QueryDict,
+    issues: tuple[SpecIssue, ...] = (),
+    problem: str = "",
+    asks_for_name: bool = False,
 ) -> HttpResponse:
     artifact, filename = _file(request, fields)
     try:
@@ -325,6 +389,7 @@ def _mapping_page(
         "columns": mapping_form.column_fields(form, inspection, issues),
         "verifier": mapping_form.verifier_fields(form, issues),
         "problem": problem,
+        "asks_for_name": asks_for_name,
         "may_edit": permissions.may_in_team(actors.actor_of(request), "edit"),
     }
     return render(request, "data/mapping.html", context, status=422 if problem or issues else 200)

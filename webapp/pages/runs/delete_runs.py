@@ -69,12 +69,17 @@ def confirmation(
     contents = deletion.contents_of(permissions.visible(actor, Run).filter(pk__in=keys))
     context = {
         "runs": deletable,
+        "with_checkpoints": [
+            (run, contents.checkpoints_of[run.pk])
+            for run in deletable
+            if run.pk in contents.checkpoints_of
+        ],
         "refused": refused,
         "contents": contents,
         "files": permissions.visible(actor, RunFile)
         .filter(run__in=keys, artifact__isnull=False)
         .aggregate(count=Count("pk"), bytes=Sum("artifact__size")),
-        "typed": typed_confirmation(deletable) if contents.with_checkpoints else "",
+        "typed": typed_confirmation(deletable) if contents.checkpoints_of else "",
         "clones": permissions.visible(actor, Run)
         .filter(parent__in=keys)
         .exclude(pk__in=keys)

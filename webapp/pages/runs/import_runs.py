@@ -13,7 +13,7 @@ from webapp.access import actors, permissions
 from webapp.access.permissions import current_team
 from webapp.base.view_marks import slow, takes_uploads
 from webapp.clients import run_imports
-from webapp.clients.importers import FORMATS
+from webapp.clients.importers import ANY_FORMAT, FORMATS
 from webapp.clients.importers.uploaded_files import MAX_BYTES
 from webapp.clients.models import RunImport
 from webapp.clients.run_imports import IMPORTS, TooManyImports
@@ -25,7 +25,11 @@ MOST_LISTED = 500
 class ImportForm(forms.Form):
     """The fields of the import page beside its files."""
 
-    format = forms.ChoiceField(label="Format", choices=list(FORMATS.items()))
+    format = forms.ChoiceField(
+        label="Format",
+        choices=[(ANY_FORMAT, "Recognise the tracker by the files"), *FORMATS.items()],
+        required=False,
+    )
     project = forms.CharField(
         label="Project",
         max_length=200,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -20,8 +20,8 @@ from webapp.pages.runs.finding.filter_language import FilterError, Term
 from webapp.pages.runs.finding.list_query import ListQuery, list_query
 from webapp.pages.runs.finding.matching import ARCHIVED, MOST_WORDS, SILENT
 from webapp.pages.runs.finding.ordering import RUN_COLUMNS, Sort
-from webapp.pages.runs.finding.saved_views import MOST_VIEWS
-from webapp.runs import status_text
+from webapp.pages.runs.finding.saved_views import MOST_VIEWS, stored_query
+from webapp.runs import edits, status_text
 from webapp.runs.better import better
 from webapp.runs.models import ACTIVE, Run, SavedView, State
 
@@ -30,6 +30,11 @@ PAGE_SIZE = 50
 MOST_PINNED = 20
 # Entries of the project menu.
 MAX_PROJECTS = 500
+# Of the series that the lists of runs draw (`webapp.ingest.progress`).
+SKETCHED_NAMES = {
+    "eval/common/pass_rate": "held-out pass rate",
+    "eval/pass_rate": "held-out pass rate",
+}
 SOURCES = {
     Run.Source.MANAGED: "started here",
     Run.Source.CLIENT: "logged by a client",
@@ -69,6 +74,7 @@ def runs(request: HttpRequest) -> HttpResponse:
             (ARCHIVED, "archived"),
         ],
         "is_filtered": query.is_filtered,
+        "menu_count": sum(map(bool, query.menus.values())),
         "live": {
             "phases": status_text.PHASES,
             "projects": {str(pk): name for pk, name in projects},
@@ -77,6 +83,24 @@ def runs(request: HttpRequest) -> HttpResponse:
         },
     }
     return render(request, "runs/run_list.html", context)
+
+
+@require_safe
+def matching_runs(request: HttpRequest) -> JsonResponse:
+    """Return the public ids of the runs that the address matches, in its order.
+
+    Of more than are changed at once the first are returned, with `more`.
+    """
+    actor = actor_of(request)
+    query = list_query(request.GET)
+    _, matched, complaint = _matched(actor, query)
+    if complaint:
+        return JsonResponse({"error": complaint}, status=422)
+    keys, next_cursor = ordering.page(actor, matched, query.sort, None, edits.MOST_AT_ONCE)
+    ids = dict(permissions.visible(actor, Run).filter(pk__in=keys).values_list("pk", "public_id"))
+    return JsonResponse(
+        {"runs": [ids[key] for key in keys if key in ids], "more": next_cursor is not None}
+    )
 
 
 def _matched(actor: Actor, query: ListQuery) -> tuple[list[Term], QuerySet[Run], str]:
@@ -131,17 +155,18 @@ def _row(run: Run, columns: Sequence[Column], texts: Any) -> dict[str, Any]:
         "phase": status_text.phase_of(run),
         "silent": status_text.is_silent(run),
         "state": status_text.state_of(run),
-        "sketched": _sketched(run),
-        "sketched_key": str(run.summary.get("sketched") or ""),
-        "better": better(str(run.summary.get("sketched") or "")),
+        **_sketched(str(run.summary.get("sketched") or "")),
     }
 
 
-def _sketched(run: Run) -> str:
-    """Return which series the sparkline draws, and which way is better."""
-    key = str(run.summary.get("sketched") or "")
-    direction = better(key)
-    return f"{key}, {direction} is better" if direction else key
+def _sketched(key: str) -> dict[str, Any]:
+    """Return the name of the series that the sparkline draws, and which way is better."""
+    name, direction = SKETCHED_NAMES.get(key, key), better(key)
+    return {
+        "sketched": f"{name} ({key}), {direction} is better" if direction else name,
+        "sketched_name": name,
+        "better": direction,
+    }
 
 
 def _grouped(actor: Actor, query: ListQuery, matched: QuerySet[Run]) -> dict[str, Any]:
@@ -197,7 +222,10 @@ def _unknown_names(actor: Actor, query: ListQuery) -> list[str]:
 def _views(actor: Actor, query: ListQuery) -> dict[str, Any]:
     views = permissions.visible(actor, SavedView).filter(team=actor.team).order_by("name")
     shown = list(views[:MOST_VIEWS])
+    opened = next((view for view in shown if view.pk == query.view), None)
     return {
         "views": shown,
-        "view": next((view for view in shown if view.pk == query.view), None),
+        "view": opened,
+        "is_view_changed": opened is not None
+        and stored_query(query) != stored_query(list_query(QueryDict(opened.query))),
     }

@@ -1,8 +1,10 @@
 """Changes of any number of runs at once, and of one: tags, pin, archive, deletion, and their undo.
 
 A form names the `action`, the public ids as `run` (repeated, or separated by commas), for tags the
-`tag`, and where to go then as `next`. All runs are changed in one transaction; those that the
-person may not change, or that cannot be changed so, are left out, and the answer says why.
+`tag`, and where to go then as `next`. With several fields `tag`, as the undo of several tags has
+them, each is that of the runs in the `run` beside it. All runs are changed in one transaction;
+those that the person may not change, or that cannot be changed so, are left out, and the answer
+says why.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ EDITS: dict[str, Callable[[str, Actor], Edit]] = {
     "undelete": lambda *_: deletion.undelete(),
 }
 DONE = {
-    "tag": "tagged “{tag}”",
-    "untag": "without the tag “{tag}” now",
+    "tag": "tagged {tags}",
+    "untag": "without the tag {tags} now",
     "pin": "pinned",
     "unpin": "no longer pinned",
     "archive": "archived",
@@ -48,7 +50,17 @@ DONE = {
     "delete": "deleted",
     "undelete": "restored",
 }
-UNDO = {"archive": "restore", "delete": "undelete"}
+UNDO = {
+    "tag": "untag",
+    "untag": "tag",
+    "pin": "unpin",
+    "unpin": "pin",
+    "archive": "restore",
+    "restore": "archive",
+    "delete": "undelete",
+}
+# What one run shows itself needs no message.
+SEEN_ON_RUN = ("tag", "untag", "pin", "unpin")
 # Runs that a message names; of more it says how many.
 MOST_NAMED = 5
 NO_RIGHT = "Your role in its team does not allow that."
@@ -59,7 +71,7 @@ NO_RIGHT = "Your role in its team does not allow that."
 def selected_runs(request: HttpRequest) -> HttpResponse:
     """Apply the action of the form to its runs; a deletion is first confirmed on a page."""
     actor = actor_of(request)
-    action, tag = request.POST.get("action", ""), request.POST.get("tag", "")
+    action = request.POST.get("action", "")
     next_url = undo.next_url(request, reverse("runs"))
     ids = _ids(request.POST.getlist("run"))
     if mistake := _mistake(action, ids):
@@ -76,7 +88,7 @@ def selected_runs(request: HttpRequest) -> HttpResponse:
         if mistake := _unconfirmed(request, allowed):
             return delete_runs.confirmation(request, allowed, next_url, mistake)
     try:
-        edit = EDITS[action](tag, actor)
+        edit = _edit(request, action, actor)
     except EditRefused as refusal:
         messages.error(request, str(refusal))
         return redirect(next_url)
@@ -84,7 +96,7 @@ def selected_runs(request: HttpRequest) -> HttpResponse:
     if action == "restore":
         _restore_projects(actor, keys)
     outcome = edits.carry_out(edit, visible(actor, Run).filter(pk__in=keys), actor.user)
-    _report_success(request, action, " ".join(tag.split()), outcome, next_url)
+    _report_success(request, action, outcome, next_url)
     _report_refusals(
         request,
         [
@@ -94,6 +106,15 @@ def selected_runs(request: HttpRequest) -> HttpResponse:
         len(ids) - len(found),
     )
     return redirect(next_url)
+
+
+def _edit(request: HttpRequest, action: str, actor: Actor) -> Edit:
+    """Return the edit that the form asks for. Raises EditRefused."""
+    tags, runs = request.POST.getlist("tag"), request.POST.getlist("run")
+    if len(tags) > 1 and len(tags) == len(runs):
+        pairs = zip(tags, runs, strict=True)
+        return edits.of_each([(EDITS[action](tag, actor), _ids([ids])) for tag, ids in pairs])
+    return EDITS[action](tags[0] if tags else "", actor)
 
 
 def _ids(values: Sequence[str]) -> list[str]:
@@ -121,7 +142,7 @@ def _unconfirmed(request: HttpRequest, runs: Sequence[Run]) -> str:
     keys = [run.pk for run in runs]
     contents = deletion.contents_of(permissions.visible(actor_of(request), Run).filter(pk__in=keys))
     typed = delete_runs.typed_confirmation(runs)
-    if not contents.with_checkpoints or request.POST.get("typed", "").strip() == typed:
+    if not contents.checkpoints_of or request.POST.get("typed", "").strip() == typed:
         return ""
     return f"Nothing was deleted. Type “{typed}” to confirm."
 
@@ -133,19 +154,31 @@ def _restore_projects(actor: Actor, keys: Sequence[int]) -> None:
         client_runs.restore_project(project)
 
 
-def _report_success(
-    request: HttpRequest, action: str, tag: str, outcome: Outcome, next_url: str
-) -> None:
-    if not outcome.accepted:
-        return
+def _report_success(request: HttpRequest, action: str, outcome: Outcome, next_url: str) -> None:
     is_one = len(outcome.accepted) == 1
+    if not outcome.accepted or (is_one and action in SEEN_ON_RUN):
+        return
     subject = f"“{outcome.accepted[0].name}” is" if is_one else f"{len(outcome.accepted)} runs are"
-    text = f"{subject} {DONE[action].format(tag=tag)}."
+    typed = edits.tags_in(",".join(request.POST.getlist("tag"))) if "tag" in action else []
+    text = f"{subject} {DONE[action].format(tags=', '.join(f'“{tag}”' for tag in typed))}."
     if action in UNDO and outcome.changed:
-        undo.success(request, text, UNDO[action], outcome.changed, next_url)
-    # What one run shows itself needs no message.
-    elif not is_one or action in ("restore", "undelete"):
+        undo.success(request, text, UNDO[action], _changed_by_tag(action, outcome), next_url)
+    else:
         messages.success(request, text)
+
+
+def _changed_by_tag(action: str, outcome: Outcome) -> dict[str, list[Run]]:
+    """Return the changed runs: for tags under each tag that they got or lost, else under ""."""
+    if action not in ("tag", "untag"):
+        return {"": outcome.changed}
+    changed: dict[str, list[Run]] = {}
+    for run in outcome.changed:
+        before = outcome.before[run.pk]["tags"]
+        more, fewer = (run.tags, before) if action == "tag" else (before, run.tags)
+        for tag in more:
+            if tag not in fewer:
+                changed.setdefault(tag, []).append(run)
+    return changed
 
 
 def _report_refusals(

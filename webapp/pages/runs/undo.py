@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from django.contrib import messages
 from django.http import HttpRequest
@@ -13,13 +13,24 @@ from webapp.runs.models import Run
 
 
 def success(
-    request: HttpRequest, text: str, undo: str, runs: Iterable[Run], next_url: str = ""
+    request: HttpRequest,
+    text: str,
+    undo: str,
+    runs_by_tag: Mapping[str, Iterable[Run]],
+    next_url: str = "",
 ) -> None:
-    """Show `text` on the next page, with a button that applies the action `undo` to `runs`."""
+    """Show `text` on the next page, with a button that applies the action `undo` to the runs.
+
+    They are under the tag that the action is about, or under the empty text.
+    """
     context = {
         "text": text,
         "undo": undo,
-        "runs": ",".join(run.public_id for run in runs),
+        "ids_by_tag": {
+            tag: ",".join(run.public_id for run in runs) for tag, runs in runs_by_tag.items()
+        },
+        # They have left the list.
+        "is_gone": undo in ("restore", "undelete"),
         "next": next_url,
     }
     messages.success(

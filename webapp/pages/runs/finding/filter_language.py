@@ -2,8 +2,10 @@
 
     filter   term term …, separated by spaces; all must hold
     term     [-] word | [-] name sign value; a minus in front negates
-    sign     : = != < <= > >=
+    sign     : = != < <= > >=, with spaces around it or without
     word, name, value   without spaces, or in double quotes, where \\" and \\\\ stand for " and \\
+
+A value behind a space has no sign of its own: it would be the next condition. `40 %` is `40%`.
 
 What names and values mean is decided in `matching`. `written(read(text))` reads as the same terms.
 """
@@ -19,10 +21,12 @@ LONGEST_FILTER = 4000
 MOST_CONDITIONS = 20
 QUOTED = r'"(?:\\.|[^"\\])*"'
 SIGNS = r"!=|<=|>=|[:=<>]"
-CONDITION = re.compile(rf'(?P<name>{QUOTED}|[^\s":=<>!]+)(?P<sign>{SIGNS})', re.DOTALL)
+CONDITION = re.compile(rf'(?P<name>{QUOTED}|[^\s":=<>!]+)\s*(?P<sign>{SIGNS})', re.DOTALL)
 TEXT = re.compile(rf'{QUOTED}|[^\s"]\S*', re.DOTALL)
+VALUE_BEHIND_SPACE = re.compile(rf'{QUOTED}|[^\s":=<>!]+(?!\S)', re.DOTALL)
+PERCENT_SIGN = re.compile(r"\s+%(?!\S)")
 # Text that is read as one word, one name or one value without quotation marks.
-BARE_WORD = re.compile(r'[^\s":=<>!-][^\s":=<>!]*')
+BARE_WORD = re.compile(r'(?!%$)[^\s":=<>!-][^\s":=<>!]*')
 BARE_VALUE = re.compile(r'[^\s"]\S*')
 
 
@@ -96,12 +100,17 @@ def _term(text: str, start: int) -> tuple[Term, int]:
     is_negated = text[start] == "-"
     first = start + is_negated
     condition = CONDITION.match(text, first)
-    value_start = first if condition is None else condition.end()
-    value = TEXT.match(text, value_start)
+    sign_end = first if condition is None else condition.end()
+    value_start = sign_end if condition is None else _skip_spaces(text, sign_end)
+    value = (TEXT if value_start == sign_end else VALUE_BEHIND_SPACE).match(text, value_start)
     if value is None:
-        raise _value_error(text, start, value_start)
+        raise _value_error(text, start, sign_end)
+    end = value.end()
+    written_value = _plain_text(value[0])
+    if condition is not None and (percent := PERCENT_SIGN.match(text, end)):
+        written_value, end = f"{written_value}%", percent.end()
     term = Term(
-        _plain_text(value[0]),
+        written_value,
         "" if condition is None else _plain_text(condition["name"]),
         "" if condition is None else condition["sign"],
         is_negated,
@@ -109,7 +118,7 @@ def _term(text: str, start: int) -> tuple[Term, int]:
     )
     if not term.value or (condition is not None and not term.name):
         raise FilterError(f"The quotation marks at character {start + 1} hold no text.")
-    return term, value.end()
+    return term, end
 
 
 def _value_error(text: str, start: int, value_start: int) -> FilterError:
@@ -124,8 +133,8 @@ def _value_error(text: str, start: int, value_start: int) -> FilterError:
             "without a space."
         )
     return FilterError(
-        f"{_excerpt(text[start:value_start])} at character {start + 1} has no value: it belongs "
-        "behind the sign, without a space."
+        f"{_excerpt(text[start:value_start])} at character {start + 1} has no value: one belongs "
+        "behind the sign, such as state:running or lr<1e-4."
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
+import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -39,6 +40,8 @@ LOOKUPS: Mapping[str, str] = {
     ">=": "gte",
 }
 EQUAL = (":", "=", "!=")
+# Pass rates and other shares are stored as 0.4 and shown as 40 %.
+PERCENT = re.compile(r"([+-]?(?:\d{1,15}\.?\d{0,15}|\.\d{1,15}))%", re.ASCII)
 NEAREST = 4
 # Names that are compared closely, and unknown names for which that is done: comparing two names of
 # a hundred characters takes milliseconds.
@@ -244,16 +247,19 @@ def _created(term: Term) -> Q:
 
 def _compared(actor: Actor, term: Term) -> Q:
     number, text = stored_value(term.value)
+    is_equal = Q(number=number) if text is None else Q(text=text)
+    if percent := PERCENT.fullmatch(term.value):
+        number = float(percent[1]) / 100
+        is_equal |= Q(number=number)
     if term.sign == "!=":
-        is_equal = Q(number=number) if text is None else Q(text=text)
         return _has_value(actor, term.name, ~is_equal)
     if number is None and term.sign not in EQUAL:
         raise FilterError(
             f"“{term.value[:60]}” at character {term.position} is no number: {term.sign} compares "
-            "numbers, such as 0.6 or 1e-4."
+            "numbers, such as 0.6, 60% or 1e-4."
         )
-    if number is None:
-        return _has_value(actor, term.name, Q(text=text))
+    if term.sign in EQUAL:
+        return _has_value(actor, term.name, is_equal)
     return _has_value(actor, term.name, Q(**{f"number__{LOOKUPS[term.sign]}": number}))
 
 
