@@ -35,9 +35,11 @@ def test_answers_are_read_from_a_comparison_problem_by_problem_and_step_by_step(
     expect(page.get_by_role("heading", name="Problems in all columns")).to_be_visible()
     page.get_by_role("link", name="What is 2 + 2?").click()
     expect(page.get_by_label("Row 1, column 2")).to_contain_text("The sum is 4")
+    page.wait_for_load_state()
     expect(page.get_by_label("Row 1, column 1").locator(".shared")).to_have_text("The sum is ")
     page.keyboard.press("j")
     expect(page.get_by_label("Problem", exact=True)).to_contain_text("What is 1 + 1?")
+    page.wait_for_load_state()
     page.keyboard.press("k")
     expect(page.get_by_label("Problem", exact=True)).to_contain_text("What is 2 + 2?")
 
@@ -47,12 +49,15 @@ def test_answers_are_read_from_a_comparison_problem_by_problem_and_step_by_step(
     page.get_by_role("link", name="Beside another step or run").click()
     heads = [page.get_by_label(f"Column {number}", exact=True) for number in (1, 2)]
     expect(heads[0]).to_contain_text("Step 30")
+    # The keys work once the page's script has been read.
+    page.wait_for_load_state()
     page.keyboard.press("ArrowRight")
     expect(heads[0]).to_contain_text("Step 40")
     expect(heads[1]).to_contain_text("Step 50")
     # With the focus in a column that one moves, twice in a row.
     heads[1].get_by_role("link").first.focus()
     for step in (40, 30):
+        page.wait_for_load_state()
         page.keyboard.press("ArrowLeft")
         expect(heads[1]).to_contain_text(f"Step {step}")
     expect(heads[0]).to_contain_text("Step 40")

@@ -16,7 +16,8 @@ const LINKS = /** @type {Record<string, string>} */ ({
  * @returns {HTMLElement | null} the link of the column that has the focus, or else of the page
  */
 function linkOf(target, name) {
-  const number = /** @type {HTMLElement | null} */ (target.closest("[data-column]"))?.dataset.column;
+  const number = /** @type {HTMLElement | null} */ (target.closest("[data-column]"))?.dataset
+    .column;
   const selector = `[data-go="${name}"]`;
   const ofColumn = number && document.querySelector(`#column-${number} ${selector}`);
   const ofPage = `${selector}:not([data-column] *)`;
@@ -36,5 +37,6 @@ document.addEventListener("keydown", (event) => {
 });
 
 // A column whose step was changed has the focus again, so that the key can be pressed repeatedly.
-const column = location.hash.startsWith("#column-") && document.getElementById(location.hash.slice(1));
+const column =
+  location.hash.startsWith("#column-") && document.getElementById(location.hash.slice(1));
 if (column) /** @type {HTMLElement | null} */ (column.querySelector("a"))?.focus();
