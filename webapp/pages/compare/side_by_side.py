@@ -241,9 +241,7 @@ def _problem_context(
         "conversation": text.get("history", []),
         "question": text.get("question") or (of_rollout.question if of_rollout else ""),
         "reference": text.get("answer") or (of_rollout.reference if of_rollout else ""),
-        "answer_rows": [
-            list(zip(columns, row, strict=True)) for row in beside_each_other(filled)
-        ],
+        "answer_rows": [list(zip(columns, row, strict=True)) for row in beside_each_other(filled)],
         "shades": shade_legend(),
         "has_scores": any(token.shade is not None for answer in answers for token in answer.tokens),
     }
