@@ -1,6 +1,7 @@
 /**
  * Keys of the page of answers beside each other: j and k for the problem after and before, arrows
- * for the step. Each follows a link of the page, so that everything works without keys too.
+ * for the step. Each follows a link of the page, so that everything works without keys too. The
+ * links of a column lead to its head, which has the focus then: the key can be pressed repeatedly.
  */
 
 const LINKS = /** @type {Record<string, string>} */ ({
@@ -35,8 +36,3 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   link.click();
 });
-
-// A column whose step was changed has the focus again, so that the key can be pressed repeatedly.
-const column =
-  location.hash.startsWith("#column-") && document.getElementById(location.hash.slice(1));
-if (column) /** @type {HTMLElement | null} */ (column.querySelector("a"))?.focus();
