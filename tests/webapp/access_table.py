@@ -56,6 +56,7 @@ TABLE: dict[tuple[str, str], str] = {
     # Comparisons; the guest's link is to the run and not to the comparison
     ("compare", "GET"): VIEWER,
     ("compare_series", "GET"): VIEWER,
+    ("side_by_side", "GET"): SHARED,
     ("save_comparison", "POST"): "door door in   no   in   in",
     ("comparison", "GET"): "door none none in   in   in",
     ("comparison_series", "GET"): "door none none in   in   in",

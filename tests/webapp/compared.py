@@ -49,11 +49,13 @@ def compared(
     steps: int = 3,
     fingerprint: str = "f1" * 16,
     extra: Sequence[dict[str, Any]] = (),
+    answers: Sequence[Sequence[dict[str, Any]]] | None = None,
     **conditions: Any,
 ) -> Run:
     """A completed run whose final evaluation solved `passed` of the answers to each problem.
 
-    None: a run of an earlier version, without results by problem.
+    None: a run of an earlier version, without results by problem. `answers` are those that are kept
+    with the results.
     """
     spec = spec or definition()
     run = lifecycle.create_run(team, owner, {**spec, **({"name": name} if name else {})})
@@ -67,7 +69,8 @@ def compared(
     events.append(_metrics(steps, edges))
     if passed is not None:
         counts = np.array(passed), np.full(len(passed), ANSWERS)
-        table = side_files.result_table([problem(i) for i in range(len(passed))], *counts)
+        ids = [problem(i) for i in range(len(passed))]
+        table = side_files.result_table(ids, *counts, answers)
         events.append(
             {
                 "type": "evaluated",

@@ -96,6 +96,7 @@ class World:
             "preview_data": f"?file={artifact.sha256}&filename=sums.csv",
             "compare": runs,
             "compare_series": f"{runs}&key=loss",
+            "side_by_side": f"?run={self.run.public_id}&kind=train&step=30&problem=p01",
         }
         self.places: dict[str, Any] = {
             "sign_in_link": {"token": one_time_links.make_sign_in_link(alice)},

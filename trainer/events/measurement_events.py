@@ -170,7 +170,10 @@ class EvaluatedEvent(StepEvent):
     problems: Count = Field(description="problems asked, which may be a part of the set")
     samples: Count = Field(description="answers to each problem")
     conditions: EvaluationConditions = Field(description="how the answers were asked for")
-    file: SideFile = Field(description="columns problem (id), passed and verdicts (answers)")
+    file: SideFile = Field(
+        description="columns problem (id), passed and verdicts (numbers of answers), and answers: "
+        "texts that are kept to be read, cut at 4,000 characters and within 1 MiB"
+    )
 
 
 class ReliabilityBin(EventPart):

@@ -16,6 +16,7 @@ from trainer.spec.jobs import CheckpointModel, JobSpec, load_job
 from trainer.text.evaluation.conditions import conditions
 from trainer.text.problems import ProblemError, load_part
 from trainer.text.recording import side_files
+from trainer.text.recording.evaluation_answers import KeptAnswers, kept_answer
 from webapp.access.models import Team
 from webapp.jobs import results
 from webapp.jobs.models import Job
@@ -97,18 +98,36 @@ def _fingerprint(team: Team, spec: JobSpec) -> str | None:
 
 
 def _store_table(job: Job) -> tuple[str, int]:
-    """Store the counts of each problem as an artifact; return its hash and number of rows."""
+    """Store the counts of each problem, and answers to it, as an artifact.
+
+    Return its hash and number of rows. A job that kept no texts has no answers.
+    """
     ids: list[str] = []
     passed: list[int] = []
     judged: list[int] = []
+    kept = KeptAnswers()
     for line in results.lines(job):
         verdicts = [answer["verdict"] for answer in line["answers"]]
         verdicts = [verdict for verdict in verdicts if verdict is not None]
         ids.append(line["id"])
         passed.append(sum(verdicts))
         judged.append(len(verdicts))
+        kept.add(
+            [
+                kept_answer(
+                    sample,
+                    answer["verdict"],
+                    answer["truncated"],
+                    answer["tokens"],
+                    answer["read"],
+                    answer["text"],
+                )
+                for sample, answer in enumerate(line["answers"])
+                if "text" in answer
+            ]
+        )
     with tempfile.TemporaryDirectory(dir=settings.FILE_UPLOAD_TEMP_DIR) as folder:
-        table = side_files.result_table(ids, np.array(passed), np.array(judged))
+        table = side_files.result_table(ids, np.array(passed), np.array(judged), kept.rows)
         file = side_files.write(Path(folder), table)
         artifact = artifacts.put(Path(folder) / file["name"], job.team, PARQUET)
     return artifact.sha256, len(ids)

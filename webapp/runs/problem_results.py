@@ -1,6 +1,7 @@
 """The results of evaluations by problem, read from their Parquet artifacts.
 
-Columns: `problem` (text, the id), `passed` and `verdicts` (right and judged answers to it).
+Columns: `problem` (text, the id), `passed` and `verdicts` (right and judged answers to it). Files
+of newer runs also have `answers`, see `kept_answers`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,18 @@ def per_problem(evaluation: Evaluation) -> dict[str, float]:
 def per_problem_of(evaluations: Iterable[Evaluation]) -> dict[int, dict[str, float]]:
     """Return the same of several evaluations by their primary keys, in one query."""
     evaluations = list(evaluations)
+    paths = paths_of(evaluations)
+    return {
+        evaluation.pk: _rates(paths[evaluation.pk]) if evaluation.pk in paths else {}
+        for evaluation in evaluations
+    }
+
+
+def paths_of(evaluations: Iterable[Evaluation]) -> dict[int, Path]:
+    """Return where the file of each evaluation is, by primary key; not of those whose team has
+    none.
+    """
+    evaluations = list(evaluations)
     # Each team has its own row of an artifact: naming the bytes of another team gives no access.
     stored = set(
         Artifact.objects.filter(
@@ -36,12 +49,9 @@ def per_problem_of(evaluations: Iterable[Evaluation]) -> dict[int, dict[str, flo
         ).values_list("team", "sha256")
     )
     return {
-        evaluation.pk: (
-            _rates(artifacts.local_path(evaluation.artifact))
-            if (evaluation.run.team_id, evaluation.artifact) in stored
-            else {}
-        )
+        evaluation.pk: artifacts.local_path(evaluation.artifact)
         for evaluation in evaluations
+        if (evaluation.run.team_id, evaluation.artifact) in stored
     }
 
 

@@ -27,11 +27,18 @@ def problem_sets(run: Run) -> list[dict[str, Any]]:
     return list(newest.values())
 
 
-def questions(run: Run, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return rows of the problem tables by id, for those of `ids` that a table contains."""
+def questions(
+    run: Run, ids: Iterable[str], fingerprint: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return rows of the problem tables by id, for those of `ids` that a table contains.
+
+    With `fingerprint` only of the set that has it: two sets may use an id for different questions.
+    """
     wanted_ids = set(ids)
     text_by_id: dict[str, dict[str, Any]] = {}
     for payload in problem_sets(run):
+        if fingerprint is not None and payload["fingerprint"] != fingerprint:
+            continue
         # A problem may be in several sets; the later tables are not opened once all are found.
         if payload.get("file") and wanted_ids - text_by_id.keys():
             text_by_id |= _rows(run, payload["file"]["sha256"], wanted_ids)

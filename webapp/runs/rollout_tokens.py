@@ -11,12 +11,14 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from webapp.library import artifacts
+from webapp.library.models import Artifact
 from webapp.runs.models import RolloutRow, Run
 
 # Edges between the shades of tokens, divergence in nats. They are the same on every page, so that
@@ -99,10 +101,33 @@ def read_rollout(run: Run, row: RolloutRow) -> TokenizedRollout:
 
     Raises RolloutUnavailable if its file is missing, too short or damaged.
     """
+    [rollout] = read_rollouts(run, [row])
+    if isinstance(rollout, RolloutUnavailable):
+        raise rollout
+    return rollout
+
+
+def read_rollouts(
+    run: Run, rows: Sequence[RolloutRow]
+) -> list[TokenizedRollout | RolloutUnavailable]:
+    """Return the rollouts of index rows, or why one cannot be shown, with one query."""
+    stored = set(
+        Artifact.objects.filter(
+            team=run.team_id, sha256__in={row.artifact for row in rows}
+        ).values_list("sha256", flat=True)
+    )
+    return [_read(row, row.artifact in stored) for row in rows]
+
+
+def _read(row: RolloutRow, is_stored: bool) -> TokenizedRollout | RolloutUnavailable:
     try:
-        return _rollout(row, _record(run, row))
-    except FileNotFoundError as error:
-        raise RolloutUnavailable("The tokens of this rollout are not in the store.") from error
+        if not is_stored:
+            raise FileNotFoundError(row.artifact)
+        return _rollout(row, _record(artifacts.local_path(row.artifact), row.offset))
+    except FileNotFoundError:
+        return RolloutUnavailable("The tokens of this rollout are not in the store.")
+    except RolloutUnavailable as error:
+        return error
     # A damaged file fails in any of these ways, depending on which bytes are wrong.
     except (
         pa.ArrowException,
@@ -111,8 +136,8 @@ def read_rollout(run: Run, row: RolloutRow) -> TokenizedRollout:
         ValueError,
         AttributeError,
         OverflowError,
-    ) as error:
-        raise RolloutUnavailable("The file of this rollout is damaged.") from error
+    ):
+        return RolloutUnavailable("The file of this rollout is damaged.")
 
 
 def _rollout(row: RolloutRow, record: dict[str, Any]) -> TokenizedRollout:
@@ -176,10 +201,9 @@ def shade_of(divergence: float | None) -> int | None:
     return bisect.bisect_right(SHADE_EDGES, divergence)
 
 
-def _record(run: Run, row: RolloutRow) -> dict[str, Any]:
-    file = parquet.ParquetFile(artifacts.path(run.team, row.artifact))
+def _record(path: Path, offset: int) -> dict[str, Any]:
+    file = parquet.ParquetFile(path)
     # Only the row group that contains the row is read: a file holds all rollouts of its step.
-    offset = row.offset
     for group in range(file.num_row_groups):
         count = file.metadata.row_group(group).num_rows
         if offset < count:

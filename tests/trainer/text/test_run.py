@@ -92,6 +92,9 @@ def test_every_evaluation_records_what_it_found_for_each_problem(folder: Path) -
         assert len(table) == len(rates[-1]) == results["problems"]
         assert fmean(rates[-1].values()) == pytest.approx(evaluation["pass_rate"])
         assert max(row["verdicts"] for row in table) == results["samples"]
+        for row in table:
+            verdicts = [answer["verdict"] for answer in row["answers"]]
+            assert len(verdicts) == results["samples"] and verdicts.count(True) == row["passed"]
     before, after = (
         rates[index]
         for index, event in enumerate(recorded)

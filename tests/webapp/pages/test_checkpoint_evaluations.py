@@ -20,7 +20,7 @@ from webapp.comparisons.run_settings import settings_of
 from webapp.jobs import checkpoint_evaluations, lifecycle
 from webapp.jobs.models import Job, State
 from webapp.library import artifacts
-from webapp.runs import problem_results
+from webapp.runs import kept_answers, problem_results
 from webapp.runs.models import Attempt, Checkpoint, Evaluation, Event, Run
 from workers.shards.placement import complete_job
 
@@ -62,6 +62,8 @@ def test_the_results_of_a_job_can_be_compared_problem_by_problem(run: Run) -> No
     assert evaluation.conditions["answer_limit"] == 32
     assert evaluation.conditions["sampling"]["temperature"] == 0.5
     assert problem_results.per_problem(evaluation) == {"p1": 0.5, "p2": 1.0}
+    [first, second] = kept_answers.answers_to(evaluation, "p1")
+    assert (first.text, first.verdict, second.sample, second.verdict) == ("1+1=2", True, 1, False)
     # Recorded again, it stays one; another job at the same checkpoint has results of its own.
     checkpoint_evaluations.record(job)
     newer = job_of(run, sampling={"temperature": 1.0})

@@ -18,6 +18,7 @@ from trainer.text.evaluation import confidence, pass_rate_summary, privileged_ga
 from trainer.text.evaluation.conditions import conditions
 from trainer.text.evaluation.pass_rate_summary import ProblemCounts, count_by_problem
 from trainer.text.recording import side_files
+from trainer.text.recording.evaluation_answers import KeptAnswers, kept_answer
 from trainer.text.recording.rollout_files import evenly_spaced, record_answers
 from trainer.text.recording.teacher_signals import compute_token_signals
 from trainer.text.rollouts.answers import tally
@@ -127,7 +128,7 @@ class Evaluator:
             common = now.at([asked[index] for index in self._common_indices()])
             event["common"] = pass_rate_summary.common(common)
         rt.emit("evaluation", when=when, role=role, **event)
-        self._record_results(rt, when, role, now, samples)
+        self._record_results(rt, when, role, now, answers, samples)
         if role == "evaluation":
             recorded = evenly_spaced(answers, self.spec.record.rollouts)
             signals = compute_token_signals(self.components, recorded, rt.micro_batch_tokens, rt)
@@ -136,12 +137,24 @@ class Evaluator:
         return event, answers
 
     def _record_results(
-        self, rt: Runtime, when: str, role: str, counts: ProblemCounts, samples: int
+        self,
+        rt: Runtime,
+        when: str,
+        role: str,
+        counts: ProblemCounts,
+        answers: Sequence[Answer],
+        samples: int,
     ) -> None:
-        """Write the counts of each problem to a side file, and the event that names it."""
+        """Write the counts of each problem, and answers to it, to a side file; name it by an event.
+
+        `answers` are in the order of the problems, `samples` to each.
+        """
         data, sampling = self.spec.data, self.spec.evaluation.sampling
         ids = [problem.id for problem in counts.problems]
-        table = side_files.result_table(ids, counts.passed, counts.verdicts)
+        kept = KeptAnswers()
+        for first in range(0, len(answers), samples):
+            kept.add([_kept(answer) for answer in answers[first : first + samples]])
+        table = side_files.result_table(ids, counts.passed, counts.verdicts, kept.rows)
         rt.emit(
             "evaluated",
             when=when,
@@ -204,6 +217,12 @@ class Evaluator:
         )
         count_sampled(rt, components.student, answers)
         return answers
+
+
+def _kept(answer: Answer) -> dict[str, Any]:
+    return kept_answer(
+        answer.sample, answer.verdict, answer.truncated, len(answer.ids), answer.read, answer.text
+    )
 
 
 def _sample(count: int, size: int) -> list[int]:

@@ -57,15 +57,37 @@ def problem_table(problems: ProblemSet) -> pa.Table:
     return pa.table(table)
 
 
-def result_table(ids: Sequence[str], passed: Counts, verdicts: Counts) -> pa.Table:
-    """Columns problem, passed and verdicts: right and judged answers to each problem."""
-    return pa.table(
-        {
-            "problem": pa.array(ids, pa.string()),
-            "passed": pa.array(passed, pa.int32()),
-            "verdicts": pa.array(verdicts, pa.int32()),
-        }
+KEPT_ANSWERS = pa.list_(
+    pa.struct(
+        [
+            ("sample", pa.int32()),
+            *((name, pa.bool_()) for name in ("verdict", "truncated")),
+            ("tokens", pa.int32()),
+            *((name, pa.string()) for name in ("read", "text")),
+            ("characters", pa.int32()),
+        ]
     )
+)
+
+
+def result_table(
+    ids: Sequence[str],
+    passed: Counts,
+    verdicts: Counts,
+    answers: Sequence[Sequence[Mapping[str, Any]]] | None = None,
+) -> pa.Table:
+    """Columns problem, passed and verdicts: right and judged answers to each problem.
+
+    And `answers`, if any are kept (`evaluation_answers`).
+    """
+    table = {
+        "problem": pa.array(ids, pa.string()),
+        "passed": pa.array(passed, pa.int32()),
+        "verdicts": pa.array(verdicts, pa.int32()),
+    }
+    if answers is not None:
+        table["answers"] = pa.array([list(kept) for kept in answers], KEPT_ANSWERS)
+    return pa.table(table)
 
 
 # Given, not inferred: a column with only None would be of type null, and a reader of several files

@@ -18,6 +18,7 @@ from webapp.base.view_marks import slow
 from webapp.comparisons import choices as choices_of
 from webapp.comparisons.choices import MOST_CHARTS, MOST_RUNS, Choices
 from webapp.comparisons.models import SavedComparison
+from webapp.pages.compare.answer_links import links_of_comparison
 from webapp.pages.compare.page_data import page_data
 from webapp.pages.site import errors
 from webapp.runs.models import Run
@@ -112,7 +113,17 @@ def _page(
     is_member = actor_of(request).user is not None
     with snapshot():
         data = page_data(runs, choices, context["address"], context["series"])
-    return render(request, "compare/compare.html", {**context, **data, "is_member": is_member})
+    # Answers are shown by the pages of runs alone: a link to a comparison does not open them.
+    answers = (
+        links_of_comparison([row.item for row in data["rows"]], data["baseline"], data["metric"])
+        if is_member
+        else []
+    )
+    return render(
+        request,
+        "compare/compare.html",
+        {**context, **data, "is_member": is_member, "answers": answers},
+    )
 
 
 def _list(request: HttpRequest) -> HttpResponse:

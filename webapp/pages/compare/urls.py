@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.urls import path
 
-from webapp.pages.compare import compare, saved
+from webapp.pages.compare import compare, saved, side_by_side
 
 urlpatterns = [
     path("compare/", compare.compare, name="compare"),
     path("compare/series.json", compare.compare_series, name="compare_series"),
-    # Before "compare/<str:comparison_id>/", which would take "save" for an id.
+    # Before "compare/<str:comparison_id>/", which would take "answers" and "save" for ids.
+    path("compare/answers/", side_by_side.side_by_side, name="side_by_side"),
     path("compare/save/", saved.save, name="save_comparison"),
     path("compare/<str:comparison_id>/", compare.comparison, name="comparison"),
     path(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
 from webapp.access import permissions
+from webapp.comparisons.answer_sources import ChosenColumn
 from webapp.library import artifacts
 from webapp.pages.attachments import attachment
+from webapp.pages.compare.answer_links import address, kind_of_evaluation
 from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.runs import branches
+from webapp.runs.kept_answers import keep_answers
 from webapp.runs.models import Checkpoint, Run
 
 CHUNK_BYTES = 2**20
@@ -36,10 +39,12 @@ def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     newest_first = run.checkpoints.filter(branches.on_live_branch(run)).order_by(
         "-step", "-attempt"
     )
+    answers = _answers(run, [checkpoint.step for checkpoint in newest_first])
     rows = [
         (
             checkpoint,
             [(key, checkpoint.metrics[key]) for key in METRICS if key in checkpoint.metrics],
+            answers.get(checkpoint.step, ""),
         )
         for checkpoint in newest_first
     ]
@@ -48,6 +53,35 @@ def checkpoints(request: HttpRequest, run_id: str) -> HttpResponse:
     return render_tab(
         request, run, "checkpoints", "checkpoints.html", {"checkpoints": rows, "best": best}
     )
+
+
+def _answers(run: Run, newest_first: Sequence[int]) -> dict[int, str]:
+    """Return the address of the answers at each step whose evaluation stored some.
+
+    They are beside those of the checkpoint before, if there are any.
+    """
+    live, steps = branches.on_live_branch(run), set(newest_first)
+    rollouts = run.rollouts.filter(live, role="evaluation", step__in=steps)
+    columns = {
+        step: ChosenColumn(run.public_id, "evaluation", step)
+        for step in rollouts.values_list("step", flat=True).distinct()
+    }
+    evaluations = list(
+        run.evaluations.filter(live, role="evaluation", step__in=steps).select_related("run")
+    )
+    kept = keep_answers(evaluations)
+    for evaluation in evaluations:
+        if evaluation.pk in kept:
+            kind = kind_of_evaluation(evaluation)
+            own = columns.get(evaluation.step)
+            # A job of the checkpoint was asked for later than the run's own evaluation.
+            if own is None or kind == "job":
+                columns[evaluation.step] = ChosenColumn(run.public_id, kind, evaluation.step)
+    answered = [step for step in dict.fromkeys(newest_first) if step in columns]
+    return {
+        step: address([*(columns[before] for before in answered[i + 1 : i + 2]), columns[step]])
+        for i, step in enumerate(answered)
+    }
 
 
 @require_safe

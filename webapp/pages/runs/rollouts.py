@@ -14,8 +14,10 @@ from django.views.decorators.http import require_safe
 
 from webapp.access import permissions
 from webapp.base.view_marks import slow
+from webapp.comparisons.answer_sources import ChosenColumn
 from webapp.library import locations, model_reader
 from webapp.library.model_files import UnusableModel
+from webapp.pages.compare.answer_links import address
 from webapp.pages.query_numbers import bigint
 from webapp.pages.runs.run_page import render_tab, requested_run
 from webapp.runs import branches, rollout_tokens
@@ -82,15 +84,18 @@ def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: i
     row = get_object_or_404(run.rollouts, attempt=attempt, seq=seq, offset=offset)
     of_problem = run.rollouts.filter(branches.on_live_branch(run), problem=row.problem)
     of_source = of_problem.filter(source=row.source)
+    before = of_source.filter(step__lt=row.step).order_by("-step").first()
+    after = of_source.filter(step__gt=row.step).order_by("step").first()
     rollout, error = _read(run, row)
     context: dict[str, Any] = {
         "row": row,
         "conversation": questions(run, {row.problem}).get(row.problem, {}).get("history", []),
         "rollout": rollout,
         "error": error,
-        "shades": _legend(),
-        "before": of_source.filter(step__lt=row.step).order_by("-step").first(),
-        "after": of_source.filter(step__gt=row.step).order_by("step").first(),
+        "shades": shade_legend(),
+        "before": before,
+        "after": after,
+        "beside": _beside(run, row, before, after),
         "history": of_problem.order_by("step", "seq", "offset")[:MAX_HISTORY],
     }
     if row.source == "student":
@@ -99,6 +104,18 @@ def rollout(request: HttpRequest, run_id: str, attempt: int, seq: int, offset: i
     if rollout and rollout.teacher_prompt:
         context["teacher_prompt"] = _decoded(run, rollout.teacher_prompt)
     return render_tab(request, run, "rollouts", "rollouts/reader.html", context)
+
+
+def _beside(run: Run, row: RolloutRow, before: RolloutRow | None, after: RolloutRow | None) -> str:
+    """Return the address of the answers beside those of another step, if the problem has any."""
+    rows = [other for other in (before, row, after) if other is not None][:2]
+    columns = [
+        ChosenColumn(
+            run.public_id, "evaluation" if other.role == "evaluation" else "train", other.step
+        )
+        for other in rows
+    ]
+    return address(columns, row.problem)
 
 
 def _decoded(run: Run, ids: Sequence[int]) -> str:
@@ -144,7 +161,7 @@ def _counts(run: Run) -> dict[str, int]:
     return {"kept": sum(count or 0 for count, _ in pairs), "of": sum(of or 0 for _, of in pairs)}
 
 
-def _legend() -> list[tuple[int, str]]:
+def shade_legend() -> list[tuple[int, str]]:
     """Return (shade, range of divergence) pairs; shades are those of rollout_tokens.shade_of."""
     edges = [f"{edge:g}" for edge in rollout_tokens.SHADE_EDGES]
     return [
