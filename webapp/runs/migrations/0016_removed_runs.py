@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0014_run_values"),
+        ("runs", "0015_words_of_runs"),
     ]
 
     operations = [
