@@ -28,11 +28,34 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _tokens(stage)
     yield from _calibrated(spec, stage)
     yield from _sampler(spec, stage)
-    if stage.optimiser.warmup_steps > stage.until.steps:
+    yield from _updates(stage)
+    if stage.optimiser.warmup_steps > stage.updates:
+        what = "steps" if stage.updates_per_step == 1 else "updates"
         yield (
             "optimiser.warmup_steps",
-            f"is {stage.optimiser.warmup_steps} but the stage has {stage.until.steps} steps: the "
+            f"is {stage.optimiser.warmup_steps} but the stage has {stage.updates} {what}: the "
             f"learning rate is never reached",
+        )
+
+
+def _updates(stage: Stage) -> Iterator[Refusal]:
+    if stage.minibatches > stage.problems_per_step:
+        yield (
+            "minibatches",
+            f"is {stage.minibatches}, but a step has {stage.problems_per_step} problems, which are "
+            f"divided among them; lower it or raise problems_per_step",
+        )
+    objective = stage.objective
+    # Without the ratio to the sampling weights the later updates would estimate another gradient.
+    if (
+        stage.updates_per_step > 1
+        and objective.estimates_from_samples
+        and Need.OLD_LOGPROB not in objective.needs
+    ):
+        yield (
+            "inner_epochs" if stage.inner_epochs > 1 else "minibatches",
+            f"makes {stage.updates_per_step} updates a step, but {objective.kind} is right only "
+            f"for answers of the weights that it updates; set inner_epochs and minibatches to 1",
         )
 
 

@@ -159,6 +159,7 @@ class SamplerAndJudge:
                 _none_if_nan(trajectory.entropies),
                 _none_if_nan(trajectory.sampled_logprobs),
                 trajectory.versions,
+                trajectory.inherited,
             )
             for index, trajectory in enumerate(trajectories)
         ]
@@ -184,6 +185,6 @@ def truncated_share(answers: Sequence[Answer]) -> float:
     return sum(answer.truncated for answer in answers) / max(1, len(answers))
 
 
-def tokens_of(answers: Iterable[Answer]) -> int:
+def tokens_of(answers: Iterable[Answer | Trajectory]) -> int:
     """Tokens that a model reads to sample or score the answers, prompts included."""
     return sum(len(answer.prompt) + len(answer.ids) for answer in answers)

@@ -13,7 +13,7 @@ from trainer.engine.loop import Runtime
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.answers import tokens_of
 from trainer.text.rollouts.questions import Answer
-from trainer.text.rollouts.records import TrainRow
+from trainer.text.rollouts.records import TrainRow, Trajectory
 from trainer.text.teachers.loading import Teachers
 
 # Operations per parameter and token: forward only, and forward with backward.
@@ -26,17 +26,19 @@ def parameters(model: LanguageModel) -> int:
     return sum(parameter.numel() for parameter in model.model.parameters())
 
 
-def count_answers(rt: Runtime, answers: Sequence[Answer]) -> None:
+def count_answers(rt: Runtime, answers: Sequence[Answer | Trajectory]) -> None:
     """Count the tokens of a training step's answers, sampled in it or given to it.
 
     Each answer counts once, whether or not something is learnt from it, so that methods that pass
     over some of their answers compare with those that do not. Answers of evaluations and for pass
     rates cost operations only.
     """
-    rt.count_tokens(sum(len(answer.ids) for answer in answers))
+    rt.count_tokens(sum(answer.own_length for answer in answers))
 
 
-def count_sampled(rt: Runtime, model: LanguageModel, answers: Sequence[Answer]) -> None:
+def count_sampled(
+    rt: Runtime, model: LanguageModel, answers: Sequence[Answer | Trajectory]
+) -> None:
     """Count the operations of sampling these answers, their prompts included."""
     rt.count_operations(FORWARD * parameters(model) * tokens_of(answers))
 
