@@ -218,6 +218,24 @@ def stage(**generate: Any) -> dict[str, Any]:
             "2 greedy answers",
         ),
         (
+            {"stages": [{"name": "a", "minibatches": 17}]},
+            "stages.0.minibatches",
+            "a step has 16 problems",
+        ),
+        (
+            {"stages": [{"name": "a", "inner_epochs": 2, "optimiser": {"warmup_steps": 201}}]},
+            "stages.0.optimiser.warmup_steps",
+            "the stage has 200 updates",
+        ),
+        *(
+            (
+                {"stages": [{"name": "a", "objective": {"kind": "policy_gradient"}, name: 2}]},
+                f"stages.0.{name}",
+                "right only for answers of the weights that it updates",
+            )
+            for name in ("inner_epochs", "minibatches")
+        ),
+        (
             {"stages": [{"name": "a", "optimiser": {"warmup_steps": 101}}]},
             "stages.0.optimiser.warmup_steps",
             "never reached",

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.text.short_run import carried_out, short
+from tests.trainer.text.short_run import carried_out, column, short
 from tests.trainer.text.tiny import character_tokenizer, language_model
-from tests.trainer.text.tiny_run import end, events, final_hash, live, numbers
+from tests.trainer.text.tiny_run import end, events, final_hash, live, numbers, start
+from trainer.engine.loop import Runtime
 from trainer.engine.outcome import RunRefused
 from trainer.spec.networks import Student
 from trainer.text import run
@@ -29,6 +30,7 @@ from trainer.text.rollouts.records import (
 )
 from trainer.text.rollouts.replays import none
 from trainer.text.rollouts.stored_rollouts import fingerprint, require_same
+from trainer.text.training.distillation import Distillation
 
 FixedController, PlainGenerator = fixed.FixedController, plain.PlainGenerator
 
@@ -133,6 +135,48 @@ def test_a_run_that_is_resumed_with_stored_and_paused_rollouts_gives_the_same_nu
         assert numbers(resumed) == numbers(uninterrupted)
         assert tokens_of_rounds(resumed) == rounds
         assert final_hash(resumed) == final_hash(uninterrupted)
+
+
+class Killed(BaseException):
+    """The process is gone: nothing is saved any more."""
+
+
+@pytest.mark.usefixtures("storing")
+def test_a_run_killed_between_the_updates_of_a_step_gives_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grpo = {
+        "problems_per_step": 6,
+        "until": {"steps": 4},
+        "objective": {"kind": "grpo"},
+        "inner_epochs": 2,
+        "minibatches": 2,
+        "optimiser": {"learning_rate": 0.01, "warmup_steps": 8, "final_share": 1.0},
+    }
+    settings = short(grpo, checkpoints={"every": 1, "keep_last": 9}, evaluation={"ema_decay": 0.9})
+    uninterrupted = carried_out(settings, tmp_path / "whole")
+    means = [sum(range(4 * step + 1, 4 * step + 5)) / 4 / 8 for step in range(2)]
+    assert column(uninterrupted, "learning_rate") == pytest.approx(
+        [0.01 * share for share in (*means, 1, 1)]
+    )
+    assert column(uninterrupted, "updates") == [4, 8, 12, 16]
+    # The first update has ratios of 1, the later ones keep the log-probs of the sampling weights.
+    assert max(column(uninterrupted, "ratio/clipped_share")) > 0
+    original = Distillation.after_update
+
+    def dying(self: Distillation, rt: Runtime) -> None:
+        original(self, rt)
+        if rt.updates == 10:
+            raise Killed
+
+    monkeypatch.setattr(Distillation, "after_update", dying)
+    with pytest.raises(Killed):
+        start(settings, tmp_path / "killed")
+    monkeypatch.setattr(Distillation, "after_update", original)
+    assert run.resume(tmp_path / "killed") == 0
+    assert events(tmp_path / "killed", "rewind", attempt=2)[0]["step"] == 2
+    assert numbers(tmp_path / "killed") == numbers(uninterrupted)
+    assert final_hash(tmp_path / "killed") == final_hash(uninterrupted)
 
 
 @pytest.mark.usefixtures("storing")
