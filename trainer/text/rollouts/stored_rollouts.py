@@ -24,6 +24,7 @@ from torch import Tensor
 from trainer.engine.outcome import RunRefused
 from trainer.spec.networks import Student
 from trainer.text.language.models import LanguageModel
+from trainer.text.mechanisms import CodeError
 from trainer.text.rollouts.pipeline import PipelineState
 from trainer.text.rollouts.protocols import StoredState
 from trainer.text.rollouts.questions import Answer, Question
@@ -69,12 +70,15 @@ def require_same(stored: Mapping[str, str], present: Mapping[str, str]) -> None:
 
 
 def encode(state: PipelineState) -> tuple[Fields, dict[str, Tensor]]:
-    """Return the values and the tensors of a state."""
+    """Return the values and the tensors of a state.
+
+    Raises CodeError if a plug-in's state has values that JSON does not hold.
+    """
     writer = _Writer()
     values = {
         "plug_ins": {
             role: {
-                "values": dict(plug_in.values),
+                "values": _json_values(role, plug_in.values),
                 "groups": [_group_values(group, writer) for group in plug_in.groups],
             }
             for role, plug_in in state.plug_ins.items()
@@ -124,6 +128,17 @@ def is_empty(state: PipelineState) -> bool:
     )
 
 
+def _json_values(role: str, values: Mapping[str, Any]) -> Fields:
+    try:
+        read_again: Fields = json.loads(json.dumps(dict(values)))
+    except (TypeError, ValueError) as error:
+        raise CodeError(
+            f"The state of rollouts.{role} cannot be stored: {error}. Keep numbers, texts, lists "
+            "and mappings in it, and judged groups in `groups`."
+        ) from error
+    return read_again
+
+
 # One function writes a record and one reads it, in the same order.
 
 
@@ -143,7 +158,7 @@ def _group(values: Fields, questions: Mapping[str, Question], reader: _Reader) -
 
 
 def _prompt_values(prompt: Prompt) -> Fields:
-    return {"problem": prompt.question.problem.id, "weight": prompt.weight}
+    return {"problem": prompt.question.problem.id, "weight": float(prompt.weight)}
 
 
 def _prompt(values: Fields, questions: Mapping[str, Question]) -> Prompt:
@@ -156,9 +171,9 @@ def _answer_values(answer: Answer, writer: _Writer) -> Fields:
         "source": answer.source,
         "prompt": writer.ids(answer.prompt),
         "ids": writer.ids(answer.ids),
-        "truncated": answer.truncated,
+        "truncated": bool(answer.truncated),
         "text": answer.text,
-        "verdict": answer.verdict,
+        "verdict": None if answer.verdict is None else bool(answer.verdict),
         "read": answer.read,
         "logprobs": writer.numbers(answer.logprobs),
         "entropies": writer.numbers(answer.entropies),
@@ -193,7 +208,7 @@ def _trajectory_values(trajectory: Trajectory, writer: _Writer) -> Fields:
         "sample": trajectory.sample,
         "prompt": writer.ids(trajectory.prompt),
         "segments": [_segment_values(segment, writer) for segment in trajectory.segments],
-        "truncated": trajectory.truncated,
+        "truncated": bool(trajectory.truncated),
         "parent": trajectory.parent,
         "inherited": trajectory.inherited,
     }
