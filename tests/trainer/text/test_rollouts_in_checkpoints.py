@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from tests.trainer.text.short_run import carried_out, column, short
 from tests.trainer.text.tiny import character_tokenizer, language_model
 from tests.trainer.text.tiny_run import end, events, final_hash, live, numbers, start
+from trainer.engine.distributed.world import World
 from trainer.engine.loop import Runtime
 from trainer.engine.outcome import RunRefused
 from trainer.spec.networks import Student
 from trainer.text import run
+from trainer.text.mechanisms import CodeError
 from trainer.text.rollouts.controllers import fixed
 from trainer.text.rollouts.generators import plain
 from trainer.text.rollouts.protocols import StoredState
@@ -31,6 +34,7 @@ from trainer.text.rollouts.records import (
 from trainer.text.rollouts.replays import none
 from trainer.text.rollouts.stored_rollouts import fingerprint, require_same
 from trainer.text.training.distillation import Distillation
+from trainer.text.training.row_collection import RowCollector
 
 FixedController, PlainGenerator = fixed.FixedController, plain.PlainGenerator
 
@@ -223,3 +227,18 @@ def test_another_student_problems_or_tokenizer_are_named() -> None:
     ):
         with pytest.raises(RunRefused, match=words):
             require_same(made, other)
+
+
+def test_processes_that_store_different_rollouts_end_the_run() -> None:
+    class Disagreeing(World):
+        def __init__(self, agree: bool) -> None:
+            super().__init__()
+            self.size, self.agree = 2, agree
+
+        def all_equal(self, number: int) -> bool:
+            return self.agree
+
+    collector = RowCollector(short({}), Mock(), Mock())
+    assert collector.state(Disagreeing(True)) == (None, {})
+    with pytest.raises(CodeError, match="processes of the run store different rollouts"):
+        collector.state(Disagreeing(False))

@@ -11,6 +11,7 @@ from trainer.spec.filters.calibrated import CalibratedFilter
 from trainer.spec.networks import EndpointTeacher, TextTeacher
 from trainer.spec.objectives.objective import Need
 from trainer.spec.operation import VllmSampler
+from trainer.spec.replays.none import NoReplay
 from trainer.spec.rules.networks import Refusal
 from trainer.spec.stages import Stage
 from trainer.spec.token_scores import TOKEN_SCORES
@@ -28,6 +29,7 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _tokens(stage)
     yield from _calibrated(spec, stage)
     yield from _sampler(spec, stage)
+    yield from _stored(spec, stage)
     yield from _updates(stage)
     if stage.optimiser.warmup_steps > stage.updates:
         what = "steps" if stage.updates_per_step == 1 else "updates"
@@ -229,4 +231,15 @@ def _sampler(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
             "rollouts.generate.sampling." + ("top_p" if sampling.top_p < 1 else "top_k"),
             f"cuts the distribution, so its log-probs cannot be compared with the trainer's; with "
             f"{engine} set top_p to 1 and top_k to 0",
+        )
+
+
+def _stored(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
+    # Two rounds of one stage may then be sampled with the same weights, which tell answers apart.
+    if spec.compute.overlap and not isinstance(stage.rollouts.replay, NoReplay):
+        yield (
+            "rollouts.replay.kind",
+            f"is {stage.rollouts.replay.kind}, which keeps rollouts for later rounds, but with "
+            "compute.overlap the next round is sampled before they are known; choose none or turn "
+            "compute.overlap off",
         )

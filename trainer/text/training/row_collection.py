@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -146,7 +147,7 @@ class RowCollector:
         tensors: dict[str, Tensor] = {}
         if state is not None and not is_empty(state):
             encoded, tensors = encode(state)
-            values = {"stage": self._stage, "fingerprint": self._fingerprint(), **encoded}
+            values = {"stage": self._stage, "fingerprint": self._fingerprint, **encoded}
         if world.size > 1 and not world.all_equal(_checksum(values, tensors)):
             raise CodeError(
                 "The processes of the run store different rollouts, so a plug-in of the rollout "
@@ -162,10 +163,11 @@ class RowCollector:
         self._pipeline, self._restored = None, None
         if values is None:
             return
-        require_same(values["fingerprint"], self._fingerprint())
+        require_same(values["fingerprint"], self._fingerprint)
         train = {question.problem.id: question for question in self.components.train}
         self._stage, self._restored = values["stage"], decode(values, tensors, train)
 
+    @cached_property
     def _fingerprint(self) -> dict[str, Any]:
         components, spec = self.components, self.spec
         problems = components.sets["train"].fingerprint
