@@ -185,6 +185,6 @@ def truncated_share(answers: Sequence[Answer]) -> float:
     return sum(answer.truncated for answer in answers) / max(1, len(answers))
 
 
-def tokens_of(answers: Iterable[Answer | Trajectory]) -> int:
+def tokens_of(answers: Iterable[Answer]) -> int:
     """Tokens that a model reads to sample or score the answers, prompts included."""
     return sum(len(answer.prompt) + len(answer.ids) for answer in answers)

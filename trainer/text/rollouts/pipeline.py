@@ -44,8 +44,8 @@ from trainer.text.rollouts.records import (
     PausedGroup,
     Progress,
     Prompt,
+    SampleRequest,
     TrainRow,
-    Trajectory,
 )
 from trainer.text.rollouts.round_writer import OpenGroup, RoundWriter, Writing
 from trainer.text.rollouts.telemetry import Telemetry, WrittenTokens, account_for_round
@@ -58,15 +58,13 @@ STAGE_ENDED = "the stage ended"
 class RolloutRound:
     """Rows to train on.
 
-    `trained` are the groups that they come from, `new_groups` the groups completed in this round,
-    and `pruned` the answers that the controller cut.
+    `trained` are the groups that they come from, `new_groups` the groups completed in this round.
     """
 
     rows: list[TrainRow]
     trained: list[Group]
     new_groups: list[Group]
     telemetry: Telemetry
-    pruned: list[Trajectory] = field(default_factory=list)
 
     @property
     def answers(self) -> list[Answer]:
@@ -187,25 +185,28 @@ class RolloutPipeline:
             for group in groups
             if group.paused
         )
-        return self._finished(decided, writer, in_flight_before, version, last)
+        return self._finalise(decided, writer, in_flight_before, version, last)
 
     def _proposed(
         self, prompts: Sequence[Prompt], counts: Sequence[int]
     ) -> list[tuple[OpenGroup, list[Writing]]]:
         """Open a group for each prompt that gets answers, with the generator's request for it."""
+        longest = self.generate.sampling.max_new_tokens
+        groups = [OpenGroup(prompt) for prompt in prompts]
+        return [
+            (group, [Writing(group, request, longest)])
+            for group, request in zip(groups, self._requests(prompts, counts), strict=True)
+            if request.samples
+        ]
+
+    def _requests(self, prompts: Sequence[Prompt], counts: Sequence[int]) -> list[SampleRequest]:
         requests = self.generate.propose(prompts, counts)
         if len(requests) != len(prompts):
             raise CodeError(
                 f"{type(self.generate).__name__} makes {len(requests)} requests for {len(prompts)} "
                 "prompts; make one for each"
             )
-        longest = self.generate.sampling.max_new_tokens
-        groups = [OpenGroup(prompt) for prompt in prompts]
-        return [
-            (group, [Writing(group, request, longest)])
-            for group, request in zip(groups, requests, strict=True)
-            if request.samples
-        ]
+        return requests
 
     def _decided(
         self, groups: Sequence[OpenGroup], writer: RoundWriter
@@ -229,7 +230,7 @@ class RolloutPipeline:
                     decided[index] = judged[index], decision
                     continue
                 group = open_groups[index]
-                (request,) = self.generate.propose([group.prompt], [decision.count])
+                (request,) = self._requests([group.prompt], [decision.count])
                 further.append(writer.resample(group, request, decision.count))
             writer.write(further)
             undecided = [index for index in undecided if index not in decided]
@@ -249,7 +250,7 @@ class RolloutPipeline:
         for index, group in zip(new, results, strict=True):
             judged[index] = replace(group, answers=(*known[index], *group.answers))
 
-    def _finished(
+    def _finalise(
         self,
         decided: Sequence[tuple[Group, Decision]],
         writer: RoundWriter,
@@ -288,6 +289,7 @@ class RolloutPipeline:
             version,
             WrittenTokens(
                 writer.generated,
+                writer.read,
                 sum(trajectory.own_length for trajectory in writer.pruned),
                 _tokens(self._in_flight) - in_flight_before,
                 discarded,
@@ -299,7 +301,7 @@ class RolloutPipeline:
                 self._stored_tokens + _tokens(self._in_flight), STAGE_ENDED
             )
             self._in_flight, self._stored_tokens = (), 0
-        return RolloutRound(rows, trained, new_groups, telemetry, writer.pruned)
+        return RolloutRound(rows, trained, new_groups, telemetry)
 
     def _put(self, groups: Sequence[Group]) -> list[tuple[Group, str]]:
         """Store groups; return those that the replay store discards."""

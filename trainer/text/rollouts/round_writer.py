@@ -59,7 +59,8 @@ class Writing:
 class RoundWriter:
     """Writes the answers of one round and counts tokens and decisions.
 
-    `generated` are the tokens that the engine has written, `pruned` the answers that were cut.
+    `generated` are the tokens that the engine has written, `read` those and all that it read before
+    them, `pruned` the answers that were cut.
     """
 
     engine: Engine
@@ -69,6 +70,7 @@ class RoundWriter:
     budget: Budget
     progress: Progress | None = None
     generated: int = 0
+    read: int = 0
     pruned: list[Trajectory] = field(default_factory=list)
     decisions: Counter[str] = field(default_factory=Counter)
     _next_sample: Counter[str] = field(default_factory=Counter)
@@ -147,6 +149,7 @@ class RoundWriter:
         prefix = writing.request.prefix
         tokens = trajectory.length - (prefix.length if prefix else 0)
         self.generated += tokens
+        self.read += len(trajectory.prompt) + trajectory.length
         written, finished = writing.written + tokens, self._is_finished(trajectory)
         decision = self._decision(TrajectoryEvent(trajectory, finished))
         branches = (

@@ -31,6 +31,7 @@ class Telemetry:
     """Token counts of a round, and the controller's decisions as “action: reason”.
 
     `staleness` is the mean over rows of how many updates ago the oldest of its tokens was sampled.
+    `read` are the generated tokens and what the sampler read before them.
     """
 
     generated: int
@@ -41,6 +42,7 @@ class Telemetry:
     share_edited: float
     staleness: float
     pruned: int = 0
+    read: int = 0
     decisions: dict[str, int] = field(default_factory=dict)
 
     def event(self) -> dict[str, Any]:
@@ -87,11 +89,12 @@ class Telemetry:
 class WrittenTokens:
     """What a round counts while answers are written and stored.
 
-    `in_flight` is the change of the tokens of paused answers; `discarded` are groups that left the
-    replay store unused, with reasons.
+    `read` are the generated tokens and what the sampler read before them, `in_flight` the change of
+    the tokens of paused answers, `discarded` groups that left the replay store, with reasons.
     """
 
     generated: int
+    read: int
     pruned: int
     in_flight: int
     discarded: Sequence[tuple[Group, str]]
@@ -151,6 +154,7 @@ def account_for_round(
         share_edited=_mean([row.edited for row in rows]),
         staleness=_mean([version - min(row.versions, default=version) for row in rows]),
         pruned=written.pruned,
+        read=written.read,
         decisions=written.decisions,
     )
     accounted = telemetry.consumed + telemetry.buffered + telemetry.pruned

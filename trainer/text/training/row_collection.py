@@ -32,7 +32,7 @@ from trainer.text.rollouts.stored_rollouts import (
 )
 from trainer.text.rollouts.telemetry import Telemetry
 from trainer.text.training.components import RunComponents
-from trainer.text.training.costs import count_answers, count_sampled
+from trainer.text.training.costs import count_round
 from trainer.text.training.log_messages import explain_all_cut
 
 
@@ -83,9 +83,7 @@ class RowCollector:
         if last:
             # The next stage has plug-ins of its own.
             self._pipeline = None
-        sampled = [*round.answers, *round.pruned]
-        count_sampled(rt, self.components.student, sampled)
-        count_answers(rt, sampled)
+        count_round(rt, self.components.student, round.telemetry)
         if not round.rows and stage.name not in self.warned:
             self.warned.add(stage.name)
             reasons = ", ".join(f"{reason}: {n:,}" for reason, n in round.telemetry.dropped.items())
