@@ -221,7 +221,8 @@ def _run_updates(
         values = _repeated_with_less_memory(
             rt, lambda: dict(method.run(phase, batch, rt)), f"step {rt.step + 1}", group
         )
-        by_update.append(values | _named_by_group(method, group, _update(rt, group)))
+        values |= _named_by_group(method, group, _update(rt, group))
+        by_update.append(values)
         rt.updates += 1
         method.after_update(rt)
     rt.update_in_round = 0

@@ -97,9 +97,9 @@ class EventHead(EventPart):
 
 
 class StepEvent(EventHead):
-    """An event about the state after `step` updates."""
+    """An event about the state after `step` steps."""
 
-    step: Whole = Field(description="updates done")
+    step: Whole = Field(description="steps done")
 
 
 class SideFile(EventPart):

@@ -22,7 +22,9 @@ from trainer.spec.networks import Student
 from trainer.text import run
 from trainer.text.mechanisms import CodeError
 from trainer.text.rollouts.controllers import fixed
+from trainer.text.rollouts.controllers.fixed import FixedController
 from trainer.text.rollouts.generators import plain
+from trainer.text.rollouts.generators.plain import PlainGenerator
 from trainer.text.rollouts.protocols import StoredState
 from trainer.text.rollouts.records import (
     Decision,
@@ -35,8 +37,6 @@ from trainer.text.rollouts.replays import none
 from trainer.text.rollouts.stored_rollouts import fingerprint, require_same
 from trainer.text.training.distillation import Distillation
 from trainer.text.training.row_collection import RowCollector
-
-FixedController, PlainGenerator = fixed.FixedController, plain.PlainGenerator
 
 
 @dataclass

@@ -139,8 +139,12 @@ class RolloutPipeline:
         )
 
     def load(self, state: PipelineState) -> None:
-        stored = [group for plug_in in state.plug_ins.values() for group in plug_in.groups]
-        self._refuse_held_out([group.prompt for group in (*stored, *state.in_flight)])
+        self._refuse_held_out(
+            [
+                *(group.prompt for plug_in in state.plug_ins.values() for group in plug_in.groups),
+                *(group.prompt for group in state.in_flight),
+            ]
+        )
         for role, plug_in in self._stateful().items():
             plug_in.load(_copied(state.plug_ins.get(role, StoredState())))
         self._in_flight, self._stored_tokens = state.in_flight, state.stored_tokens
