@@ -302,14 +302,15 @@ def test_masked_rows_count_in_means_unless_these_are_over_kept_answers(reduction
     stage = settings.stages[0].model_copy(update={"renormalise_by_kept": True})
     kept_rows = replace(all_rows, stage=stage)
     kept_tokens = sum(LENGTHS[index] for index in range(8) if index not in masked)
-    z = {
+    with_masked, of_kept = {
         "sequence_mean": (4, 3),
         "sequence_sum": (4, 3),
         # A mean over kept tokens has nothing of a masked row either way.
         "token_mean": (kept_tokens, kept_tokens),
         "fixed": (8 * longest, 5 * longest),
     }[reduction]
-    assert (loss_normaliser(settings, all_rows), loss_normaliser(settings, kept_rows)) == z
+    assert loss_normaliser(settings, all_rows) == with_masked
+    assert loss_normaliser(settings, kept_rows) == of_kept
     siblings = {"sequence_mean": LENGTHS[5], "sequence_sum": 1.0}.get(reduction)
     for round, count in ((all_rows, 2), (kept_rows, 1)):
         shares = coefficients(round)
