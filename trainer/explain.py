@@ -93,6 +93,8 @@ def _stage(stage: Stage, count: int) -> str:
         f"{generate.sampling.max_new_tokens:,} tokens",
     }[stage.source]
     steps = f"{stage.until.steps:,} steps of {stage.problems_per_step:,} problems, {answers}"
+    if stage.updates_per_step > 1:
+        steps += f"; {stage.updates_per_step:,} updates a step"
     plain, rollouts = Rollouts(), stage.rollouts
     for chosen, default in (
         (rollouts.filter, plain.filter),

@@ -64,6 +64,8 @@ def restore(method: Method, rt: Runtime, snapshot: Snapshot) -> None:
         loop["tokens"],
         loop["compute"],
     )
+    # Checkpoints of older versions have one update in each round.
+    rt.updates = loop.get("updates", rt.round)
     rt.evaluated_step, rt.best = loop["evaluated"], tuple(loop["best"]) if loop["best"] else None
     # The variable comes first: ranks that were started again because memory ran out load a
     # checkpoint from before.
@@ -84,6 +86,7 @@ def _snapshot(method: Method, rt: Runtime) -> Snapshot:
     }
     loop = {
         "round": rt.round,
+        "updates": rt.updates,
         "micro": rt.micro,
         "tokens": rt.tokens,
         "compute": rt.compute,

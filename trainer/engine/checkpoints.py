@@ -35,7 +35,7 @@ class DamagedCheckpoint(ValueError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a run after `step` updates.
+    """The state of a run after `step` steps.
 
     `tensors` maps a file name without its suffix to named tensors.
     """

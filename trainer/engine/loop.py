@@ -1,11 +1,13 @@
 """The training loop. It does not depend on what is trained: a `Method` defines that.
 
 In a *round* the loop gets a batch from the method and runs each phase of the method on it. A phase
-with an optimiser group ends in one *update* of that group, whose gradient may be accumulated over
-any number of *micro*-batches. Methods pass unnormalised sums to `Runtime.backward`; the loop
-divides by Z, clips, steps, times, logs, evaluates, saves and stops. Every decision depends only on
-the state that a checkpoint holds, so that a run that was interrupted and resumed gives the same
-numbers as one that was not.
+with an optimiser group ends in an *update* of that group, whose gradient may be accumulated over
+any number of *micro*-batches; a round may repeat the phase for several updates on its batch. Steps,
+evaluations, checkpoints and records count rounds. Methods pass unnormalised sums to
+`Runtime.backward`; the loop divides by Z, clips, steps, times, logs, evaluates, saves and stops.
+Every decision depends only on the state that a checkpoint holds, so that a run that was interrupted
+and resumed gives the same numbers as one that was not. Checkpoints are written between rounds only:
+what was done in a round that is interrupted is done again.
 
 With several processes each runs this loop on the same state (`world`). They divide the work inside
 the method's calls; gradients are summed, checkpoints written and stops decided together.
@@ -70,7 +72,7 @@ class Method(Protocol):
     """What a distillation method implements.
 
     The loop calls setup → (load) → {batch → run(phase)… → after_step} …, and evaluate before,
-    during and after training.
+    during and after training. `after_update` follows every update of a phase with a group.
     """
 
     phases: tuple[Phase, ...]
@@ -82,19 +84,23 @@ class Method(Protocol):
     def batch(self, rt: Runtime) -> Any:
         """Return the batch of the next round, which must follow from the state alone.
 
-        Raises NothingToTrain if no training is left.
+        It may set `rt.updates_per_round`. Raises NothingToTrain if no training is left.
         """
 
     def run(self, phase: Phase, batch: Any, rt: Runtime) -> Mapping[str, float]:
         """Run one phase and return its metrics.
 
         A phase with a group calls `rt.normalise`, and `rt.forward` and `rt.backward` for each
-        micro-batch. It may be called again for the same batch after memory ran out, as may `batch`
+        micro-batch. It is called for each update of the round, whose number is `rt.update_in_round`
+        (from 0). It may be called again for the same update after memory ran out, as may `batch`
         and `evaluate`, so it must not change the method's state before its end.
         """
 
+    def after_update(self, rt: Runtime) -> None:
+        """Update what follows every update of parameters, such as moving averages."""
+
     def after_step(self, rt: Runtime) -> None:
-        """Update what depends on the new parameters, such as moving averages."""
+        """Finish the round, which is counted by now: record what it did."""
 
     def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
         """Evaluate; `when` is before, during or after. Must not change what training depends on."""
@@ -201,12 +207,33 @@ def _run_phase(method: Method, phase: Phase, batch: Any, rt: Runtime) -> dict[st
                 f"{phase.name} of step {rt.step + 1}",
             )
     else:
-        group = rt.groups[phase.group]
+        values = _run_updates(method, phase, batch, rt, rt.groups[phase.group])
+    return values | {f"time/{phase.name}_s": time.perf_counter() - began}
+
+
+def _run_updates(
+    method: Method, phase: Phase, batch: Any, rt: Runtime, group: OptimiserGroup
+) -> dict[str, float]:
+    """Run the updates of a round; return the mean of each metric over those that have it."""
+    by_update: list[dict[str, float]] = []
+    for number in range(rt.updates_per_round):
+        rt.update_in_round = number
         values = _repeated_with_less_memory(
             rt, lambda: dict(method.run(phase, batch, rt)), f"step {rt.step + 1}", group
         )
         values |= _named_by_group(method, group, _update(rt, group))
-    return values | {f"time/{phase.name}_s": time.perf_counter() - began}
+        by_update.append(values)
+        rt.updates += 1
+        method.after_update(rt)
+    rt.update_in_round = 0
+    if rt.updates_per_round == 1:
+        return by_update[0]
+    measured: dict[str, list[float]] = {}
+    for values in by_update:
+        for key, value in values.items():
+            measured.setdefault(key, []).append(value)
+    means = {key: sum(values) / len(values) for key, values in measured.items()}
+    return {**means, "updates": float(rt.updates)}
 
 
 def _named_by_group(

@@ -46,7 +46,9 @@ class Runtime:
         self.micro_scale = micro_scale_variable() or 1.0
         self.checkpoints, self.evaluate_every = checkpoints, evaluate_every
         self.groups: dict[str, OptimiserGroup] = {}
-        self.step = self.round = self.micro = 0
+        # A step is a round as people count it, and may have several updates.
+        self.step = self.round = self.updates = self.micro = 0
+        self.updates_per_round, self.update_in_round = 1, 0
         self.total_steps = 0
         self.tokens, self.compute = 0, 0.0
         self.stage = ""
@@ -91,7 +93,7 @@ class Runtime:
     def normalise(self, group: str, z: float) -> None:
         """Set Z of the next update, by which the sums passed to `backward` are divided.
 
-        Z is that of the whole round and the same on every rank.
+        Z is that of all rows of the update and the same on every rank.
         """
         self.groups[group].normaliser = z
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from trainer.events.values import (
     Amount,
+    Change,
     Count,
     Edges,
     EventPart,
@@ -333,8 +334,10 @@ class PipelineEvent(StepEvent):
     stage: str = Field(default="", description="name of the stage")
     generated: Count = Field(description="tokens sampled")
     consumed: Count = Field(description="tokens of rows to train on")
-    buffered: Count = Field(default=0, description="change of the tokens in the replay store")
-    pruned: Count = Field(default=0, description="tokens that the controller cut")
+    buffered: Change = Field(
+        default=0, description="change of the tokens that are stored or paused for later rounds"
+    )
+    pruned: Count = Field(default=0, description="tokens of answers that the controller cut")
     dropped: dict[str, Count] = Field(
         default_factory=dict,
         description="tokens by reason; “replaced” are those that a plug-in wrote over",
@@ -342,6 +345,11 @@ class PipelineEvent(StepEvent):
     rows: Count = Field(default=0, description="rows to train on")
     share_edited: MeasuredShare = Field(
         default=None, description="share of the rows whose ids are not those that were sampled"
+    )
+    decisions: dict[str, Count] = Field(
+        default_factory=dict,
+        description="the controller's decisions as “action: reason”; without those to continue or "
+        "to train that give no reason",
     )
 
 

@@ -84,8 +84,8 @@ class ProgressEvent(EventHead):
     """What the run does now; at most twice a second."""
 
     type: Literal["progress"]
-    step: Whole | None = Field(default=None, description="updates done")
-    total_steps: Count | None = Field(default=None, description="updates of the whole run")
+    step: Whole | None = Field(default=None, description="steps done")
+    total_steps: Count | None = Field(default=None, description="steps of the whole run")
     stage: str = Field(default="", description="name of the stage")
     phase: str = Field(
         description="loading, pass_rates, teacher_responses, training, evaluation or checkpoint"

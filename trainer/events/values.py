@@ -23,6 +23,7 @@ from trainer import json_numbers
 # has the step -1.
 Whole = Annotated[int, Field(ge=-1, le=2**62)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
+Change = Annotated[int, Field(ge=-(2**62), le=2**62)]
 Amount = Annotated[float, Field(ge=0, le=1e30)]
 # Shares are sums of rounded floats, so they may miss 0 or 1 by this much.
 ROUNDING = 1e-6
@@ -96,9 +97,9 @@ class EventHead(EventPart):
 
 
 class StepEvent(EventHead):
-    """An event about the state after `step` updates."""
+    """An event about the state after `step` steps."""
 
-    step: Whole = Field(description="updates done")
+    step: Whole = Field(description="steps done")
 
 
 class SideFile(EventPart):

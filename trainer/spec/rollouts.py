@@ -38,3 +38,12 @@ class Rollouts(Section):
         factory=NoReplay,
         expert=True,
     )
+
+    @property
+    def decides(self) -> bool:
+        """Whether a plug-in decides about answers or stores them, so that decisions are shown."""
+        return (
+            not isinstance(self.generate, PlainGenerate)
+            or not isinstance(self.control, FixedControl)
+            or not isinstance(self.replay, NoReplay)
+        )

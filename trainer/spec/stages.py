@@ -28,8 +28,9 @@ class Optimiser(Section):
     warmup_steps: int = option(
         0,
         title="Warm-up",
-        help="Steps over which the learning rate rises linearly.",
-        unit="steps",
+        help="Updates over which the learning rate rises linearly; a step has one update unless "
+        "the stage says otherwise.",
+        unit="updates",
         ge=0,
     )
     weight_decay: float = option(
@@ -73,7 +74,12 @@ class Until(Section):
     """The length of a stage."""
 
     steps: int = option(
-        100, title="Steps", help="Optimiser steps of the stage.", unit="steps", ge=1, le=10_000_000
+        100,
+        title="Steps",
+        help="Steps of the stage. Each draws problems, gets their answers and learns from them.",
+        unit="steps",
+        ge=1,
+        le=10_000_000,
     )
 
 
@@ -104,6 +110,26 @@ class Stage(Section):
     problems_per_step: int = option(
         16, title="Problems per step", help="Problems in a batch (B).", ge=1, le=65_536
     )
+    # PPO's names. Both are 1 in the distillation systems and APRIL, where ratios are 1 at each
+    # update.
+    inner_epochs: int = option(
+        1,
+        title="Inner epochs",
+        help="How often a step learns from its answers. The log-probs of the weights that sampled "
+        "them stay those of the ratios.",
+        ge=1,
+        le=64,
+        expert=True,
+    )
+    minibatches: int = option(
+        1,
+        title="Minibatches",
+        help="Updates in each inner epoch. The problems of the step are divided among them at "
+        "random.",
+        ge=1,
+        le=65_536,
+        expert=True,
+    )
     # The default is Equation 6 of OPSD: the mean over an answer's tokens, then over answers.
     reduction: Literal["sequence_mean", "token_mean", "sequence_sum", "fixed"] = option(
         "sequence_mean",
@@ -113,10 +139,26 @@ class Stage(Section):
         "fixed: the sum over tokens is divided by the number of tokens of answers of full length.",
         expert=True,
     )
+    renormalise_by_kept: bool = option(
+        False,
+        title="Means over kept answers",
+        help="On: answers without any token that is trained on are left out of the means over "
+        "answers and problems. Off: they count as answers with a loss of 0.",
+        expert=True,
+    )
     optimiser: Optimiser = option(
         title="Optimiser", help="Settings of AdamW.", factory=Optimiser, subheading=True
     )
     until: Until = option(title="Length", help="Length of the stage.", factory=Until)
+
+    @property
+    def updates_per_step(self) -> int:
+        return self.inner_epochs * self.minibatches
+
+    @property
+    def updates(self) -> int:
+        """The number of updates of the whole stage."""
+        return self.until.steps * self.updates_per_step
 
     @property
     def logit_temperature(self) -> float:

@@ -113,6 +113,8 @@ def stage_bars(spec: RunSpec) -> tuple[StageBar, ...]:
         width = BAR_WIDTH * stage.until.steps / spec.total_steps
         steps = f"{stage.until.steps:,} step{'s' if stage.until.steps > 1 else ''}"
         problems = f"{stage.problems_per_step:,} problems"
+        if stage.updates_per_step > 1:
+            problems += f", with {stage.updates_per_step:,} updates each"
         bars.append(
             StageBar(
                 stage.name,

@@ -63,6 +63,23 @@ def has_advantages(spec: Definition) -> bool:
     return any(objective.get("kind") == "grpo" for objective in _objectives(spec))
 
 
+def decides_about_rollouts(spec: Definition) -> bool:
+    plain = {"generate": "plain", "control": "fixed", "replay": "none"}
+    return any(
+        stage.get("rollouts", {}).get(role, {}).get("kind", kind) != kind
+        for stage in _stages(spec)
+        for role, kind in plain.items()
+    )
+
+
+def has_several_updates(spec: Definition) -> bool:
+    return any(
+        stage.get(name, 1) > 1
+        for stage in _stages(spec)
+        for name in ("inner_epochs", "minibatches")
+    )
+
+
 def _objectives(spec: Definition) -> Iterator[Definition]:
     return (stage.get("objective", {}) for stage in _stages(spec))
 

@@ -88,6 +88,32 @@ def test_micro_batches_give_the_same_numbers_as_one_batch(tmp_path: Path) -> Non
         assert four[step] == pytest.approx(values, rel=1e-12)
 
 
+def test_a_round_may_have_several_updates_of_its_batch(tmp_path: Path) -> None:
+    class Repeating(Line):
+        def batch(self, rt: Runtime) -> Tensor:
+            rt.updates_per_round = 3
+            return super().batch(rt)
+
+        def run(self, phase: Phase, batch: Tensor, rt: Runtime) -> Mapping[str, float]:
+            return {**super().run(phase, batch, rt), "number": rt.update_in_round}
+
+        def after_update(self, rt: Runtime) -> None:
+            self.calls.append(f"after update {rt.updates}")
+
+    method = Repeating(2)
+    train(method, runtime(tmp_path, evaluate_every=1))
+    of_first_round = method.calls[1 : method.calls.index("evaluate during 1")]
+    assert of_first_round == [
+        *(call for number in (1, 2, 3) for call in ("first", f"after update {number}")),
+        *(call for number in (4, 5, 6) for call in ("second", f"after update {number}")),
+    ]
+    assert method.calls.count("first") == 6, "steps and evaluations count rounds"
+    values = losses(tmp_path)[2]
+    assert (values["number"], values["updates"]) == (1, 9)
+    newest = checkpoints.list_folders(tmp_path / "checkpoints")[0]
+    assert checkpoints.load(newest).state["loop"]["updates"] == 9
+
+
 def test_a_stopped_and_resumed_run_gives_the_same_numbers(tmp_path: Path) -> None:
     uninterrupted = Line(10)
     train(uninterrupted, runtime(tmp_path / "whole"))

@@ -63,6 +63,9 @@ class Line:
             rt.backward(((slope * chunk + target - 3 * chunk - 1) ** 2).sum(), phase.group)
         return {}
 
+    def after_update(self, rt: Runtime) -> None:
+        pass
+
     def after_step(self, rt: Runtime) -> None:
         rt.count_tokens(8)
         rt.count_operations(1.0)

@@ -93,8 +93,11 @@ class Rows:
         with torch.no_grad():
             return rt.world.gather([float(cross_entropy(self.net, row)) for row in own_rows])
 
-    def after_step(self, rt: Runtime) -> None:
+    def after_update(self, rt: Runtime) -> None:
         self.average.update()
+
+    def after_step(self, rt: Runtime) -> None:
+        pass
 
     def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
         rows = [torch.arange(length) % KINDS for length in range(1, 4)]

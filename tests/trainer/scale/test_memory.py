@@ -70,6 +70,9 @@ class Noisy:
                 raise self.failure
         return {}
 
+    def after_update(self, rt: Runtime) -> None:
+        pass
+
     def after_step(self, rt: Runtime) -> None:
         pass
 

@@ -21,7 +21,8 @@ def definition() -> RunSpec:
     """Two steps on the teacher's answers and two on the student's own."""
     sampling = {"max_new_tokens": 16}
     first = {"name": "written", "source": "teacher_written", "objective": {"kind": "forward_kl"}}
-    second = {"name": "own", "objective": {"kind": "reverse_kl"}}
+    # Five problems in two minibatches: the ranks have different numbers of rows.
+    second = {"name": "own", "objective": {"kind": "reverse_kl"}, "minibatches": 2}
     settings = {
         "problems_per_step": 5,
         "until": {"steps": 2},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from trainer.spec import GRPO, Need, Pool, Sampling, issues_in, load
 from trainer.spec.fields.section_tree import sections
+from trainer.spec.replays.replay import ReplaySettings
 from trainer.spec.rules.stages import stage_refusals
 
 WEIGHTINGS = ", ".join(sections(Pool.model_fields["weighting"].annotation))
@@ -218,6 +219,24 @@ def stage(**generate: Any) -> dict[str, Any]:
             "2 greedy answers",
         ),
         (
+            {"stages": [{"name": "a", "minibatches": 17}]},
+            "stages.0.minibatches",
+            "a step has 16 problems",
+        ),
+        (
+            {"stages": [{"name": "a", "inner_epochs": 2, "optimiser": {"warmup_steps": 201}}]},
+            "stages.0.optimiser.warmup_steps",
+            "the stage has 200 updates",
+        ),
+        *(
+            (
+                {"stages": [{"name": "a", "objective": {"kind": "policy_gradient"}, name: 2}]},
+                f"stages.0.{name}",
+                "right only for answers of the weights that it updates",
+            )
+            for name in ("inner_epochs", "minibatches")
+        ),
+        (
             {"stages": [{"name": "a", "optimiser": {"warmup_steps": 101}}]},
             "stages.0.optimiser.warmup_steps",
             "never reached",
@@ -393,3 +412,20 @@ def test_a_ratio_that_contains_the_teacher_requires_temperature_1(temperature: f
     else:
         sentence = refusals["rollouts.generate.sampling.temperature"]
         assert "contains the teacher" in sentence and "set it to 1" in sentence
+
+
+class Shelf(ReplaySettings):
+    """Groups are kept."""
+
+    kind: Literal["shelf"] = "shelf"
+    function: ClassVar[str] = "shelf:Shelf"
+
+
+def test_a_replay_that_keeps_rollouts_is_refused_with_overlap() -> None:
+    overlapping = load({"stages": [STAGE], "compute": {"overlap": True}})
+    stage = overlapping.stages[0]
+    rollouts = stage.rollouts.model_copy(update={"replay": Shelf()})
+    keeping = stage.model_copy(update={"rollouts": rollouts})
+    refusals = dict(stage_refusals(overlapping, keeping))
+    assert "is shelf, which keeps rollouts for later rounds" in refusals["rollouts.replay.kind"]
+    assert dict(stage_refusals(load({"stages": [STAGE]}), keeping)) == {}

@@ -11,6 +11,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.trainer.text import tiny
@@ -28,8 +31,15 @@ from trainer.text.teachers.loading import Teachers
 from trainer.text.teachers.snapshots import UnchangedWeights
 from trainer.text.teachers.teacher_view import TeacherView
 from trainer.text.training.micro_batch_loss import MicroBatch, MicroBatchLoss, empty_statistics
-from trainer.text.training.teacher_states import compute_teacher_states
-from trainer.text.training.update import GROUP, TrainRound, compute_gradients
+from trainer.text.training.minibatches import minibatch
+from trainer.text.training.teacher_states import TeacherStates, compute_teacher_states
+from trainer.text.training.update import (
+    GROUP,
+    TrainRound,
+    coefficients,
+    compute_gradients,
+    loss_normaliser,
+)
 
 WEIGHTS = [0.5, 0.0, 1.0, 2.5]
 LENGTHS = [3, 9, 5, 1, 7, 7, 2, 4]
@@ -206,7 +216,7 @@ def test_the_gradient_is_that_of_the_equation_whatever_the_micro_batches(
 
 
 def test_a_row_that_drops_out_leaves_the_others_as_they_were(pair: Pair, tmp_path: Path) -> None:
-    """Z is that of the planned problems.
+    """Z is that of the problems admitted to the update.
 
     So weights [.25, 0, .1, .2] never become [.25, .1, .2] / .55.
     """
@@ -220,6 +230,93 @@ def test_a_row_that_drops_out_leaves_the_others_as_they_were(pair: Pair, tmp_pat
     assert loss == pytest.approx(
         math.fsum(w * mean for w, mean in zip(WEIGHTS, by_problem, strict=True)) / 4
     )
+
+
+@pytest.mark.parametrize("reduction", ["sequence_mean", "token_mean", "sequence_sum", "fixed"])
+@pytest.mark.parametrize("normalisation", ["pool", "batch_self_norm"])
+def test_a_minibatch_is_the_update_of_its_problems_alone(
+    pair: Pair, tmp_path: Path, reduction: str, normalisation: str
+) -> None:
+    """Its Z too is that of its own problems and rows."""
+    settings = definition("forward_kl", reduction, normalisation, 40)
+    stage = settings.stages[0].model_copy(update={"minibatches": 2})
+    round = replace(round_of(pair, settings), stage=stage)
+    part = minibatch(round, 1, seed=0, step=0)
+    assert part.problems is not None and len(part.problems) == 2
+    rows = [row for row in round.rows if row.owner in part.problems]
+    alone = [replace(row, owner=sorted(part.problems).index(row.owner), siblings=2) for row in rows]
+    own_weights = [WEIGHTS[problem] for problem in sorted(part.problems)]
+    teacher_states = compute_teacher_states(pair.teachers, alone, 64)
+    expected = TrainRound(settings.stages[0], own_weights, alone, teacher_states, range(len(alone)))
+    gradients = update_of(pair, settings, tmp_path / "alone", expected)
+    for name, value in update_of(pair, settings, tmp_path / "part", part).items():
+        torch.testing.assert_close(value, gradients[name], rtol=1e-8, atol=1e-12)
+    assert loss_normaliser(settings, part) == loss_normaliser(settings, expected)
+
+
+def update_of(pair: Pair, settings: RunSpec, folder: Path, round: TrainRound) -> dict[str, Tensor]:
+    rt = Runtime(
+        folder,
+        EventLog(folder / "events", 1),
+        torch.device("cpu"),
+        Checkpoints(),
+        0,
+        settings=settings.compute,
+    )
+    pair.student.model.zero_grad()
+    rt.network(GROUP, pair.student.model)
+    compute_gradients(MicroBatchLoss(pair.student), settings, round, rt)
+    return {
+        name: parameter.grad.clone()
+        for name, parameter in pair.student.model.named_parameters()
+        if parameter.grad is not None
+    }
+
+
+@settings_of_hypothesis(deadline=None, max_examples=25)
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(1, 6), st.integers(0, 5))
+def test_each_epoch_divides_all_problems_among_its_minibatches(
+    problems: int, epochs: int, minibatches: int, step: int
+) -> None:
+    stage = spec().stages[0].model_copy(update={"inner_epochs": epochs, "minibatches": minibatches})
+    rows = [replace(row(0, answers()[0]), owner=problem) for problem in range(problems)]
+    round = TrainRound(stage, [1.0] * problems, rows, TeacherStates(1, rows), range(problems))
+    parts = [minibatch(round, number, 3, step) for number in range(stage.updates_per_step)]
+    for epoch in range(epochs):
+        of_epoch = parts[epoch * minibatches : (epoch + 1) * minibatches]
+        trained = [index for part in of_epoch for index in part.own_rows]
+        assert sorted(trained) == list(range(problems))
+        assert max(len(p.own_rows) for p in of_epoch) - min(len(p.own_rows) for p in of_epoch) <= 1
+
+
+@pytest.mark.parametrize("reduction", ["sequence_mean", "token_mean", "sequence_sum", "fixed"])
+def test_masked_rows_count_in_means_unless_these_are_over_kept_answers(reduction: str) -> None:
+    """Of the problems, one has both answers masked, one has one, two have none."""
+    settings = definition("forward_kl", reduction, "pool", 40)
+    longest = settings.stages[0].rollouts.generate.sampling.max_new_tokens
+    masked = {0, 1, 4}
+    rows = [row(index, answer) for index, answer in enumerate(answers())]
+    for index in masked:
+        rows[index] = replace(rows[index], coefficients=np.zeros(LENGTHS[index], np.float32))
+    all_rows = TrainRound(settings.stages[0], WEIGHTS, rows, TeacherStates(1, rows), range(8))
+    stage = settings.stages[0].model_copy(update={"renormalise_by_kept": True})
+    kept_rows = replace(all_rows, stage=stage)
+    kept_tokens = sum(LENGTHS[index] for index in range(8) if index not in masked)
+    with_masked, of_kept = {
+        "sequence_mean": (4, 3),
+        "sequence_sum": (4, 3),
+        # A mean over kept tokens has nothing of a masked row either way.
+        "token_mean": (kept_tokens, kept_tokens),
+        "fixed": (8 * longest, 5 * longest),
+    }[reduction]
+    assert loss_normaliser(settings, all_rows) == with_masked
+    assert loss_normaliser(settings, kept_rows) == of_kept
+    siblings = {"sequence_mean": LENGTHS[5], "sequence_sum": 1.0}.get(reduction)
+    for round, count in ((all_rows, 2), (kept_rows, 1)):
+        shares = coefficients(round)
+        assert all(not shares[index].any() for index in masked)
+        if siblings:
+            assert float(shares[5][0]) == pytest.approx(WEIGHTS[2] / siblings / count)
 
 
 def test_bfloat16_computes_in_it_but_holds_weights_and_gradients_in_float32(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.webapp.panel_events import (
 from tests.webapp.recorded import SPEC, Recorder, rate
 from webapp.access.models import Team, User
 from webapp.live import frames
+from webapp.pages.panels import charts
 from webapp.pages.panels import privileged as privileged_panel
 from webapp.pages.panels import token_regions as token_panel
 from webapp.runs import lifecycle
@@ -207,6 +208,19 @@ def test_only_shares_that_the_definition_produces_have_charts(
     )
     assert by_region.lines[2].label == "confident and wrong (Q3)"
     assert [line.label for chart in other_charts for line in chart.lines] == lines
+
+
+def test_decisions_on_rollouts_and_updates_have_charts_where_there_are_any() -> None:
+    def ids(**stage: object) -> set[str]:
+        of_runs = {"rollout-tokens", "decisions", "updates"}
+        return of_runs & {chart.id for chart in charts.charts_of({"stages": [{}, stage]})}
+
+    assert (
+        ids() == ids(rollouts={"control": {"kind": "fixed"}, "replay": {"kind": "none"}}) == set()
+    )
+    assert ids(inner_epochs=2) == ids(minibatches=4) == {"updates"}
+    for role in ("generate", "control", "replay"):
+        assert ids(rollouts={role: {"kind": "varied"}}) == {"rollout-tokens", "decisions"}
 
 
 def test_the_privileged_rates_are_drawn_and_listed(reader: Client, measured: Run) -> None:

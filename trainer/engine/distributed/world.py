@@ -68,6 +68,17 @@ class World:
         count = sum(map(len, by_rank))
         return [by_rank[index % self.size][index // self.size] for index in range(count)]
 
+    def concatenate(self, local: Sequence[T]) -> list[T]:
+        """Return the items of all ranks, rank by rank, however many each has.
+
+        Tensors should be on the CPU.
+        """
+        if self.size == 1:
+            return list(local)
+        by_rank: list[list[T]] = [[] for _ in range(self.size)]
+        distributed.all_gather_object(by_rank, list(local))
+        return [item for items in by_rank for item in items]
+
     def max(self, number: int) -> int:
         """Return the largest of the ranks' numbers."""
         return int(self.elementwise_max([number])[0])

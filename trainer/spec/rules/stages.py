@@ -11,6 +11,7 @@ from trainer.spec.filters.calibrated import CalibratedFilter
 from trainer.spec.networks import EndpointTeacher, TextTeacher
 from trainer.spec.objectives.objective import Need
 from trainer.spec.operation import VllmSampler
+from trainer.spec.replays.none import NoReplay
 from trainer.spec.rules.networks import Refusal
 from trainer.spec.stages import Stage
 from trainer.spec.token_scores import TOKEN_SCORES
@@ -28,11 +29,35 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _tokens(stage)
     yield from _calibrated(spec, stage)
     yield from _sampler(spec, stage)
-    if stage.optimiser.warmup_steps > stage.until.steps:
+    yield from _stored(spec, stage)
+    yield from _updates(stage)
+    if stage.optimiser.warmup_steps > stage.updates:
+        what = "steps" if stage.updates_per_step == 1 else "updates"
         yield (
             "optimiser.warmup_steps",
-            f"is {stage.optimiser.warmup_steps} but the stage has {stage.until.steps} steps: the "
+            f"is {stage.optimiser.warmup_steps} but the stage has {stage.updates} {what}: the "
             f"learning rate is never reached",
+        )
+
+
+def _updates(stage: Stage) -> Iterator[Refusal]:
+    if stage.minibatches > stage.problems_per_step:
+        yield (
+            "minibatches",
+            f"is {stage.minibatches}, but a step has {stage.problems_per_step} problems, which are "
+            f"divided among them; lower it or raise problems_per_step",
+        )
+    objective = stage.objective
+    # Without the ratio to the sampling weights the later updates would estimate another gradient.
+    if (
+        stage.updates_per_step > 1
+        and objective.estimates_from_samples
+        and Need.OLD_LOGPROB not in objective.needs
+    ):
+        yield (
+            "inner_epochs" if stage.inner_epochs > 1 else "minibatches",
+            f"makes {stage.updates_per_step} updates a step, but {objective.kind} is right only "
+            f"for answers of the weights that it updates; set inner_epochs and minibatches to 1",
         )
 
 
@@ -206,4 +231,15 @@ def _sampler(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
             "rollouts.generate.sampling." + ("top_p" if sampling.top_p < 1 else "top_k"),
             f"cuts the distribution, so its log-probs cannot be compared with the trainer's; with "
             f"{engine} set top_p to 1 and top_k to 0",
+        )
+
+
+def _stored(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
+    # Two rounds of one stage may then be sampled with the same weights, which tell answers apart.
+    if spec.compute.overlap and not isinstance(stage.rollouts.replay, NoReplay):
+        yield (
+            "rollouts.replay.kind",
+            f"is {stage.rollouts.replay.kind}, which keeps rollouts for later rounds, but with "
+            "compute.overlap the next round is sampled before they are known; choose none or turn "
+            "compute.overlap off",
         )

@@ -6,11 +6,12 @@
     fixed           loss = (1/Z) Σ_i w̃_i         Σ_j            Σ_t D_ijt   Z = Σ_ij L
 
 over problems i with weight w̃_i, their N_i answers j and the trained tokens t ∈ T_ij: lengths count
-**kept** tokens only. B, N_i and T_ij are those planned for the global batch; L is the longest
-possible answer. A method sums coefficient · D over its rows, and the loop divides by Z once for the
-global batch. So micro-batches and ranks give the gradient of the whole batch, and a row that is
-dropped later does not change the coefficients of the others. `batch_self_norm` (an ablation)
-weights what Z counts: Σ_i w̃_i, Σ_ij w̃_i |T_ij|, Σ_ij w̃_i L.
+**kept** tokens only. B, N_i and T_ij are those admitted to the update, over all ranks: the problems
+that the controller trains on with all their answers, also answers that are dropped or masked
+afterwards; L is the longest possible answer. A method sums coefficient · D over its rows, and the
+loop divides by Z once for the update. So micro-batches and ranks give the gradient of the whole
+update, and a row that is dropped later does not change the coefficients of the others.
+`batch_self_norm` (an ablation) weights what Z counts: Σ_i w̃_i, Σ_ij w̃_i |T_ij|, Σ_ij w̃_i L.
 
 `fixed` is the constant denominator of Dr. GRPO (arXiv 2503.20783): the length of an answer does not
 change the share of any other token.
@@ -53,10 +54,10 @@ def normaliser(
     lengths: Sequence[int],
     longest: int,
 ) -> float:
-    """Return Z of the global batch.
+    """Return Z of an update.
 
-    `weights` are per planned problem; `row_weights` (of their problems) and kept `lengths` are per
-    planned row. `longest` is L, the largest number of tokens of an answer.
+    `weights` are per admitted problem; `row_weights` (of their problems) and kept `lengths` are per
+    admitted row. `longest` is L, the largest number of tokens of an answer.
     """
     self_normalised = normalisation == "batch_self_norm"
     if reduction in ("sequence_mean", "sequence_sum"):

@@ -26,9 +26,9 @@ def split(columns: Columns, lengths: Sequence[int]) -> list[Columns]:
 
 
 def gather_rows(columns_by_row: Mapping[int, Columns], world: World) -> list[Columns]:
-    """Records of every row of the round from all ranks, in row order.
+    """Records of the rows from all ranks, in row order.
 
-    `columns_by_row` has the rows that `world.divide` gave to this rank, in that order.
+    `columns_by_row` has the rows that this rank computes.
     """
     if world.size > 1:
         # Another rank cannot read this rank's device memory. One process copies nothing.
@@ -41,5 +41,5 @@ def gather_rows(columns_by_row: Mapping[int, Columns], world: World) -> list[Col
             )
             for index, columns in columns_by_row.items()
         ]
-        columns_by_row = dict(world.gather(on_cpu))
+        columns_by_row = dict(world.concatenate(on_cpu))
     return [columns_by_row[index] for index in sorted(columns_by_row)]

@@ -159,6 +159,7 @@ class SamplerAndJudge:
                 _none_if_nan(trajectory.entropies),
                 _none_if_nan(trajectory.sampled_logprobs),
                 trajectory.versions,
+                trajectory.inherited,
             )
             for index, trajectory in enumerate(trajectories)
         ]

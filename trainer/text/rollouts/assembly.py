@@ -89,10 +89,10 @@ def build_pipeline(
     sampler: SamplerAndJudge,
     student: LanguageModel,
     teachers: Teachers,
-    tokens: int,
+    tokens: Callable[[], int],
     held_out: Iterable[str] = (),
 ) -> RolloutPipeline:
-    """Build the rollout pipeline of a stage; the student reads answers `tokens` ids at a time.
+    """Build the rollout pipeline of a stage; the student reads answers `tokens()` ids at a time.
 
     `held_out` are ids of problems that must never be trained on. Raises ModelError.
     """

@@ -28,6 +28,13 @@ class Budget:
     generated: Usage = field(default_factory=Usage)
     _reserved: Usage = field(default_factory=Usage)
 
+    def left(self) -> Usage:
+        """What is neither spent nor reserved."""
+        return Usage(
+            self.trajectories - self.generated.trajectories - self._reserved.trajectories,
+            self.tokens - self.generated.tokens - self._reserved.tokens,
+        )
+
     def reserve(self, trajectories: int, tokens: int) -> None:
         """Reserve the most that answers may cost.
 
@@ -35,12 +42,11 @@ class Budget:
         """
         # Both limits are checked before either is reserved: a refusal leaves the budget unchanged.
         for name, amount in (("trajectories", trajectories), ("tokens", tokens)):
-            limit: int = getattr(self, name)
-            remaining = limit - getattr(self.generated, name) - getattr(self._reserved, name)
+            remaining: int = getattr(self.left(), name)
             if amount > remaining:
                 raise BudgetExceeded(
                     f"The round would generate up to {amount} {name}, but {remaining} of its "
-                    f"{limit} are left. "
+                    f"{getattr(self, name)} are left. "
                     "Ask for fewer or shorter answers, or raise the budget."
                 )
         self._reserved.add(trajectories, tokens)

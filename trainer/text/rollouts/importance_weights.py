@@ -14,7 +14,7 @@ Shapes: T tokens of a row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,14 +39,14 @@ Numbers = NDArray[np.float32]
 class ImportanceWeightedFilter:
     """Adds importance weights to the rows of `inner`, sampled at `temperature` by another law.
 
-    The student reads the answers once more, `tokens` ids at a time, in `bfloat16` where its updates
-    compute in it.
+    The student reads the answers once more, `tokens()` ids at a time, in `bfloat16` where its
+    updates compute in it.
     """
 
     inner: Filter
     student: LanguageModel
     temperature: float
-    tokens: int
+    tokens: Callable[[], int]
     bfloat16: bool = False
 
     def judge(
@@ -69,7 +69,7 @@ class ImportanceWeightedFilter:
         """The trainer's log-probs [T] of each row at the sampling temperature."""
         texts = [(row.answer.prompt, row.answer.ids) for row in rows]
         logprobs: dict[int, Numbers] = {}
-        for batch in micro_batches(texts, self.tokens):
+        for batch in micro_batches(texts, self.tokens()):
             group = [texts[index] for index in batch]
             with torch.autocast(self.student.device.type, torch.bfloat16, enabled=self.bfloat16):
                 hidden_TH = response_hidden(self.student, group)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 from trainer.spec.sampling import Sampling
 from trainer.text.rollouts.budget import Budget
@@ -18,6 +19,7 @@ from trainer.text.rollouts.records import (
     SampleRequest,
     TrainRow,
     Trajectory,
+    TrajectoryEvent,
 )
 
 # Of a group, one of its answers and the confidence that takes the place of any stated in what the
@@ -74,18 +76,64 @@ class Filter(Protocol):
 
 
 class Controller(Protocol):
-    """Alone decides how much is generated and what happens to each group."""
+    """Alone decides how much is generated and what happens to each answer and group."""
 
     def plan(self, prompts: Sequence[Prompt], generator: Generator, budget: Budget) -> list[int]:
-        """Return the number of answers per prompt and reserve them. Raises BudgetExceeded."""
+        """Return the number of answers per prompt and reserve them. Raises BudgetExceeded.
 
-    def decide(self, group: Group) -> Decision: ...
+        A prompt with 0 answers takes no part in the round.
+        """
+
+    def decide(self, group: Group) -> Decision:
+        """Decide about a group whose answers are judged: train, resample, store or drop."""
+
+
+@runtime_checkable
+class TrajectoryController(Protocol):
+    """A controller that also decides about single answers; others continue all of them."""
+
+    def decide_trajectory(self, event: TrajectoryEvent) -> Decision:
+        """Decide about an answer that stopped: continue, branch, prune or pause.
+
+        Continuing a finished answer completes it.
+        """
+
+
+@runtime_checkable
+class BudgetingController(Protocol):
+    """A controller whose rounds may generate more than the generator's answers to each problem."""
+
+    def budget(self, problems: int, generator: Generator) -> Budget:
+        """The budget of a round of so many problems, without what is in flight."""
 
 
 class Replay(Protocol):
-    """Groups that are stored for a later round."""
+    """Groups that are stored for a later round. One that stores any is `Stateful`."""
 
     def take(self) -> list[Group]:
         """Remove and return the groups to train on in this round."""
 
-    def put(self, groups: Sequence[Group]) -> None: ...
+    def put(self, groups: Sequence[Group]) -> Sequence[tuple[Group, str]] | None:
+        """Store groups; return those that leave the store unused, each with the reason."""
+
+
+@dataclass(frozen=True)
+class StoredState:
+    """What a plug-in needs in a resumed run: JSON values, and groups of judged answers."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    groups: Sequence[Group] = ()
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A generator, controller or replay whose later rounds depend on earlier ones.
+
+    Plug-ins live as long as their stage. Checkpoints have their state, and a round that fails and
+    is repeated begins with it.
+    """
+
+    def state(self) -> StoredState: ...
+
+    def load(self, state: StoredState) -> None:
+        """Replace the state by one that `state` returned, in this process or an earlier one."""

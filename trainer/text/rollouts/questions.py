@@ -37,7 +37,8 @@ class Answer:
     `read` is the answer that the verifier extracted from `text`; `source` names its author.
     `logprobs` and `entropies` [T] are the author's at temperature 1, `sampled_logprobs` [T] are
     under the distribution that was sampled from, and `versions` are those of the weights that wrote
-    the segments. All are None or empty where unknown.
+    the segments. All are None or empty where unknown. The first `inherited` tokens are those of
+    another answer, which it branches from.
     """
 
     problem: Problem
@@ -53,6 +54,12 @@ class Answer:
     entropies: NDArray[np.float32] | None = None
     sampled_logprobs: NDArray[np.float32] | None = None
     versions: tuple[int, ...] = ()
+    inherited: int = 0
+
+    @property
+    def own_length(self) -> int:
+        """Tokens that were sampled for this answer and no other."""
+        return len(self.ids) - self.inherited
 
 
 def encoded(

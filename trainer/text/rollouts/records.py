@@ -2,9 +2,9 @@
 
 Requests become trajectories, trajectories become judged groups, groups become rows to train on. A
 request asks for some answers to one problem; a trajectory is one answer as the segments it was
-written in (one, unless several authors wrote it). A group holds the judged answers to one problem
-of the batch; a row is one answer as the loss reads it. Token ids are kept from the sampler to the
-loss.
+written in (one, unless it was paused or several authors wrote it). A group holds the judged answers
+to one problem of the batch; a row is one answer as the loss reads it. Token ids are kept from the
+sampler to the loss.
 
 Shapes: T tokens of an answer.
 """
@@ -12,7 +12,7 @@ Shapes: T tokens of an answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -32,11 +32,15 @@ class SampleRequest:
     """A request for answers to one problem.
 
     `problem` is its stable id and `samples` are rollout indices; both select the sampling noise.
+    The answers continue the tokens of `prefix`, if there is one; they stop after at most
+    `allowance` further tokens (default: what the length limit leaves).
     """
 
     problem: str
     prompt: tuple[int, ...]
     samples: tuple[int, ...]
+    prefix: Trajectory | None = None
+    allowance: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +60,33 @@ class Segment:
     source: Source
     version: int = 0
 
+    def first(self, tokens: int) -> Segment:
+        return Segment(
+            self.ids[:tokens],
+            self.logprobs[:tokens],
+            self.sampled_logprobs[:tokens],
+            self.entropies[:tokens],
+            self.source,
+            self.version,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """One answer; `ids` include the end token unless `truncated` at the length limit."""
+    """One answer, as far as it is written; `ids` include the end token unless it is `truncated`.
+
+    A truncated answer below the length limit stopped at its allowance and may be continued. The
+    first `inherited` tokens are those of its `parent`, another rollout index of its problem, which
+    it branches from.
+    """
 
     problem: str
     sample: int
     prompt: tuple[int, ...]
     segments: tuple[Segment, ...]
     truncated: bool
+    parent: int | None = None
+    inherited: int = 0
 
     @cached_property
     def ids(self) -> tuple[int, ...]:
@@ -76,8 +97,22 @@ class Trajectory:
         return len(self.ids)
 
     @property
+    def own_length(self) -> int:
+        """Tokens that were sampled for this answer and no other."""
+        return self.length - self.inherited
+
+    @property
     def versions(self) -> tuple[int, ...]:
         return tuple(segment.version for segment in self.segments)
+
+    def first(self, tokens: int) -> Trajectory:
+        """Return its first `tokens` tokens as an answer that may be continued."""
+        segments, left = [], tokens
+        for segment in self.segments:
+            if left > 0:
+                segments.append(segment.first(left))
+            left -= len(segment.ids)
+        return replace(self, segments=tuple(segments), truncated=True)
 
     @cached_property
     def logprobs(self) -> NDArray[np.float32]:
@@ -117,15 +152,50 @@ class Group:
 
     @property
     def tokens(self) -> int:
-        return sum(len(answer.ids) for answer in self.answers)
+        """Tokens that were sampled for these answers; what branches share counts once."""
+        return sum(answer.own_length for answer in self.answers)
+
+
+@dataclass(frozen=True)
+class PausedGroup:
+    """The answers to one problem, of which at least one was paused; none has a verdict yet."""
+
+    prompt: Prompt
+    trajectories: tuple[Trajectory, ...]
+
+    @property
+    def tokens(self) -> int:
+        return sum(trajectory.own_length for trajectory in self.trajectories)
+
+
+@dataclass(frozen=True, eq=False)
+class TrajectoryEvent:
+    """What a controller decides by: an answer so far, which has ended or reached its allowance.
+
+    `finished`: its end token is written, or the length limit is reached.
+    """
+
+    trajectory: Trajectory
+    finished: bool
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What happens to a complete group: train on it, store it, or drop it for a reason."""
+    """What happens to an answer or to a complete group, and why; telemetry counts both.
 
-    action: Literal["train", "store", "drop"]
+    To an answer: *continue* it; *branch* off `count` further answers that share its first `tokens`
+    tokens, and continue it; *prune* it; *pause* it with its group until a later round. To a group
+    whose answers are judged: *train* on it, *resample*, which adds `count` answers to it, *store*
+    it for a later round, or *drop* it.
+    """
+
+    action: Literal["train", "continue", "branch", "prune", "resample", "pause", "store", "drop"]
     reason: str = ""
+    count: int = 0
+    tokens: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.action}: {self.reason}" if self.reason else self.action
 
 
 @dataclass(frozen=True, eq=False)

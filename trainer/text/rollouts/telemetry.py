@@ -2,16 +2,17 @@
 
     generated = consumed + buffered + pruned + dropped
 
-Dropped tokens are counted by reason; buffered is what was stored minus what was taken out. Consumed
-are the sampled tokens that are trained on. If a plug-in rewrites the end of an answer, the
-unchanged beginning is consumed and the replaced tokens count as dropped.
+Every token counts where it was sampled: what a branch shares with its parent is the parent's.
+Dropped tokens are counted by reason; buffered is what was stored or paused minus what was taken out
+or resumed. Consumed are the sampled tokens that are trained on. If a plug-in rewrites the end of an
+answer, the unchanged beginning is consumed and the replaced tokens count as dropped.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trainer.text.rollouts.questions import Answer
@@ -27,9 +28,10 @@ class ConservationError(Exception):
 
 @dataclass(frozen=True)
 class Telemetry:
-    """Token counts of a round.
+    """Token counts of a round, and the controller's decisions as “action: reason”.
 
     `staleness` is the mean over rows of how many updates ago the oldest of its tokens was sampled.
+    `read` are the generated tokens and what the sampler read before them.
     """
 
     generated: int
@@ -40,11 +42,63 @@ class Telemetry:
     share_edited: float
     staleness: float
     pruned: int = 0
+    read: int = 0
+    decisions: dict[str, int] = field(default_factory=dict)
 
     def event(self) -> dict[str, Any]:
         """The fields of a `pipeline` event."""
-        names = ("generated", "consumed", "buffered", "pruned", "dropped", "rows", "share_edited")
+        names = (
+            "generated",
+            "consumed",
+            "buffered",
+            "pruned",
+            "dropped",
+            "rows",
+            "share_edited",
+            "decisions",
+        )
         return {name: getattr(self, name) for name in names}
+
+    def metrics(self) -> dict[str, float]:
+        """The counts as metrics: tokens by what became of them, and decisions by action."""
+        decisions: Counter[str] = Counter()
+        for decision, count in self.decisions.items():
+            decisions[decision.partition(":")[0]] += count
+        tokens = {
+            "generated": self.generated,
+            "consumed": self.consumed,
+            "buffered": self.buffered,
+            "pruned": self.pruned,
+            "dropped": sum(self.dropped.values()),
+        }
+        return {
+            **{f"rollout_tokens/{name}": float(count) for name, count in tokens.items()},
+            **{f"decisions/{action}": float(count) for action, count in decisions.items()},
+        }
+
+    def without_store(self, tokens: int, reason: str) -> Telemetry:
+        """Count what is still stored or paused, `tokens`, as dropped."""
+        if not tokens:
+            return self
+        return replace(
+            self, buffered=self.buffered - tokens, dropped={**self.dropped, reason: tokens}
+        )
+
+
+@dataclass(frozen=True)
+class WrittenTokens:
+    """What a round counts while answers are written and stored.
+
+    `read` are the generated tokens and what the sampler read before them, `in_flight` the change of
+    the tokens of paused answers, `discarded` groups that left the replay store, with reasons.
+    """
+
+    generated: int
+    read: int
+    pruned: int
+    in_flight: int
+    discarded: Sequence[tuple[Group, str]]
+    decisions: dict[str, int]
 
 
 def account_for_round(
@@ -54,11 +108,12 @@ def account_for_round(
     rows: Sequence[TrainRow],
     dropped: Sequence[DroppedAnswer],
     version: int,
+    written: WrittenTokens,
 ) -> Telemetry:
     """Count a round's tokens and check that every answer is stored, a row, or dropped.
 
-    `new_groups` were sampled now, `replayed` ones taken from the replay store. Raises
-    ConservationError if an answer is missing or occurs twice.
+    `new_groups` were completed now, `replayed` ones taken from the replay store. Raises
+    ConservationError if an answer is missing or occurs twice, or a token is not accounted for.
     """
     incoming = _by_key(answer for group in (*new_groups, *replayed) for answer in group.answers)
     stored_answers = _by_key(answer for group in stored_groups for answer in group.answers)
@@ -77,24 +132,38 @@ def account_for_round(
             f"{'lost' if len(outgoing) < len(incoming) else 'made up'} in the filter."
         )
     consumed = {
-        key: shared_prefix(incoming[key].ids, row.answer.ids)
+        key: max(0, shared_prefix(answer.ids, row.answer.ids) - answer.inherited)
         for row in rows
         for key in [_key(row.answer)]
+        for answer in [incoming[key]]
     }
     reasons: Counter[str] = Counter()
     for dropped_answer in dropped:
-        reasons[dropped_answer.reason] += len(dropped_answer.answer.ids)
-    reasons[REPLACED] += sum(len(incoming[key].ids) - count for key, count in consumed.items())
-    return Telemetry(
-        generated=sum(group.tokens for group in new_groups),
+        reasons[dropped_answer.reason] += incoming[_key(dropped_answer.answer)].own_length
+    reasons[REPLACED] += sum(incoming[key].own_length - count for key, count in consumed.items())
+    for group, reason in written.discarded:
+        reasons[reason] += group.tokens
+    telemetry = Telemetry(
+        generated=written.generated,
         consumed=sum(consumed.values()),
         buffered=sum(group.tokens for group in stored_groups)
-        - sum(group.tokens for group in replayed),
+        - sum(group.tokens for group in (*replayed, *(group for group, _ in written.discarded)))
+        + written.in_flight,
         dropped={reason: count for reason, count in reasons.items() if count},
         rows=len(rows),
         share_edited=_mean([row.edited for row in rows]),
         staleness=_mean([version - min(row.versions, default=version) for row in rows]),
+        pruned=written.pruned,
+        read=written.read,
+        decisions=written.decisions,
     )
+    accounted = telemetry.consumed + telemetry.buffered + telemetry.pruned
+    if telemetry.generated != accounted + sum(telemetry.dropped.values()):
+        raise ConservationError(
+            f"The round generated {telemetry.generated} tokens, but accounts for "
+            f"{accounted + sum(telemetry.dropped.values())}: a plug-in has changed answers."
+        )
+    return telemetry
 
 
 def shared_prefix(first: Sequence[int], second: Sequence[int]) -> int:

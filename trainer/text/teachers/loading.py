@@ -100,7 +100,7 @@ class Teachers:
             key_of(self.texts)
         return notes
 
-    def after_step(self) -> None:
+    def after_update(self) -> None:
         """Update the moving averages of the student's weights."""
         for view in self.views:
             view.weights.update()
@@ -176,11 +176,13 @@ def _self_teacher(
 ) -> TeacherView:
     weights = weights_of(teacher, spec.networks.student.adapter, student.model, refresh)
     sharded = any(map(is_sharded, student.model.parameters()))
+    # The second update of a round would read a head that the first one has changed.
+    several_updates = any(stage.updates_per_step > 1 for stage in spec.stages)
     return TeacherView(
         MAIN,
         replace(student, thinking=teacher.thinking),
         teacher.context,
         weights,
         longest,
-        head_must_be_copied=sharded,
+        head_must_be_copied=sharded or several_updates,
     )

@@ -1,7 +1,7 @@
 """The weights that a teacher reads with: its network's own, or others put in for a while.
 
 A self teacher is the student with its weights from before the run or with a moving average of its
-weights (SDFT, CaOPD: average ← (1 − a) · average + a · student after every step). Only trained
+weights (SDFT, CaOPD: average ← (1 − a) · average + a · student after every update). Only trained
 weights are stored: with an adapter that is the adapter alone. The weights from before the run then
 need no copy, because an untrained adapter adds nothing and can be switched off.
 """
@@ -28,7 +28,7 @@ class Weights(Protocol):
         """Inside the block the network has these weights, afterwards its own again."""
 
     def update(self) -> None:
-        """Update after a step of the student."""
+        """Update after an update of the student."""
 
     def tensors(self) -> dict[str, Tensor]: ...
 

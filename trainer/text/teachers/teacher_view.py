@@ -32,7 +32,8 @@ class TeacherView:
 
     `longest` is the longest answer that it reads, in tokens. `gives_probabilities` is False where
     its tokenizer differs from the student's: then only its texts can be learnt. Its head must be
-    copied where it is sharded, because shards are gathered only during computation.
+    copied where it is sharded, because shards are gathered only during computation, and where a
+    round has several updates of the weights that it shares.
     """
 
     name: str
@@ -66,7 +67,7 @@ class TeacherView:
 
     @property
     def head(self) -> Head:
-        """The teacher's last layer, detached; valid outside `in_place` until the next step.
+        """The teacher's last layer, detached; valid outside `in_place` until the next update.
 
         Read it at the same time as `hidden`.
         """

@@ -14,6 +14,7 @@ from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.answers import tokens_of
 from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import TrainRow
+from trainer.text.rollouts.telemetry import Telemetry
 from trainer.text.teachers.loading import Teachers
 
 # Operations per parameter and token: forward only, and forward with backward.
@@ -27,13 +28,19 @@ def parameters(model: LanguageModel) -> int:
 
 
 def count_answers(rt: Runtime, answers: Sequence[Answer]) -> None:
-    """Count the tokens of a training step's answers, sampled in it or given to it.
+    """Count the tokens of the answers that are given to a training step.
 
     Each answer counts once, whether or not something is learnt from it, so that methods that pass
     over some of their answers compare with those that do not. Answers of evaluations and for pass
     rates cost operations only.
     """
     rt.count_tokens(sum(len(answer.ids) for answer in answers))
+
+
+def count_round(rt: Runtime, student: LanguageModel, round: Telemetry) -> None:
+    """Count what the student wrote in a round, in whichever round its answers are completed."""
+    rt.count_operations(FORWARD * parameters(student) * round.read)
+    rt.count_tokens(round.generated)
 
 
 def count_sampled(rt: Runtime, model: LanguageModel, answers: Sequence[Answer]) -> None:

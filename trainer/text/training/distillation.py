@@ -3,7 +3,7 @@
 A stage minimises, over B drawn problems i of weight w̃_i with N_i answers j and the kept tokens
 T_ij of each,
 
-    loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_{t∈T_ij} ℓ_ijt,    Z = B planned problems
+    loss = (1/Z) Σ_i w̃_i (1/N_i) Σ_j (1/|T_ij|) Σ_{t∈T_ij} ℓ_ijt,    Z = B trained problems
     (`objectives.reductions`)
 
 where ℓ is the stage's objective for a token: a divergence to a teacher, a ratio or policy-gradient
@@ -35,8 +35,7 @@ from trainer.text.recording.rollout_files import record_train_rows, token_signal
 from trainer.text.recording.token_regions import emit_token_regions
 from trainer.text.rollouts.assembly import build_engine
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.records import Prompt, TrainRow
-from trainer.text.rollouts.telemetry import Telemetry
+from trainer.text.rollouts.records import Prompt
 from trainer.text.training import update
 from trainer.text.training.components import load_components, model_folder_files
 from trainer.text.training.costs import (
@@ -47,9 +46,10 @@ from trainer.text.training.costs import (
 )
 from trainer.text.training.log_messages import explain_empty_pool
 from trainer.text.training.micro_batch_loss import MicroBatchLoss
+from trainer.text.training.minibatches import minibatch
 from trainer.text.training.pool_measurement import current_pool, stage_at
 from trainer.text.training.problem_pool import ProblemPool, draw
-from trainer.text.training.row_collection import RowCollector
+from trainer.text.training.row_collection import CollectedRows, RowCollector
 from trainer.text.training.score_phase import Selection, score_and_select
 from trainer.text.training.teacher_answers import (
     TeacherAnswerStore,
@@ -74,11 +74,12 @@ class Distillation:
         self._stack = ExitStack()
         self.pool: ProblemPool | None = None
         self.teacher_answers = TeacherAnswerStore()
-        self._rows: list[TrainRow] = []
-        self._telemetry: Telemetry | None = None
-        self._last_update: tuple[TrainRound, Selection, list[TokenStatistics]] | None = None
+        self._collected = CollectedRows([], [], {})
+        # Statistics of the first update that learns from a row, by its index.
+        self._statistics: dict[int, TokenStatistics] = {}
 
     def setup(self, rt: Runtime) -> None:
+        self.world = rt.world
         self.components = load_components(self.spec, rt, GROUP, self._stack)
         self.evaluator = Evaluator(self.spec, self.components)
         engine = build_engine(
@@ -123,7 +124,7 @@ class Distillation:
         Raises NothingToTrain if every problem has weight 0.
         """
         stage, begin = stage_at(self.spec, rt.step)
-        rt.stage = stage.name
+        rt.stage, rt.updates_per_round = stage.name, stage.updates_per_step
         self.pool = current_pool(self.components, self.spec, rt, begin, self.pool)
         # Checked after every measurement, because a refreshed pool can lose its last problem.
         if not len(self.pool.kept_problems):
@@ -142,14 +143,10 @@ class Distillation:
                     "The teacher has answered none of the problems that are left.",
                     "Look at the reasons in the log.",
                 )
-        group = rt.groups[GROUP]
         # A resumed run enters the stage at a later step and must keep the moments that it has
         # loaded.
         if rt.step == begin and stage.optimiser.state == "reset":
-            group.reset()
-        group.configure(
-            stage.optimiser, rate_at(stage.optimiser, rt.step - begin, stage.until.steps)
-        )
+            rt.groups[GROUP].reset()
         return stage, self._draw_indices(self.pool, stage, begin, rt.step)
 
     def _draw_indices(self, pool: ProblemPool, stage: Stage, begin: int, step: int) -> list[int]:
@@ -166,13 +163,16 @@ class Distillation:
             return self._collect(batch, rt)
         return self._score(batch, rt) if phase is SCORE else self._update_student(rt)
 
-    def after_step(self, rt: Runtime) -> None:
+    def after_update(self, rt: Runtime) -> None:
         self.average.update()
-        self.components.teachers.after_step()
+        self.components.teachers.after_update()
+
+    def after_step(self, rt: Runtime) -> None:
         interval = self.spec.record.every
-        if interval and rt.step % interval == 0 and self._last_update is not None:
-            self._record(*self._last_update, rt)
-        self._last_update = None
+        if interval and rt.step % interval == 0:
+            statistics = [self._statistics[index] for index in sorted(self._statistics)]
+            self._record(self._round, self._selection, statistics, rt)
+        self._statistics = {}
 
     def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
         # Evaluations measure the averaged weights.
@@ -191,7 +191,9 @@ class Distillation:
             if isinstance(self.spec.networks.student.adapter, LowRankAdapter)
             else {}
         )
+        rollouts, rollout_tensors = self.collector.state(self.world)
         tensors = {
+            "rollouts": rollout_tensors,
             "ema": self.average.tensors(),
             "teacher": self.components.teachers.tensors(),
             "teacher_answers": self.teacher_answers.tensors(),
@@ -202,6 +204,7 @@ class Distillation:
             "teacher_answers": self.teacher_answers.verdicts(),
             "teacher_set_aside": self.teacher_answers.reasons(),
             "held_out": self.evaluator.state(),
+            "rollouts": rollouts,
         }
         return MethodState(
             {name: group for name, group in tensors.items() if group}, values, self.files
@@ -222,6 +225,8 @@ class Distillation:
             self.components.train,
         )
         self.evaluator.load(values["held_out"])
+        # Checkpoints of older versions have no rollouts.
+        self.collector.load(values.get("rollouts"), snapshot.tensors.get("rollouts", {}))
         self.average.load(snapshot.tensors.get("ema", {}))
         self.components.teachers.load(snapshot.tensors.get("teacher", {}))
 
@@ -232,29 +237,28 @@ class Distillation:
         assert self.pool is not None
         prompts = self._prompts(self.pool, indices)
         if stage.source == "student_rollouts":
-            self._rows, values, self._telemetry = self.collector.rows_from_student(
-                stage, prompts, rt
-            )
             step = rt.step + 1
-            if self.spec.compute.overlap and step < self.total_steps:
-                next_stage, begin = stage_at(self.spec, step)
-                # Another stage may sample differently, so its first step is not sampled ahead.
-                # If the pool is measured before that step, its problems change and `write`
-                # discards these answers.
-                if next_stage is stage:
-                    next_indices = self._draw_indices(self.pool, stage, begin, step)
-                    self.collector.begin(stage, self._prompts(self.pool, next_indices), step, rt)
-            return values
-        self._telemetry = None
+            next_stage = stage_at(self.spec, step)[0] if step < self.total_steps else None
+            self._collected = self.collector.rows_from_student(
+                stage, prompts, rt, last=next_stage is not stage
+            )
+            # Another stage may sample differently, so its first step is not sampled ahead. If the
+            # pool is measured before that step, its problems change and `write` discards these
+            # answers.
+            if self.spec.compute.overlap and next_stage is stage:
+                _, begin = stage_at(self.spec, step)
+                next_indices = self._draw_indices(self.pool, stage, begin, step)
+                self.collector.begin(stage, self._prompts(self.pool, next_indices), step, rt)
+            return self._collected.metrics
         if stage.source == "teacher_written":
             answers = [self.teacher_answers.by_index[index] for index in indices]
         else:
             longest = stage.rollouts.generate.sampling.max_new_tokens
             student, train = self.components.student, self.components.train
             answers = [solution_answer(student, train[index], longest) for index in indices]
-        self._rows, values = self.collector.rows_from_answers(stage, prompts, answers)
+        self._collected = self.collector.rows_from_answers(stage, prompts, answers)
         count_answers(rt, answers)
-        return values
+        return self._collected.metrics
 
     def _prompts(self, pool: ProblemPool, indices: list[int]) -> list[Prompt]:
         return [
@@ -263,12 +267,10 @@ class Distillation:
 
     def _score(self, batch: BatchPlan, rt: Runtime) -> dict[str, float]:
         """Compute teacher states and token scores, and select the tokens to train on."""
-        (stage, indices), components, tokens = batch, self.components, rt.micro_batch_tokens
-        assert self.pool is not None
+        (stage, _), components, tokens = batch, self.components, rt.micro_batch_tokens
+        rows = self._collected.rows
         # Longest first, so that the ranks get shares of similar size.
-        by_length = sorted(
-            range(len(self._rows)), key=lambda index: -len(self._rows[index].answer.ids)
-        )
+        by_length = sorted(range(len(rows)), key=lambda index: -len(rows[index].answer.ids))
         own_rows = rt.world.divide(by_length)
         # The loop counts the step before `after_step`, which records by the new number.
         record_scores = bool(self.spec.record.every) and (rt.step + 1) % self.spec.record.every == 0
@@ -277,12 +279,10 @@ class Distillation:
         with torch.autocast(
             rt.device.type, torch.bfloat16, enabled=self.spec.networks.student.dtype == "bfloat16"
         ):
-            teacher_states = compute_teacher_states(
-                components.teachers, self._rows, tokens, own_rows
-            )
+            teacher_states = compute_teacher_states(components.teachers, rows, tokens, own_rows)
             selection = score_and_select(
                 components.student,
-                self._rows,
+                rows,
                 teacher_states,
                 stage,
                 noise,
@@ -291,9 +291,9 @@ class Distillation:
                 own_rows,
                 rt.world,
             )
-        count_read_by_teachers(rt, components.teachers, self._rows)
+        count_read_by_teachers(rt, components.teachers, rows)
         if selection.scores is not None:
-            count_scored(rt, components.student, [row.answer for row in self._rows])
+            count_scored(rt, components.student, [row.answer for row in rows])
         logprobs = (
             [score.teacher_logprob for score in selection.scores or ()]
             if Need.TEACHER_LOGPROB in stage.objective.needs
@@ -302,7 +302,7 @@ class Distillation:
         self._selection = selection
         self._round = TrainRound(
             stage,
-            [float(self.pool.weights[index]) for index in indices],
+            self._collected.weights,
             selection.rows,
             teacher_states,
             own_rows,
@@ -311,14 +311,19 @@ class Distillation:
         return {}
 
     def _update_student(self, rt: Runtime) -> dict[str, float]:
-        statistics = compute_gradients(self.loss_function, self.spec, self._round, rt)
+        stage, begin = stage_at(self.spec, rt.step)
+        index = (rt.step - begin) * stage.updates_per_step + rt.update_in_round
+        rt.groups[GROUP].configure(stage.optimiser, rate_at(stage.optimiser, index, stage.updates))
+        round = minibatch(self._round, rt.update_in_round, self.spec.seed, rt.step)
+        statistics = compute_gradients(self.loss_function, self.spec, round, rt)
+        indices = [index for index, row in enumerate(round.rows) if round.includes(row.owner)]
+        rows = [round.rows[index] for index in indices]
         count_trained(
-            rt,
-            self.components.student,
-            [row.answer for row in self._round.rows if trains_student(row)],
+            rt, self.components.student, [row.answer for row in rows if trains_student(row)]
         )
-        self._last_update = self._round, self._selection, statistics
-        return update.token_metrics(self._round, statistics)
+        if rt.update_in_round < stage.minibatches:
+            self._statistics |= zip(indices, statistics, strict=True)
+        return update.token_metrics(round, statistics)
 
     def _record(
         self,
@@ -328,8 +333,8 @@ class Distillation:
         rt: Runtime,
     ) -> None:
         limit, student = self.spec.record.rollouts, self.components.student
-        if self._telemetry is not None:
-            rt.emit("pipeline", stage=rt.stage, **self._telemetry.event())
+        if telemetry := self._collected.telemetry:
+            rt.emit("pipeline", stage=rt.stage, **telemetry.event())
         if not round.rows:
             return
         has_rate = selection.scores or statistics

@@ -6,6 +6,7 @@ counting tokens of a row.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,9 +30,11 @@ GROUP = "student"
 
 @dataclass(frozen=True)
 class TrainRound:
-    """B planned problems with their weights w̃, and the rows to train on, problem by problem.
+    """Problems with their weights w̃, and the rows to train on, problem by problem.
 
-    `own_rows` are the indices of the rows that this rank computes.
+    The problems are those that the controller trains on, whether or not a row of them is left;
+    `TrainRow.owner` is an index of `weights`. `own_rows` are the indices of the rows that this rank
+    computes. An update on a part of the problems has their indices in `problems` (`minibatches`).
     """
 
     stage: Stage
@@ -40,14 +43,18 @@ class TrainRound:
     states: TeacherStates
     own_rows: Sequence[int]
     teacher_logprobs: Sequence[Tensor] | None = None
+    problems: frozenset[int] | None = None
+
+    def includes(self, problem: int) -> bool:
+        return self.problems is None or problem in self.problems
 
 
 def compute_gradients(
     loss_function: MicroBatchLoss, spec: RunSpec, round: TrainRound, rt: Runtime
 ) -> list[TokenStatistics]:
-    """Compute the round's gradient for the loop; return the statistics of each row."""
+    """Compute the gradient of an update for the loop; return the statistics of each of its rows."""
     stage, rows = round.stage, round.rows
-    # Z is that of the whole round, the same on every rank: micro-batches and ranks only add up.
+    # Z is that of the whole update, the same on every rank: micro-batches and ranks only add up.
     rt.normalise(GROUP, loss_normaliser(spec, round))
     row_coefficients = [tensor.to(rt.device) for tensor in coefficients(round)]
     # Rows that no micro-batch contains keep empty statistics.
@@ -91,14 +98,24 @@ def _micro_batch(
 
 
 def loss_normaliser(spec: RunSpec, round: TrainRound) -> float:
-    """Z of the round."""
+    """Z of the update.
+
+    It counts all problems and rows admitted to it, also those without a token that is trained on,
+    unless the stage takes means over kept answers.
+    """
     longest = round.stage.rollouts.generate.sampling.max_new_tokens
+    rows = [row for row in round.rows if round.includes(row.owner)]
+    problems = [problem for problem in range(len(round.weights)) if round.includes(problem)]
+    if round.stage.renormalise_by_kept:
+        rows = [row for row in rows if kept(row)]
+        with_rows = {row.owner for row in rows}
+        problems = [problem for problem in problems if problem in with_rows]
     return normaliser(
         round.stage.reduction,
         spec.pool.normalisation,
-        round.weights,
-        [row.weight for row in round.rows],
-        [kept(row) for row in round.rows],
+        [round.weights[problem] for problem in problems],
+        [row.weight for row in rows],
+        [kept(row) for row in rows],
         longest,
     )
 
@@ -106,9 +123,10 @@ def loss_normaliser(spec: RunSpec, round: TrainRound) -> float:
 def coefficients(round: TrainRound) -> list[Tensor]:
     """Coefficient of each token of each row before division by Z: [T] for every row."""
     rows = [row for row in round.rows if kept(row)]
+    kept_rows = Counter(row.owner for row in rows)
     counting = token_coefficients(
         [row.weight for row in rows],
-        [row.siblings for row in rows],
+        [kept_rows[row.owner] if round.stage.renormalise_by_kept else row.siblings for row in rows],
         [kept(row) for row in rows],
         round.stage.reduction,
     )
@@ -157,7 +175,7 @@ def batches(rows: Sequence[TrainRow], tokens: int, own_rows: Sequence[int]) -> l
 
 
 def token_metrics(round: TrainRound, statistics: Sequence[TokenStatistics]) -> dict[str, float]:
-    """Metrics over the computed tokens; a metric without any value is left out."""
+    """Metrics over the computed tokens of an update; one without any value is left out."""
     if not statistics:
         return {}
     divergences, entropies, capped = (
@@ -175,8 +193,9 @@ def token_metrics(round: TrainRound, statistics: Sequence[TokenStatistics]) -> d
     if isinstance(getattr(round.stage.objective, "clip", None), Clip) and len(capped):
         values["tokens/capped_share"] = float(capped.mean())
     if isinstance(round.stage.tokens, SelectedTokens):
-        values["tokens/kept_share"] = sum(map(kept, round.rows)) / sum(
-            len(row.answer.ids) for row in round.rows
+        rows = [row for row in round.rows if round.includes(row.owner)]
+        values["tokens/kept_share"] = sum(map(kept, rows)) / sum(
+            len(row.answer.ids) for row in rows
         )
     return values
 

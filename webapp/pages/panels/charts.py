@@ -225,6 +225,33 @@ CHARTS = (
         fits=definitions.trains_on_own_answers,
     ),
     Chart(
+        "rollout-tokens",
+        "Tokens of rollouts",
+        "sampled in a step, and what became of them; buffered: stored or paused, less what was "
+        "taken out",
+        (
+            ChartLine("rollout_tokens/generated", "generated"),
+            ChartLine("rollout_tokens/consumed", "trained on"),
+            ChartLine("rollout_tokens/buffered", "buffered"),
+            ChartLine("rollout_tokens/pruned", "pruned"),
+            ChartLine("rollout_tokens/dropped", "dropped"),
+        ),
+        format="count",
+        fits=definitions.decides_about_rollouts,
+    ),
+    Chart(
+        "decisions",
+        "Decisions on rollouts",
+        "of the controller in a step",
+        tuple(
+            ChartLine(f"decisions/{action}", action)
+            for action in ("pause", "branch", "prune", "resample", "store", "drop")
+        ),
+        format="count",
+        empty="Appears with the first decision other than to train on all answers.",
+        fits=definitions.decides_about_rollouts,
+    ),
+    Chart(
         "entropy",
         "Entropy and length",
         "nats per token; tokens per answer",
@@ -238,6 +265,14 @@ CHARTS = (
             ChartLine("grad_norm", "gradient norm"),
             ChartLine("learning_rate", "learning rate", right=True, schedule=True),
         ),
+    ),
+    Chart(
+        "updates",
+        "Updates",
+        "of the weights so far; learning rate and moving averages count these, not steps",
+        (ChartLine("updates", "updates", schedule=True),),
+        format="count",
+        fits=definitions.has_several_updates,
     ),
     Chart(
         "throughput",

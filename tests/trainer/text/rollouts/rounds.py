@@ -84,8 +84,10 @@ class ToyEngine:
             rollout_keys(noise, [(request.problem, sample)])[:, None],
             np.arange(sampling.max_new_tokens + 1)[None],
         )[0]
-        length = 1 + int(numbers[0] * sampling.max_new_tokens)
         truncated = numbers[0] > 0.9
+        length = sampling.max_new_tokens
+        if not truncated:
+            length = 1 + int(numbers[0] * sampling.max_new_tokens)
         ids = [3 + int(number * 20) for number in numbers[1 : length + 1]]
         if not truncated:
             ids[-1] = END
@@ -136,6 +138,7 @@ class ToyFilter:
             trajectory.entropies,
             trajectory.sampled_logprobs,
             trajectory.versions,
+            trajectory.inherited,
         )
 
 

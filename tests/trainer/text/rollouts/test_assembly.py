@@ -50,7 +50,14 @@ def rounds(
 ) -> RolloutPipeline:
     teachers = Teachers(student().vocabulary, view())
     return build_pipeline(
-        run_spec, run_spec.stages[0], ToyEngine(), sampler, student(), teachers, 64, held_out
+        run_spec,
+        run_spec.stages[0],
+        ToyEngine(),
+        sampler,
+        student(),
+        teachers,
+        lambda: 64,
+        held_out,
     )
 
 

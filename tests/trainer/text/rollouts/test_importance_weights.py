@@ -73,7 +73,7 @@ def test_the_student_reads_what_was_drawn_and_edited_answers_are_not_weighed(
     plain = pipeline(3, filter=Editing())
     rows = plain.run_round(prompts("a", "b"), Noise(0, 0), 0).rows
     done = (
-        replace(plain, filter=ImportanceWeightedFilter(Editing(), model, temperature, 40))
+        replace(plain, filter=ImportanceWeightedFilter(Editing(), model, temperature, lambda: 40))
         .run_round(prompts("a", "b"), Noise(0, 0), 0)
         .rows
     )
@@ -111,7 +111,7 @@ def test_a_student_that_updates_in_bfloat16_is_read_in_it() -> None:
     plain = pipeline(3)
     asked = prompts("a", "b")
     rows = plain.run_round(asked, Noise(0, 0), 0).rows
-    weighted = ImportanceWeightedFilter(ToyFilter(), model, 1.0, 40, bfloat16=True)
+    weighted = ImportanceWeightedFilter(ToyFilter(), model, 1.0, lambda: 40, bfloat16=True)
     done = replace(plain, filter=weighted).run_round(asked, Noise(0, 0), 0).rows
     distances: dict[bool, float] = {}
     for bfloat16 in (True, False):

@@ -11,10 +11,11 @@ from typing import Any
 from tests.trainer.text.tiny_run import events, final_hash, spec, start
 
 
-def run(folder: Path, **changes: Any) -> dict[int, dict[str, float]]:
+def run(folder: Path, minibatches: int = 1, **changes: Any) -> dict[int, dict[str, float]]:
     generate = {"generate": {"per_problem": 2, "sampling": {"max_new_tokens": 24}}}
     stage = {
         "objective": {"kind": "grpo"},
+        "minibatches": minibatches,
         "problems_per_step": 4,
         "until": {"steps": 3},
         "rollouts": generate,
@@ -50,3 +51,10 @@ def test_a_pool_refresh_discards_answers_sampled_ahead(tmp_path: Path) -> None:
         0,
         1,
     ]
+
+
+def test_the_age_of_answers_counts_updates_and_not_steps(tmp_path: Path) -> None:
+    messages = run(tmp_path, minibatches=2)
+    ages = [values["staleness/mean"] for _, values in sorted(messages.items())]
+    assert ages == [0, 2, 2, 0, 2, 2]
+    assert [values["updates"] for _, values in sorted(messages.items())] == [2, 4, 6, 8, 10, 12]

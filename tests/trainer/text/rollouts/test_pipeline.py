@@ -27,6 +27,7 @@ from trainer.text.rollouts.engines.sampling import InProcessEngine
 from trainer.text.rollouts.filters.verifier import VerdictFilter
 from trainer.text.rollouts.generators.plain import PlainGenerator
 from trainer.text.rollouts.pipeline import RolloutPipeline
+from trainer.text.rollouts.protocols import StoredState
 from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import DIVERGENCE, Decision, Group, Prompt, SampleRequest
 from trainer.text.rollouts.replays.none import EmptyReplay
@@ -50,11 +51,11 @@ class Shelf:
     def put(self, groups: Sequence[Group]) -> None:
         self.groups += groups
 
-    def state(self) -> dict[str, object]:
-        return {}
+    def state(self) -> StoredState:
+        return StoredState(groups=self.groups)
 
-    def load(self, state: dict[str, object]) -> None:
-        pass
+    def load(self, state: StoredState) -> None:
+        self.groups = list(state.groups)
 
 
 @dataclass(frozen=True)

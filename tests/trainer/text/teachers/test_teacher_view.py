@@ -76,7 +76,7 @@ def test_the_initial_teacher_stays_as_the_student_was_with_its_head() -> None:
     model = student()
     teachers, before = oneself("initial", model), own_logits(model)
     take_a_step(model)
-    teachers.after_step()
+    teachers.after_update()
     after = own_logits(model)
     torch.testing.assert_close(logits(teachers), before, rtol=0, atol=0)
     torch.testing.assert_close(own_logits(model), after, rtol=0, atol=0)
@@ -100,7 +100,7 @@ def test_the_moving_average_follows_each_step_at_its_rate() -> None:
     }
     for seed in range(3):
         take_a_step(model, seed)
-        teachers.after_step()
+        teachers.after_update()
         expected = {
             name: 0.75 * mean + 0.25 * model.model.get_parameter(name).detach().double()
             for name, mean in expected.items()
@@ -114,7 +114,7 @@ def test_a_resumed_moving_average_is_the_same_teacher() -> None:
     model = student()
     teachers = oneself("ema", model)
     take_a_step(model)
-    teachers.after_step()
+    teachers.after_update()
     resumed = oneself("ema", model)
     resumed.load({name: mean.clone() for name, mean in teachers.tensors().items()})
     torch.testing.assert_close(logits(resumed), logits(teachers), rtol=0, atol=0)
@@ -152,7 +152,7 @@ def test_with_an_adapter_the_adapter_alone_is_averaged() -> None:
     model = adapted()
     teachers = oneself("ema", model, of_adapter=True, ema_rate=0.5)
     take_a_step(model)
-    teachers.after_step()
+    teachers.after_update()
     assert teachers.tensors() and all(".lora_" in name for name in teachers.tensors())
     with teachers.views[0].in_place():
         inside = own_logits(model)
@@ -285,7 +285,7 @@ def test_a_student_in_shards_teaches_as_a_whole_one_does(tmp_path: Path, weights
         for student_model, its_teachers in ((model, teachers), (whole_model, expected)):
             with torch.no_grad():
                 [parameter.mul_(1.5) for parameter in student_model.model.parameters()]
-            its_teachers.after_step()
+            its_teachers.after_update()
         view = teachers.views[0]
         with sharded.full_parameters():
             hidden, head, live = view.hidden(ROWS), view.head, own_logits(model)
