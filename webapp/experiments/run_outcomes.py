@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from trainer import json_numbers
 from trainer.experiments.definition import Experiment
 from trainer.experiments.outcomes import Outcome
 from trainer.experiments.run_log import outcome
@@ -32,7 +31,7 @@ def events_of(run: Run, metrics: Sequence[str]) -> list[dict[str, Any]]:
     rows = run.events.filter(on_live_branch(run), type__in=TYPES).order_by("attempt", "seq")
     for row in rows:
         step = -1 if row.step is None else row.step
-        content = {**_with_numbers(row.payload), "type": row.type, "step": row.step}
+        content = {**row.payload, "type": row.type, "step": row.step}
         events.append((step, row.wall_time.timestamp(), content))
     events += _metrics_events(run, metrics)
     # An evaluation is written just before its metrics; the sort is stable and times of rows are
@@ -61,13 +60,3 @@ def _metrics_events(run: Run, metrics: Sequence[str]) -> list[tuple[int, float, 
         )
         for (_, step, wall_time, tokens, compute), by_key in values.items()
     ]
-
-
-def _with_numbers(value: Any) -> Any:
-    """Return stored JSON with NaN and the infinities as numbers."""
-    if isinstance(value, str):
-        number = json_numbers.decode(value)
-        return value if number is None else number
-    if isinstance(value, dict):
-        return {key: _with_numbers(item) for key, item in value.items()}
-    return [_with_numbers(item) for item in value] if isinstance(value, list) else value
