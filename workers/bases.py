@@ -25,9 +25,11 @@ from webapp.experiments import bases, reproduction
 from webapp.experiments.models import BaseStudent
 from webapp.library import artifacts, data_sets, locations, model_files, stored_models
 from webapp.library.model_files import UnusableModel
+from webapp.nodes.models import Node
 from workers.attempt.trainer_process import TrainerProcess
 from workers.database import retry_on_outage
 from workers.detached import start_detached
+from workers.machine import host
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
@@ -38,14 +40,14 @@ PROGRESS = re.compile(r"step \d+ of \d+")
 
 def start_runner() -> None:
     """Start a runner if a base waits and this host has none."""
-    if bases.waiting().exists():
+    if bases.waiting().exists() and not _is_draining():
         start_detached(_home(), "runner", "bases")
 
 
 def run_waiting() -> None:
     """Train the bases that runs wait for until there are none."""
     _remove_abandoned()
-    while base := retry_on_outage(bases.claim_next):
+    while not retry_on_outage(_is_draining) and (base := retry_on_outage(bases.claim_next)):
         train(base)
 
 
@@ -146,6 +148,11 @@ def _remove_abandoned() -> None:
         if folder.name not in wanted:
             TrainerProcess(folder).kill()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_draining() -> bool:
+    """Return whether nothing more is to be started on this host."""
+    return Node.objects.filter(name=host.name(), draining=True).exists()
 
 
 def _home() -> Path:

@@ -14,9 +14,11 @@ from webapp.experiments import bases as requests
 from webapp.experiments import lifecycle, reproduction
 from webapp.experiments.models import BaseStudent, Experiment
 from webapp.library.models import DataSet, StoredModel
+from webapp.nodes.models import Node
 from webapp.runs.models import Run
 from workers import bases
 from workers.attempt.preparation import resolve
+from workers.machine import host
 
 # In place of a training of minutes: the built-in student with two problems beside it.
 COPIES = """
@@ -105,6 +107,13 @@ def test_a_training_that_nobody_waits_for_any_more_is_ended(
     base.refresh_from_db()
     assert base.heartbeat_at is None and not base.problem
     assert not list(bases._home().glob("[0-9]*")) and not Run.objects.exists()
+
+
+def test_a_machine_that_is_drained_trains_none(experiment: Experiment) -> None:
+    Node.objects.create(name=host.name(), address="", cpus=1, memory_bytes=1, draining=True)
+    bases.start_runner()
+    bases.run_waiting()
+    assert not bases._home().exists() and BaseStudent.objects.get().claim == 0
 
 
 def test_the_training_of_a_runner_that_died_is_continued(

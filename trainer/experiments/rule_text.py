@@ -10,13 +10,13 @@ def rule(contrast: Contrast, claims: int) -> str:
     """When a claim is shown; `claims` is the number of claims that are adjusted together."""
     if contrast.each_seed:
         measured = (
-            "the whole 95 % interval over problems"
+            "the whole 95 % interval over problems is above"
             if contrast.each_seed == "interval"
-            else "the measured change"
+            else "the measured change is at least"
         )
-        return f"Shown if {measured} is above {contrast.above:g} with every seed by itself."
+        return f"Shown if {measured} {_signed(contrast.above)} with every seed by itself."
     bound = (
-        f"is above {contrast.above:g}"
+        f"is above {_signed(contrast.above)}"
         if contrast.within is None
         else f"lies between −{contrast.within:g} and +{contrast.within:g}"
     )
@@ -28,6 +28,10 @@ def rule(contrast: Contrast, claims: int) -> str:
     if contrast.interest is None or contrast.kind != "higher":
         return sentence
     return f"{sentence} A difference of {contrast.interest:g} or more is of interest."
+
+
+def _signed(number: float) -> str:
+    return f"{number:g}".replace("-", "−")
 
 
 def adjusted_together(claims: tuple[Contrast, ...]) -> int:

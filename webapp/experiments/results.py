@@ -12,6 +12,7 @@ from trainer.experiments.analysis import Estimate, estimate
 from webapp.experiments.models import BaseStudent, Experiment, ExperimentRun
 from webapp.runs.models import FINISHED, Run, State
 
+Launch = ExperimentRun.Launch
 # In the order in which the progress names them.
 ENDED = (State.COMPLETED, State.FAILED, State.STOPPED, State.PAUSED)
 
@@ -62,9 +63,14 @@ def progress_of(cells: Iterable[ExperimentRun]) -> Progress:
 
 
 def bases_of(cells: Iterable[ExperimentRun]) -> list[BaseStudent]:
-    """Return the base students that are not trained yet or could not be, as far as runs wait."""
-    bases = {base.pk: base for cell in cells if cell.run is None for base in cell.waits_for.all()}
-    return [bases[pk] for pk in sorted(bases) if bases[pk].model_id is None]
+    """Return the base students that runs wait for, or that have failed them."""
+    bases = {
+        base.pk: base
+        for cell in cells
+        if cell.run is None and cell.launch in (Launch.WAITING, Launch.FAILED)
+        for base in cell.waits_for.all()
+    }
+    return [bases[pk] for pk in sorted(bases)]
 
 
 def arm_results(experiment: Experiment, cells: Sequence[ExperimentRun]) -> list[ArmResult]:

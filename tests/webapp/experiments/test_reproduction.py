@@ -127,7 +127,9 @@ def test_the_runs_of_a_seed_are_queued_when_its_base_is_trained(
     base = bases.claim_next()
     assert base is not None and (base.name, base.seed) == ("student", 8)
     assert bases.heartbeat(base, "step 100 of 700")
-    assert "Base student student, seed 8 is trained: step 100 of 700." in page(as_(alice), waiting)
+    text = page(as_(alice), waiting)
+    assert "“student” for seed 8 is being trained: step 100 of 700." in text
+    assert "“student” for seed 9 waits for a worker to train it." in text
     reproduction.finish_base(base, stored_base(base), {})
     queued = [cell for cell in cells_of(waiting) if cell.run]
     assert [(cell.seed, cell.arm) for cell in queued] == [(8, 0), (8, 1), (8, 2)]
@@ -197,6 +199,7 @@ def test_stopping_ends_what_waits_and_its_training(alice: User, waiting: Experim
     assert not bases.heartbeat(base, "") and bases.claim_next() is None
     text = page(as_(alice), waiting)
     assert "6 of 6 runs have ended: 6 stopped." in text and "No run has completed" in text
+    assert "Base student" not in text
     assert lifecycle.repeat(cells_of(waiting)[3], alice) is None
     assert [each.seed for each in bases.waiting()] == [9]
 
