@@ -46,9 +46,10 @@ class Measured:
     @property
     def tone(self) -> str:
         """The class of its badge."""
-        if "reversed" in self.words:
+        if self.words.endswith("reversed"):
             return "bad"
-        return "good" if self.words.endswith("shown") and "not shown" not in self.words else ""
+        is_shown = self.words.endswith("shown") and not self.words.endswith("not shown")
+        return "good" if is_shown and not self.remark else ""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def stored_base(base: BaseStudent, hash: str = "h8") -> StoredModel:
 def test_the_page_says_what_is_run_how_it_is_judged_and_what_was_published(alice: User) -> None:
     text = as_(alice).get("/recipes/paced/reproduce/paced/").content.decode()
     assert "15: 3 arms × 5 seeds" in text and "8, 9, 10, 11, 12" in text
-    assert "about 0.5 CPU-hours" in text and "5, one for each seed (student)" in text
+    assert "about 0.5 CPU-hours" in text and "5, one for each seed (“student”)" in text
     shipped, results = definition.load("paced"), published.results("paced")
     assert results is not None
     for claim, record in zip(shipped.claims, results["claims"], strict=True):
