@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def run_processes(
     yield
     for run in Run.objects.filter(state__in=ACTIVE):
         process_of(run).kill()
-        until(lambda run=run: over(run))
+        until(partial(over, run))
 
 
 @pytest.mark.timeout(600)

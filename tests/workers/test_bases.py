@@ -18,6 +18,7 @@ from webapp.nodes.models import Node
 from webapp.runs.models import Run
 from workers import bases
 from workers.attempt.preparation import resolve
+from workers.attempt.trainer_process import TrainerProcess
 from workers.machine import host
 
 # In place of a training of minutes: the built-in student with two problems beside it.
@@ -72,7 +73,7 @@ def test_a_base_becomes_a_model_and_a_data_set_of_the_team_and_its_runs_are_queu
         assert run.spec["networks"]["student"]["model"] == f"model:{model.name}@{model.hash}"
         assert run.spec["data"]["train"]["path"] == f"dataset:{data.name}@{data.fingerprint}"
     # Every host can open what the runs name.
-    resolved = resolve(to_dict(load(run.spec)), team)
+    resolved = resolve(to_dict(load(run.spec or {})), team)
     for location in (resolved["networks"]["student"]["model"], resolved["data"]["train"]["path"]):
         assert Path(location.removeprefix("file:")).exists()
     assert not list(bases._home().glob("[0-9]*"))
@@ -123,7 +124,7 @@ def test_the_training_of_a_runner_that_died_is_continued(
     assert base is not None
     use_trainer(monkeypatch, COPIES)
     folder = bases._home() / str(base.pk)
-    bases.TrainerProcess(folder).start(["base", base.name, "--seed", "5", "--dir", str(folder)])
+    TrainerProcess(folder).start(["base", base.name, "--seed", "5", "--dir", str(folder)])
     requests.release(base)
     # A second training would fail: the folder of the base is there.
     bases.run_waiting()

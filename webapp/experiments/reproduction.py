@@ -47,9 +47,9 @@ def launch(team: Team, owner: User | None, name: str, seeds: Sequence[int]) -> E
         # Seed by seed, so that one that is stopped early has whole seeds.
         for seed in seeds:
             needed = bases.request(team, shipped.bases, seed)
-            for arm in range(len(shipped.arms)):
+            for index in range(len(shipped.arms)):
                 cell = ExperimentRun.objects.create(
-                    experiment=experiment, arm=arm, seed=seed, launch=Launch.WAITING
+                    experiment=experiment, arm=index, seed=seed, launch=Launch.WAITING
                 )
                 cell.waits_for.set(needed)
                 if all(map(bases.is_ready, needed)):

@@ -105,7 +105,9 @@ def published_measured(contrast: Mapping[str, Any]) -> Measured:
     estimate = contrast.get("estimate") or {}
     return Measured(
         len(contrast.get("differences", ())),
-        *(estimate.get(name) for name in ("mean", "low", "high")),
+        estimate.get("mean"),
+        estimate.get("low"),
+        estimate.get("high"),
         contrast.get("p"),
         contrast.get("adjusted_p"),
         contrast.get("words") or contrast["verdict"],
@@ -160,7 +162,7 @@ def _sections(
             for contrast in published.get(section, ())
         }
         contrasts = getattr(shipped, section)
-        measured = here.get(section) or [None] * len(contrasts)
+        measured: Sequence[Measured | None] = here.get(section) or [None] * len(contrasts)
         if contrasts:
             yield (
                 title,
