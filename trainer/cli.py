@@ -1,4 +1,6 @@
-"""The trainer's command line. Only `run`, `resume` and `shard` import torch, which takes seconds.
+"""The trainer's command line.
+
+Only `run`, `resume`, `shard` and `base` import torch, which takes seconds.
 
 `preflight` needs tokenizers, which it opens without torch in a child process.
 
@@ -22,6 +24,7 @@ from trainer.engine.distributed.ranks import MachineRank, rank_of_this_process
 from trainer.events import reference
 from trainer.events.event_types import EVENT_TYPES
 from trainer.exit_codes import ExitCode
+from trainer.experiments.folders import bases_folder
 from trainer.explain import explain
 from trainer.spec import RunSpec, SpecError, load, to_yaml
 from trainer.spec.fields.field_table import markdown
@@ -187,6 +190,22 @@ def shard(options: argparse.Namespace) -> int:
     return ExitCode.COMPLETED
 
 
+def base(options: argparse.Namespace) -> int:
+    """Train the base student of an experiment for a seed, unless it exists."""
+    from trainer.experiments import bases
+
+    try:
+        bases.known(options.name)
+    except KeyError as error:
+        raise Unusable(error.args[0]) from None
+    # At once, because a worker reads it as progress.
+    folder = bases.make(
+        options.name, options.seed, bases_folder(options.dir), lambda line: print(line, flush=True)
+    )
+    print(f"{folder} holds the base student.")
+    return ExitCode.COMPLETED
+
+
 def _machines(options: argparse.Namespace, count: int) -> MachineRank:
     if count > 1 and not (
         0 <= options.machine < count and options.meeting.rpartition(":")[2].isdecimal()
@@ -347,6 +366,13 @@ def _add_training(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.add_argument("--of", type=int, default=1, help="how many parts the job has")
     command.add_argument("--out", type=Path, required=True, help="file of JSON lines to write")
     command.set_defaults(command=shard)
+    command = commands.add_parser(
+        "base", help="train the base student of an experiment for a seed, unless it exists"
+    )
+    command.add_argument("name")
+    command.add_argument("--seed", type=int, required=True, help="seed of the runs that use it")
+    command.add_argument("--dir", type=Path, required=True, help="folder of the experiment")
+    command.set_defaults(command=base)
 
 
 def _add_processes(command: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """The workers' commands.
 
-python -m workers supervise | carry-shard | preflight | sweep | stop-all | resume-all | drain |
-    undrain
+python -m workers supervise | carry-shard | preflight | bases | sweep | stop-all | resume-all |
+    drain | undrain
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def main() -> None:
     execute = commands.add_parser("carry-shard", help="execute one copy of a part of a job")
     execute.add_argument("copy", type=int)
     commands.add_parser("preflight", help="check the definitions that wait for it, then end")
+    commands.add_parser("bases", help="train the base students that runs wait for, then end")
     commands.add_parser(
         "sweep", help="find queued and orphaned runs, for as long as this process lives"
     )
@@ -45,7 +46,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
     django.setup()
     # These modules import Django models, which need the setup above.
-    from workers import database, periodic_recovery, preflights
+    from workers import bases, database, periodic_recovery, preflights
     from workers.attempt import restart, supervisor_start
     from workers.machine import draining
     from workers.shards import runner
@@ -58,6 +59,8 @@ def main() -> None:
             runner.execute(options.copy)
         case "preflight":
             preflights.run_waiting()
+        case "bases":
+            bases.run_waiting()
         case "sweep":
             periodic_recovery.run_forever()
         case "stop-all":

@@ -26,7 +26,7 @@ from webapp.preflights.preflights import prune as prune_preflights
 from webapp.runs import deletion, leases
 from webapp.runs.models import ACTIVE, Attempt, Run
 from webapp.series import series_store
-from workers import heartbeat, preflights
+from workers import bases, heartbeat, preflights
 from workers.attempt.outage_guard import OutageGuard
 from workers.attempt.supervisor_start import start_supervisor
 from workers.attempt.trainer_process import TrainerProcess
@@ -95,6 +95,7 @@ def sweep() -> None:
     # After the runs, which come before jobs.
     placement.sweep(may_declare_lost=outage_guard.is_calm_for(host.LEASE_SECONDS))
     preflights.start_runners()
+    bases.start_runner()
 
 
 def adopt_orphans() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from workers import preflights, run_placement
+from workers import bases, preflights, run_placement
 from workers.shards import placement
 
 
@@ -31,3 +31,9 @@ def start_shards() -> None:
 def start_preflights() -> None:
     """Start to check the definitions that wait for it."""
     preflights.start_runners()
+
+
+@shared_task(name="workers.start_bases")
+def start_bases() -> None:
+    """Start to train the base students that runs wait for."""
+    bases.start_runner()

@@ -143,6 +143,8 @@ TABLE: dict[tuple[str, str], str] = {
     ("stop_experiment", "POST"): EDITOR,
     ("repeat_run", "POST"): EDITOR,
     ("delete_experiment", "POST"): EDITOR,
+    ("reproduce", "GET"): "door door in   no   in   in",
+    ("reproduce", "POST"): "door door in   no   in   in",
     ("run_import", "GET"): VIEWER,
     ("data", "GET"): MEMBER,
     ("new_data", "GET"): MEMBER,

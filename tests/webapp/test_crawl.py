@@ -136,6 +136,7 @@ class World:
                 "link_id": ShareLink.objects.get(comparison=comparison).pk,
             },
             "recipe": {"name": "paced"},
+            "reproduce": {"name": "paced", "experiment": "sample"},
             **{
                 name: {"view_id": saved_view.pk}
                 for name in ("saved_view", "rename_view", "delete_view")

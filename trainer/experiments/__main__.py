@@ -3,7 +3,6 @@
 python -m trainer.experiments list
 python -m trainer.experiments run NAME --dir DIR [--seeds …] [--arms …] [--jobs N]
 python -m trainer.experiments report NAME --dir DIR
-python -m trainer.experiments base NAME --seed SEED --dir DIR
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ def main() -> int:
         print("".join(f"{name}: {load(name).title}\n" for name in names()), end="")
         return 0
     try:
-        if options.command == "base":
-            return _base(options)
         experiment = load(options.name)
         return (
             _run(experiment, options) if options.command == "run" else _report(experiment, options)
@@ -49,14 +46,6 @@ def _run(experiment: Experiment, options: argparse.Namespace) -> int:
         _print_now,
         options.jobs,
     )
-    return 0
-
-
-def _base(options: argparse.Namespace) -> int:
-    from trainer.experiments.bases import make
-    from trainer.experiments.folders import bases_folder
-
-    make(options.name, options.seed, bases_folder(options.dir), _print_now)
     return 0
 
 
@@ -95,9 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "report",
         help="write results, verdicts and figures of all completed runs, earlier reports included",
     )
-    base = commands.add_parser("base", help="train a base student for a seed, unless it exists")
-    base.add_argument("--seed", type=int, required=True, help="seed of the runs that start from it")
-    for command in (run, report, base):
+    for command in (run, report):
         command.add_argument("name")
         command.add_argument(
             "--dir", type=Path, required=True, help="folder for base students and runs"

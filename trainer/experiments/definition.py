@@ -11,6 +11,7 @@ Imports without torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,8 @@ HERE = Path(__file__).parent / "definitions"
 At = Literal["end", "equal_compute", "equal_tokens"]
 Kind = Literal["higher", "no worse", "equal"]
 When = Literal["before", "after"]
+# The location of a base by its name and, "" for its folder, the name of one of its files.
+Locate = Callable[[str, str], str]
 
 
 class Arm(Section):
@@ -174,9 +177,21 @@ class Experiment(Section):
         `base:<name>` becomes the folder in `bases` of that base made for this seed. Raises what
         `trainer.spec.load` raises for an invalid definition.
         """
+
+        def in_folder(name: str, file: str) -> str:
+            folder = base_folder(bases.resolve(), name, seed)
+            return f"file:{folder / file if file else folder}"
+
+        return self.located_definition(arm, seed, in_folder)
+
+    def located_definition(self, arm: str, seed: int, locate: Locate) -> dict[str, Any]:
+        """The run definition of an arm with a seed, whose bases are where `locate` says.
+
+        Raises as `definition` does.
+        """
         common = recipes.load(self.recipe).presets[self.preset].spec if self.preset else self.spec
         # Validated once as a whole, so that the changes find the defaults that the file leaves out.
-        common = load_spec({"recipe": self.recipe, **_resolved(common, bases, seed)}).model_dump(
+        common = load_spec({"recipe": self.recipe, **_located(common, locate)}).model_dump(
             mode="json"
         )
         # Changes of the arm over those of the experiment, the seed over both: an arm cannot fix it.
@@ -189,8 +204,12 @@ class Experiment(Section):
             "name": name[:120],
         }
         return apply_changes(
-            common, {path: _resolved(value, bases, seed) for path, value in changes.items()}
+            common, {path: _located(value, locate) for path, value in changes.items()}
         )
+
+    def with_seeds(self, seeds: Sequence[int]) -> Experiment:
+        """The same experiment, planned with other seeds."""
+        return self.model_copy(update={"seeds": tuple(seeds)})
 
     @property
     def bases(self) -> list[str]:
@@ -198,6 +217,12 @@ class Experiment(Section):
         texts = _texts([self.spec, self.changes, *(arm.changes for arm in self.arms.values())])
         # Behind the slash is a file of the base.
         return sorted({text.removeprefix("base:").partition("/")[0] for text in texts})
+
+    def base_files(self, base: str) -> list[str]:
+        """Names of the files of a base that the arms read, beside its model."""
+        prefix = f"base:{base}/"
+        texts = _texts([self.spec, self.changes, *(arm.changes for arm in self.arms.values())])
+        return sorted({text.removeprefix(prefix) for text in texts if text.startswith(prefix)})
 
 
 def names() -> list[str]:
@@ -214,15 +239,15 @@ def load(name: str) -> Experiment:
     )
 
 
-def _resolved(value: Any, bases: Path, seed: int) -> Any:
+def _located(value: Any, locate: Locate) -> Any:
     if isinstance(value, str):
         if not value.startswith("base:"):
             return value
-        name, slash, file = value.removeprefix("base:").partition("/")
-        return f"file:{base_folder(bases.resolve(), name, seed)}{slash}{file}"
+        name, _, file = value.removeprefix("base:").partition("/")
+        return locate(name, file)
     if isinstance(value, dict):
-        return {key: _resolved(item, bases, seed) for key, item in value.items()}
-    return [_resolved(item, bases, seed) for item in value] if isinstance(value, list) else value
+        return {key: _located(item, locate) for key, item in value.items()}
+    return [_located(item, locate) for item in value] if isinstance(value, list) else value
 
 
 def _texts(value: Any) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from trainer.experiments import figures
 from trainer.experiments.definition import Contrast, Experiment, Side
@@ -54,12 +55,14 @@ def earlier_outcomes(experiment: Experiment, out: Path) -> list[Outcome]:
     except FileNotFoundError:
         return []
     # Runs of another definition measure something else, so they are not mixed with new ones.
-    now, then = (
-        {**definition, **AFTERWARDS}
-        for definition in (experiment.model_dump(mode="json"), record["definition"])
-    )
-    runs = [Outcome.of_record(run) for run in record["runs"]] if now == then else []
+    is_same = is_same_definition(experiment, record["definition"])
+    runs = [Outcome.of_record(run) for run in record["runs"]] if is_same else []
     return [run for run in runs if run.seed in experiment.seeds]
+
+
+def is_same_definition(experiment: Experiment, stored: Mapping[str, Any]) -> bool:
+    """Whether runs of a stored definition measure the same as those of the experiment."""
+    return {**experiment.model_dump(mode="json"), **AFTERWARDS} == {**stored, **AFTERWARDS}
 
 
 def merge_outcomes(

@@ -85,7 +85,7 @@ def _make_base(name: str, seed: int, bases: Path, report: Report) -> None:
     # A process of its own: torch's generator, which its training draws from, is one per process.
     command = [
         "-m",
-        "trainer.experiments",
+        "trainer",
         "base",
         name,
         "--seed",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,22 +65,21 @@ def outcome(
             for metric, change in _changes(log).items()
             if metric in experiment.metrics
         },
-        clipped_share=_clipped_share(costs, experiment.definition(arm, seed, Path())),
+        clipped_share=_clipped_share(costs, lambda: experiment.definition(arm, seed, Path())),
         cpu_minutes=cpu_minutes,
     )
 
 
 def _clipped_share(
-    costs: Sequence[Mapping[str, Any]], definition: Mapping[str, Any]
+    costs: Sequence[Mapping[str, Any]], definition: Callable[[], Mapping[str, Any]]
 ) -> float | None:
     """The share of the updates whose gradient was longer than its stage's clip norm."""
-    limits = {stage["name"]: stage["optimiser"]["clip_norm"] for stage in definition["stages"]}
-    clipped = [
-        event["values"]["grad_norm"] > limits[event["stage"]]
-        for event in costs
-        if "grad_norm" in event["values"]
-    ]
-    return sum(clipped) / len(clipped) if clipped else None
+    updates = [event for event in costs if "grad_norm" in event["values"]]
+    if not updates:
+        return None
+    limits = {stage["name"]: stage["optimiser"]["clip_norm"] for stage in definition()["stages"]}
+    clipped = [event["values"]["grad_norm"] > limits[event["stage"]] for event in updates]
+    return sum(clipped) / len(clipped)
 
 
 def _points(log: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:

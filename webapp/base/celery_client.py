@@ -51,6 +51,11 @@ def wake_preflights() -> None:
     _send("workers.start_preflights", "runs")
 
 
+def wake_bases() -> None:
+    """Ask a worker to look for base students to train."""
+    _send("workers.start_bases", "runs")
+
+
 def _send(task: str, queue: str) -> None:
     try:
         _client().send_task(task, queue=queue, retry=False, expires=EXPIRY_SECONDS)

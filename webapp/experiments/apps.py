@@ -10,7 +10,8 @@ class ExperimentsConfig(AppConfig):
 
     def ready(self) -> None:
         from webapp.access import registry
-        from webapp.experiments.models import Experiment, ExperimentRun
+        from webapp.experiments.models import BaseStudent, Experiment, ExperimentRun
 
         registry.register(Experiment, team="team")
         registry.register(ExperimentRun, team="experiment__team")
+        registry.register(BaseStudent, team="team")

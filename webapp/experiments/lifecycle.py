@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from webapp.access.models import Team, User
+from webapp.experiments import reproduction
 from webapp.experiments.models import Experiment, ExperimentRun
 from webapp.experiments.plan import Arm, Plan, run_definition
 from webapp.runs import lifecycle
@@ -51,10 +52,11 @@ def launch(
     return experiment
 
 
-def repeat(cell: ExperimentRun, owner: User | None) -> Run:
+def repeat(cell: ExperimentRun, owner: User | None) -> Run | None:
     """Queue a new run of an arm and seed whose run failed, was stopped or deleted.
 
-    Raises TransitionRefused while it has a run that may still complete, and SpecError.
+    None if it waits for its base students first. Raises TransitionRefused while it has a run that
+    may still complete, and ValueError if this version cannot read its definition.
     """
     with transaction.atomic():
         cell = ExperimentRun.objects.select_for_update().get(pk=cell.pk)
@@ -66,6 +68,10 @@ def repeat(cell: ExperimentRun, owner: User | None) -> Run:
                 f"“{old.name}” is {old.state}; only a run that failed, was stopped or deleted is "
                 "carried out again."
             )
+        if not old and cell.launch == ExperimentRun.Launch.WAITING:
+            raise TransitionRefused("This run waits for its base student already.")
+        if experiment.shipped is not None and reproduction.wait_again(cell):
+            return None
         cell.run = lifecycle.create_run(
             experiment.team,
             owner,
@@ -73,15 +79,19 @@ def repeat(cell: ExperimentRun, owner: User | None) -> Run:
             parent=old,
             memory_bytes=old.memory_bytes if old else None,
         )
-        cell.save(update_fields=["run"])
+        cell.launch = ExperimentRun.Launch.QUEUED
+        cell.save(update_fields=["run", "launch"])
     return cell.run
 
 
 def definition_of(cell: ExperimentRun) -> dict[str, Any]:
     """Return the definition of a run of an arm and seed.
 
-    Raises SpecError if this version cannot read that of the experiment.
+    Raises ValueError if this version cannot read that of the experiment, and NotReady if a base
+    student is not trained.
     """
+    if cell.experiment.shipped is not None:
+        return reproduction.run_definition(cell)
     if cell.run and not cell.run.deleted_at and cell.run.spec:
         definition: dict[str, Any] = cell.run.spec
         return definition
@@ -90,8 +100,12 @@ def definition_of(cell: ExperimentRun) -> dict[str, Any]:
 
 
 def stop(experiment: Experiment, actor: User | None) -> int:
-    """Ask every run that has not ended to stop; return how many were asked."""
-    asked = 0
+    """Ask every run that has not ended to stop; return how many were asked.
+
+    Those that wait for a base student are not queued any more.
+    """
+    # First, because a worker may queue them meanwhile.
+    asked = reproduction.stop_waiting(experiment.runs.all())
     for run in Run.objects.filter(experimentrun__experiment=experiment, deleted_at=None):
         if run.state in FINISHED:
             continue

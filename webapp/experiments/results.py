@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from trainer.experiments.analysis import Estimate, estimate
-from webapp.experiments.models import Experiment, ExperimentRun
+from webapp.experiments.models import BaseStudent, Experiment, ExperimentRun
 from webapp.runs.models import FINISHED, Run, State
 
+Launch = ExperimentRun.Launch
 # In the order in which the progress names them.
 ENDED = (State.COMPLETED, State.FAILED, State.STOPPED, State.PAUSED)
 
@@ -53,11 +54,23 @@ class ArmResult:
 
 
 def progress_of(cells: Iterable[ExperimentRun]) -> Progress:
-    counts = Counter(cell.run.state if cell.run else "deleted" for cell in cells)
-    order = [*ENDED, "deleted", *(state.value for state in State if state not in ENDED)]
+    counts = Counter(cell.state for cell in cells)
+    not_ended = (*(state.value for state in State if state not in ENDED), "waiting")
+    order = [*ENDED, "deleted", *not_ended]
     by_state = tuple((str(state), counts[state]) for state in order if counts[state])
     ended = sum(counts[state] for state in (*FINISHED, "deleted"))
     return Progress(sum(counts.values()), ended, by_state)
+
+
+def bases_of(cells: Iterable[ExperimentRun]) -> list[BaseStudent]:
+    """Return the base students that runs wait for, or that have failed them."""
+    bases = {
+        base.pk: base
+        for cell in cells
+        if cell.run is None and cell.launch in (Launch.WAITING, Launch.FAILED)
+        for base in cell.waits_for.all()
+    }
+    return [bases[pk] for pk in sorted(bases)]
 
 
 def arm_results(experiment: Experiment, cells: Sequence[ExperimentRun]) -> list[ArmResult]:

@@ -53,11 +53,19 @@ def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile
     Raises UnusableModel with a sentence for the page.
     """
     file_by_name, left_out = select_files(files)
+    paths = {name: uploads.path_of(file) for name, file in file_by_name.items()}
+    return UploadedModel(store_files(team, user, name, paths), tuple(left_out))
+
+
+def store_files(team: Team, user: User | None, name: str, paths: Folder) -> StoredModel:
+    """Store the files of a model for the team; the same content twice is one model.
+
+    Raises UnusableModel with a sentence for the page.
+    """
     slug = slugify(name)[:80]
     if not slug:
         raise UnusableModel("Give the model a name with at least one letter or digit.")
-    # The temporary files are read before anything is stored, so a bad one leaves nothing behind.
-    paths = {name: uploads.path_of(file) for name, file in file_by_name.items()}
+    # The files are read before anything is stored, so a bad one leaves nothing behind.
     facts = model_reader.facts(paths)
     # Not in one transaction with the row of the model: `put` would keep its lock, for which
     # `collect` waits, until all weights are written. If one file fails, `collect` deletes the rest.
@@ -79,7 +87,7 @@ def store(team: Team, user: User | None, name: str, files: Iterable[UploadedFile
             "created_by": user,
         },
     )
-    return UploadedModel(model, tuple(left_out))
+    return model
 
 
 def select_files(files: Iterable[UploadedFile]) -> tuple[dict[str, UploadedFile], list[str]]:

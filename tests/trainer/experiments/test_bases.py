@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from trainer import cli
 from trainer.experiments import bases
 
 
@@ -40,6 +41,18 @@ def test_a_base_is_made_once_with_its_files(tmp_path: Path) -> None:
     before = (base_folder / "model.safetensors").stat().st_mtime_ns
     assert bases.make("misreading", 3, tmp_path) == base_folder
     assert (base_folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_the_command_line_makes_a_base_and_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = bases.BASES["student"]
+    plan = replace(tiny.plan, steps=100, horizon=100, batch=1)
+    monkeypatch.setitem(bases.BASES, "student", replace(tiny, plan=plan))
+    assert cli.main(["base", "student", "--seed", "3", "--dir", str(tmp_path)]) == 0
+    assert (tmp_path / "bases" / "student-3" / "model.safetensors").is_file()
+    # The form in which a worker reads the progress.
+    assert "student-3: step 100 of 100, loss " in capsys.readouterr().out
 
 
 def test_each_seed_has_a_student_of_its_own_and_the_same_each_time(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from trainer import recipes
 from trainer.experiments.bases import BASES
+from trainer.experiments.cpu_time import BASE_CPU_MINUTES
 from trainer.experiments.definition import Contrast, Experiment, load, names
 
 SMALL: dict[str, Any] = {
@@ -44,6 +45,7 @@ SMALL: dict[str, Any] = {
 def test_every_arm_with_every_seed_can_run(name: str, tmp_path: Path) -> None:
     experiment = load(name)
     assert experiment.recipe in recipes.names() and set(experiment.bases) <= BASES.keys()
+    assert set(experiment.bases) <= BASE_CPU_MINUTES.keys()
     definitions = [
         experiment.definition(arm, seed, tmp_path)
         for arm in experiment.arms
@@ -69,6 +71,8 @@ def test_a_base_becomes_a_folder_of_the_runs_seed(tmp_path: Path) -> None:
 def test_a_file_of_a_base_is_in_the_folder_of_the_runs_seed(tmp_path: Path) -> None:
     train = load("tip").definition("all", 7, tmp_path)["data"]["train"]
     assert train["path"] == f"file:{tmp_path}/misreading-7/problems.jsonl"
+    assert load("tip").base_files("misreading") == ["problems.jsonl"]
+    assert load("paced").base_files("student") == []
 
 
 def contrast(**fields: Any) -> Contrast:

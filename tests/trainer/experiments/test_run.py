@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.trainer.experiments.test_definition import SMALL
+from trainer import cli
 from trainer.events import EventLog
 from trainer.experiments import __main__ as command_line
 from trainer.experiments import processes, run
-from trainer.experiments.bases import BASES
-from trainer.experiments.cpu_time import remaining
+from trainer.experiments.cpu_time import BASE_CPU_MINUTES, planned, remaining
 from trainer.experiments.definition import Experiment
 from trainer.experiments.folders import base_folder, bases_folder, run_folder
 
@@ -68,8 +68,15 @@ def test_the_estimate_counts_the_bases_that_are_missing(tmp_path: Path) -> None:
     experiment = Experiment.model_validate(with_base)
     base_folder(bases_folder(tmp_path), "student", 0).mkdir(parents=True)
     estimated = remaining(experiment, tmp_path, [0, 1, 2], ["a", "b"])
-    assert estimated.bases == [BASES["student"].cpu_minutes] * 2
+    assert estimated.bases == [BASE_CPU_MINUTES["student"]] * 2
     assert "6 runs of about 1.5 CPU-minutes, 2 base students of about" in estimated.describe()
+
+
+def test_an_experiment_that_was_not_begun_needs_every_run_and_base() -> None:
+    with_base = SMALL | {"changes": {"networks.student.model": "base:student"}}
+    estimated = planned(Experiment.model_validate(with_base), 3)
+    assert (len(estimated.runs), len(estimated.bases)) == (6, 3)
+    assert estimated.hours == pytest.approx((6 * 1.5 + 3 * BASE_CPU_MINUTES["student"]) / 60)
 
 
 def test_runs_of_the_search_are_a_measure_of_an_arms_time_but_other_arms_are_not(
@@ -150,11 +157,9 @@ def test_a_process_that_fails_leaves_no_cpu_time(tmp_path: Path) -> None:
 
 
 def test_a_base_can_be_made_from_the_command_line_only_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["experiments", "base", "studnet", "--seed", "0", "--dir", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", arguments)
-    assert command_line.main() == 1
+    assert cli.main(["base", "studnet", "--seed", "0", "--dir", str(tmp_path)]) == 64
     assert "there is no base studnet; there is student, hinted" in capsys.readouterr().err
 
 

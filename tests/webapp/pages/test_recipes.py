@@ -55,7 +55,7 @@ def test_results_are_explained_and_link_to_the_full_report(bob: User, name: str)
         'aria-label="Results'
     )
     assert f'href="/docs/results/{name}/report/"' in section
-    assert "Reproduce: <code>.venv/bin/python -m trainer.experiments run" in page
+    assert "On the command line: <code>.venv/bin/python -m trainer.experiments run" in page
 
 
 def test_the_results_of_an_experiment_are_shown_with_their_verdicts(

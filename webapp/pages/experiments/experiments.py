@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from django.contrib import messages
 from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
@@ -9,14 +11,16 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from trainer.spec import SpecError, load
+from trainer.spec import load
 from webapp.access import actors, permissions
 from webapp.access.actors import Actor
 from webapp.access.permissions import current_team
 from webapp.definition import run_checks
 from webapp.experiments import lifecycle
+from webapp.experiments.bases import NotReady
 from webapp.experiments.models import Experiment, ExperimentRun
-from webapp.experiments.results import arm_results, progress_of
+from webapp.experiments.results import arm_results, bases_of, progress_of
+from webapp.experiments.verdicts import verdicts_of
 from webapp.pages.query_numbers import bigint
 from webapp.runs.models import Run
 from webapp.runs.transitions import TransitionRefused
@@ -31,7 +35,7 @@ def experiments(request: HttpRequest) -> HttpResponse:
         permissions.visible(actor, Experiment)
         .filter(team=current_team(request))
         .select_related("owner")
-        .defer("spec")
+        .defer("spec", "shipped")
         .prefetch_related(_cells(actor))
         .order_by("-created_at")[:MOST_LISTED]
     )
@@ -43,13 +47,15 @@ def experiments(request: HttpRequest) -> HttpResponse:
 def experiment(request: HttpRequest, experiment_id: str) -> HttpResponse:
     shown = _find(request, experiment_id)
     actor = actors.actor_of(request)
-    cells = list(shown.runs.prefetch_related(_runs(actor)))
+    cells = list(shown.runs.prefetch_related(_runs(actor), "waits_for"))
     run_ids = [cell.run.public_id for cell in cells if cell.run]
     context = {
         "experiment": shown,
         "progress": progress_of(cells),
         "arms": arm_results(shown, cells),
         "compare": f"{reverse('compare')}?runs={','.join(run_ids)}" if run_ids else "",
+        "verdicts": verdicts_of(shown, cells),
+        "bases": bases_of(cells),
         "may": {
             action: permissions.may(actor, action, shown) for action in ("edit", "start", "stop")
         },
@@ -78,14 +84,17 @@ def repeat(request: HttpRequest, experiment_id: str) -> HttpResponse:
         return redirect("experiment", shown.public_id)
     try:
         # The training set may have been held out since.
-        spec = load(lifecycle.definition_of(cell))
-        if refusal := run_checks.held_out_refusal(spec, shown.team):
-            raise TransitionRefused(refusal)
+        with suppress(NotReady):
+            spec = load(lifecycle.definition_of(cell))
+            if refusal := run_checks.held_out_refusal(spec, shown.team):
+                raise TransitionRefused(refusal)
         run = lifecycle.repeat(cell, actor.user)
-    except (TransitionRefused, SpecError) as error:
+    # SpecError is a ValueError, and so is that of a shipped definition of another version.
+    except (TransitionRefused, ValueError) as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"“{run.name}” is queued.")
+        name = f"“{run.name}” is queued." if run else "The run is queued after its base student."
+        messages.success(request, name)
     return redirect("experiment", shown.public_id)
 
 

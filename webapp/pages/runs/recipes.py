@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from trainer import experiments
 from trainer import recipes as published
 from trainer.experiments import definition
+from trainer.experiments.cpu_time import planned
 from trainer.spec import (
     PrivilegedContext,
     RunSpec,
@@ -55,17 +56,41 @@ def recipe(request: HttpRequest, name: str) -> HttpResponse:
     return render(
         request,
         "recipes/recipe.html",
-        {"recipe": loaded, "presets": presets, "experiments": _experiments(name)},
+        {
+            "recipe": loaded,
+            "presets": presets,
+            "shipped": [_size(definition.load(each)) for each in _experiment_names(name)],
+            "experiments": _experiments(name),
+        },
     )
 
 
-def _experiments(recipe: str) -> list[dict[str, Any]]:
-    """What each experiment of the recipe showed and how to read it, its main one first."""
+def _experiment_names(recipe: str) -> list[str]:
+    """Names of the experiments of a recipe, its main one first."""
     names = [name for name in definition.names() if definition.load(name).recipe == recipe]
     # The main experiment of a recipe has its name.
+    return sorted(names, key=lambda name: (name != recipe, name))
+
+
+def _size(experiment: definition.Experiment) -> dict[str, Any]:
+    """What an experiment takes, for its button."""
+    estimate = planned(experiment, len(experiment.seeds))
+    return {
+        "name": experiment.name,
+        "title": experiment.title,
+        "arms": len(experiment.arms),
+        "seeds": len(experiment.seeds),
+        "runs": len(estimate.runs),
+        "bases": len(estimate.bases),
+        "cpu_hours": estimate.hours,
+    }
+
+
+def _experiments(recipe: str) -> list[dict[str, Any]]:
+    """What each experiment of the recipe showed and how to read it."""
     return [
         _experiment(name, results)
-        for name in sorted(names, key=lambda name: (name != recipe, name))
+        for name in _experiment_names(recipe)
         if (results := experiments.results(name)) is not None
     ]
 
