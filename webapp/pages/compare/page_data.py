@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.experiments.comparisons import Statement, Terms
+from trainer.experiments.analysis import student_quantile
+from trainer.experiments.comparisons import FEWEST_SEEDS, Statement, Terms
 from webapp.access.models import Team
 from webapp.base.number_text import percent, plain
 from webapp.clients.masking import masked
 from webapp.comparisons import groups as run_groups
 from webapp.comparisons import interest as interests
 from webapp.comparisons import results as run_results
-from webapp.comparisons.choices import MOST_CHARTS, MOST_RUNS, Choices
+from webapp.comparisons.choices import MOST_CHARTS, MOST_RUNS, Choices, Lines
 from webapp.comparisons.groups import RunGroup
 from webapp.comparisons.results import HELD_OUT, RunResult
 from webapp.comparisons.run_settings import RunSettings, setting_rows, settings_of
@@ -33,7 +34,8 @@ FEWEST_CHARTS = 4
 # Parts of the names of metrics that are shares; others are written as plain numbers.
 SHARES = ("pass_rate", "accuracy", "share")
 # Choices that have no field in the form.
-KEPT = ("split", "merge", "settings", *IN_PAGE)
+KEPT = ("split", "merge", "settings", "lines", *IN_PAGE)
+LINES = {"means": "means of groups", "runs": "single runs", "both": "both"}
 AXES = {"step": "steps", "tokens": "tokens", "time": "time", "compute": "compute (FLOP)"}
 
 
@@ -88,7 +90,10 @@ def page_data(
     shown_settings = [row for row in all_rows if row.differs or choices.all_settings]
     charts = _charts(items, metrics, metric, choices, series)
     drawings = _figures(items, all_rows, metric, choices)
+    ignored = {path for item in items for run in item.group.runs for path in run.ignored}
     differing = [row.path for row in all_rows if row.differs]
+    # What does not tell groups apart, such as seeds, comes last.
+    differing.sort(key=lambda path: path in ignored)
     shares = [key for key in metrics if _is_share(key)]
     usual = Choices(
         baseline=items[0].id,
@@ -286,13 +291,11 @@ def _charts(
     choices: Choices,
     series: str,
 ) -> dict[str, Any]:
-    """The charts with a line for each run; runs of a group have the same colour."""
+    """The charts; the lines of a group and of its runs have the same colour.
+
+    A line for the mean of each group of several runs, for each run, or both, as chosen.
+    """
     keys = [key for key in choices.charts if key in metrics] or _usual_charts(metrics, metric)
-    lines = [
-        (result.run, _line_label(item, result), number)
-        for number, item in enumerate(items)
-        for result in item.results
-    ]
     declarations = [
         {
             "id": f"compared-{index}",
@@ -303,18 +306,53 @@ def _charts(
             "empty": "None of the runs has values.",
             "name": key,
             "lines": [
-                {"key": f"{run.public_id}/{key}", "label": label, "tint": number}
-                for run, label, number in lines
+                line
+                for number, item in enumerate(items)
+                for line in _lines(item, number, key, choices.lines)
             ],
         }
         for index, key in enumerate(keys[:MOST_CHARTS])
     ]
+    largest = max(len(item.results) for item in items)
+    # By degrees of freedom, of which 0 has none.
+    quantiles = [0.0, *(student_quantile(0.975, degrees) for degrees in range(1, largest))]
     return {
         "charts": declarations,
-        "board": {"series": series, "charts": declarations, "axis": choices.axis},
+        "board": {
+            "series": series,
+            "charts": declarations,
+            "axis": choices.axis,
+            "quantiles": quantiles,
+        },
         "chart_keys": keys,
         "most_charts": MOST_CHARTS,
+        "line_choices": LINES.items(),
     }
+
+
+def _lines(item: ComparedItem, number: int, key: str, lines: Lines) -> Iterator[dict[str, Any]]:
+    """The lines of a run or a group in the chart of a series."""
+    if item.is_group and lines != "runs":
+        mean = f"{item.id}/mean/{key}"
+        size = len(item.results)
+        interval = "min to max" if size < FEWEST_SEEDS else "95 %"
+        yield {
+            "key": mean,
+            "low": f"{mean}/low",
+            "high": f"{mean}/high",
+            "of": [f"{result.run.public_id}/{key}" for result in item.results],
+            "label": f"{item.name}: mean of {size}, {interval}",
+            "tint": number,
+        }
+    if item.is_group and lines == "means":
+        return
+    for result in item.results:
+        yield {
+            "key": f"{result.run.public_id}/{key}",
+            "label": _line_label(item, result),
+            "tint": number,
+            "thin": item.is_group and lines == "both",
+        }
 
 
 def _usual_charts(metrics: Sequence[str], metric: str) -> list[str]:

@@ -11,28 +11,33 @@ from webapp.comparisons.interest import interest_of
 from webapp.comparisons.statements import ComparedItem
 
 # Choices that scripts change without loading the page again (static/js/compare/choices.js).
-IN_PAGE = ("axis", "lines", "coordinates", "ranges")
+IN_PAGE = ("axis", "coordinates", "ranges")
 
 
 def saved_state(
     choices: Choices, saved: Choices | None, usual: Choices, items: Sequence[ComparedItem]
 ) -> dict[str, Any]:
-    """Return whether the page differs from `saved`, and what its scripts compare with.
+    """Return whether the page differs from `saved`, and what its scripts need to find out.
 
     `usual` has what counts where nothing was chosen.
     """
+    defaults = usual.stored()
+    shown_choices: dict[str, Any] = {
+        "query": choices.query(),
+        "usual": {name: defaults.get(name, "") for name in IN_PAGE},
+        "saved": None,
+        "differs": False,
+    }
     if saved is None:
-        return {"is_changed": False}
+        return {"is_changed": False, "shown_choices": shown_choices}
     shown, stored = (_filled(each, saved, usual, items) for each in (choices, saved))
     names = shown.keys() | stored.keys()
     differing = {name for name in names if shown.get(name) != stored.get(name)}
-    return {
-        "is_changed": bool(differing),
-        "saved_choices": {
-            "saved": {name: stored.get(name, "") for name in IN_PAGE},
-            "differs": bool(differing.difference(IN_PAGE)),
-        },
+    shown_choices |= {
+        "saved": {name: stored.get(name, "") for name in IN_PAGE},
+        "differs": bool(differing.difference(IN_PAGE)),
     }
+    return {"is_changed": bool(differing), "shown_choices": shown_choices}
 
 
 def _filled(
