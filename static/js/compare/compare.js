@@ -21,6 +21,7 @@ import { groupSeries } from "./group_means.js";
 
 /** Lines of a chart from which on its legend scrolls. */
 const MANY_LINES = 12;
+const RETRY_MS = 5000;
 
 const data = /** @type {BoardData} */ (pageData("board-data"));
 /** @type {View} */
@@ -53,6 +54,8 @@ async function load() {
   const response = await fetch(`${data.series}&${query}`, {
     headers: { Accept: "application/json" },
   });
+  // Too many slow pages are being made just now.
+  if (response.status === 503) setTimeout(load, RETRY_MS);
   // A newer request may have been sent while this one was on its way.
   if (!response.ok || response.redirected || number !== requestNumber) return;
   const answer = await response.json();

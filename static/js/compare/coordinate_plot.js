@@ -21,6 +21,8 @@ const STRIP = 28;
 const HANDLE = 24;
 /** A shorter movement of the pointer is a click, which takes the range away. */
 const CLICK = 4;
+/** Share of the axis within which the pointer is at its end. */
+const SNAP = 0.015;
 /** Shares of the axis by which the keys move a handle. */
 const SMALL_MOVE = 0.02;
 const LARGE_MOVE = 0.1;
@@ -260,9 +262,10 @@ function yAt(share) {
   return BOX.top + BOX.height * (1 - share);
 }
 
-/** @param {number} y @returns {number} */
+/** @param {number} y of the pointer @returns {number} an end of the axis where it is close to one */
 function shareAtY(y) {
-  return clamp((BOX.top + BOX.height - y) / BOX.height);
+  const share = clamp((BOX.top + BOX.height - y) / BOX.height);
+  return share < SNAP ? 0 : share > 1 - SNAP ? 1 : share;
 }
 
 /** @param {number} share */

@@ -91,9 +91,9 @@ def page_data(
     charts = _charts(items, metrics, metric, choices, series)
     drawings = _figures(items, all_rows, metric, choices)
     ignored = {path for item in items for run in item.group.runs for path in run.ignored}
-    differing = [row.path for row in all_rows if row.differs]
     # What does not tell groups apart, such as seeds, comes last.
-    differing.sort(key=lambda path: path in ignored)
+    differing = sorted((row.path for row in all_rows if row.differs), key=ignored.__contains__)
+    within = dict.fromkeys(path for item in items for path in item.group.ignored if path != "name")
     shares = [key for key in metrics if _is_share(key)]
     usual = Choices(
         baseline=items[0].id,
@@ -131,7 +131,13 @@ def page_data(
         **charts,
         **drawings,
         "coordinates": coordinates.coordinates(
-            items, differing, metrics, metric, usual.coordinates, choices, shares
+            items,
+            [*differing, *(path for path in within if path not in differing)],
+            metrics,
+            metric,
+            usual.coordinates,
+            choices,
+            shares,
         ),
         **saved_state(choices, saved, usual, items),
     }
