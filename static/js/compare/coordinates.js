@@ -18,7 +18,7 @@ import { drawPlot } from "./coordinate_plot.js";
 
 /**
  * @typedef {import("./coordinate_axes.js").Axis} Axis
- * @typedef {{axes: Axis[], usual: string[], ranges: string[], primary: Axis, runs: {name: string,
+ * @typedef {{axes: Axis[], usual: string[], ranges: string[], most: number, primary: Axis, runs: {name: string,
  *   seed: number | null, group: string}[]}} Drawn as webapp/pages/compare/coordinates.py writes it
  */
 
@@ -42,6 +42,7 @@ export function startCoordinates() {
       value === null ? null : shareOf(data.primary, value),
     ),
   };
+  const { most } = data;
   let { axes } = data;
   const ranges = readRanges(data.ranges);
   let plot = drawPlot(holder, axes, runs, mark);
@@ -81,6 +82,7 @@ export function startCoordinates() {
   }
 
   function showControls() {
+    part("add").toggleAttribute("hidden", axes.length >= most);
     list.replaceChildren(
       ...axes.map((axis, i) => {
         const item = document.createElement("li");

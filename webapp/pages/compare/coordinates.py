@@ -11,7 +11,9 @@ from typing import Any
 
 from webapp.comparisons.choices import MOST_COORDINATES, Choices
 from webapp.comparisons.results import RunResult
+from webapp.comparisons.run_settings import SettingRow
 from webapp.comparisons.statements import ComparedItem
+from webapp.pages.compare.charts import is_share
 from webapp.pages.compare.figures import as_finite
 
 SETTING, RESULT = "setting:", "result:"
@@ -23,6 +25,12 @@ TWO_DECADES = 100
 # Axes that can be added, of each kind.
 MOST_OFFERED = 200
 LONGEST_CATEGORY = 60
+
+
+def differing_settings(items: Sequence[ComparedItem], rows: Sequence[SettingRow]) -> list[str]:
+    """Return what differs among the items; last what does not tell groups apart, such as seeds."""
+    ignored = {path for item in items for run in item.group.runs for path in run.ignored}
+    return sorted((row.path for row in rows if row.differs), key=ignored.__contains__)
 
 
 def usual_axes(settings: Sequence[str], results: Sequence[str], metric: str) -> tuple[str, ...]:
@@ -41,32 +49,32 @@ def coordinates(
     metric: str,
     usual: tuple[str, ...],
     choices: Choices,
-    shares: Sequence[str],
 ) -> dict[str, Any] | None:
     """Return what is drawn and the axes that can be added; None for fewer than two runs.
 
-    `settings` are the paths of differing settings, `metrics` the series that have values, `shares`
-    those of them that are shares.
+    `settings` are the paths that differ among the items, `metrics` the series that have values.
     """
-    runs = [(item, number, result) for number, item in enumerate(items) for result in item.results]
+    runs = [(item, result) for item in items for result in item.results]
     if len(runs) < 2:
         return None
+    within = (path for item in items for path in item.group.ignored if path != "name")
+    paths = list(dict.fromkeys([*settings, *within]))
     offered = [
-        *(f"{SETTING}{path}" for path in settings[:MOST_OFFERED]),
+        *(f"{SETTING}{path}" for path in paths[:MOST_OFFERED]),
         *(f"{RESULT}{key}" for key in metrics[:MOST_OFFERED]),
     ]
     keys = [key for key in choices.coordinates if key in offered] or list(usual)
-    results = [result for *_, result in runs]
+    results = [result for _, result in runs]
     primary = f"{RESULT}{metric}"
     drawn = {
-        "axes": [_axis(key, results, shares) for key in keys[:MOST_COORDINATES]],
+        "axes": [_axis(key, results) for key in keys[:MOST_COORDINATES]],
         "usual": list(usual),
         "ranges": list(choices.ranges),
         "most": MOST_COORDINATES,
-        "primary": _axis(primary, results, shares),
+        "primary": _axis(primary, results),
         "runs": [
             {"name": result.run.name, "seed": result.settings.seed, "group": item.name}
-            for item, _, result in runs
+            for item, result in runs
         ],
     }
     return {
@@ -75,7 +83,7 @@ def coordinates(
     }
 
 
-def _axis(key: str, results: Sequence[RunResult], shares: Sequence[str]) -> dict[str, Any]:
+def _axis(key: str, results: Sequence[RunResult]) -> dict[str, Any]:
     """An axis with the value of each run: a number, the index of a category, or None."""
     kind, _, name = key.partition(":")
     if kind == "result":
@@ -85,7 +93,7 @@ def _axis(key: str, results: Sequence[RunResult], shares: Sequence[str]) -> dict
         ]
         return {
             **{"key": key, "name": name, "kind": "result", "scale": "linear", "values": values},
-            "format": "percent" if name in shares else "plain",
+            "format": "percent" if is_share(name) else "plain",
         }
     texts = [result.settings.settings.get(name) for result in results]
     numbers = [None if text is None else as_finite(text) for text in texts]

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.experiments.analysis import student_quantile
-from trainer.experiments.comparisons import FEWEST_SEEDS, Statement, Terms
+from trainer.experiments.comparisons import Statement, Terms
 from webapp.access.models import Team
 from webapp.base.number_text import percent, plain
 from webapp.clients.masking import masked
 from webapp.comparisons import groups as run_groups
 from webapp.comparisons import interest as interests
 from webapp.comparisons import results as run_results
-from webapp.comparisons.choices import MOST_CHARTS, MOST_RUNS, Choices, Lines
+from webapp.comparisons.choices import MOST_RUNS, Choices
 from webapp.comparisons.groups import RunGroup
 from webapp.comparisons.results import HELD_OUT, RunResult
 from webapp.comparisons.run_settings import RunSettings, setting_rows, settings_of
 from webapp.comparisons.statements import ComparedItem, statement
-from webapp.pages.compare import coordinates, figures
+from webapp.pages.compare import charts, coordinates, figures
 from webapp.pages.compare.saved_state import IN_PAGE, saved_state
 from webapp.runs import status_text
 from webapp.runs.models import Run
@@ -28,14 +27,8 @@ from webapp.runs.models import Run
 MOST_METRICS = 300
 # Rows of the table of settings: a client may log any number of parameters.
 MOST_SETTINGS = 300
-# Evaluations during a run may ask fewer problems than the last one: those that all asked.
-USUAL_CHARTS = ("eval/common/pass_rate", "loss", "divergence/mean", "length/mean")
-FEWEST_CHARTS = 4
-# Parts of the names of metrics that are shares; others are written as plain numbers.
-SHARES = ("pass_rate", "accuracy", "share")
 # Choices that have no field in the form.
 KEPT = ("split", "merge", "settings", "lines", *IN_PAGE)
-LINES = {"means": "means of groups", "runs": "single runs", "both": "both"}
 AXES = {"step": "steps", "tokens": "tokens", "time": "time", "compute": "compute (FLOP)"}
 
 
@@ -81,26 +74,22 @@ def page_data(
     metric = choices.metric if choices.metric in metrics else next(iter(metrics), HELD_OUT)
     baseline = _baseline(items, choices)
     interest = interests.interest_of(choices, saved, team)
-    terms = Terms(interest.value, max(1, len(items) - 1), _is_share(metric))
+    terms = Terms(interest.value, max(1, len(items) - 1), charts.is_share(metric))
     rows = [
         _row(item, number, metric, None if item is baseline else baseline, terms)
         for number, item in enumerate(items)
     ]
     all_rows = setting_rows([item.group.runs for item in items])
     shown_settings = [row for row in all_rows if row.differs or choices.all_settings]
-    charts = _charts(items, metrics, metric, choices, series)
+    drawn_charts = charts.charts(items, metrics, metric, choices, series)
     drawings = _figures(items, all_rows, metric, choices)
-    ignored = {path for item in items for run in item.group.runs for path in run.ignored}
-    # What does not tell groups apart, such as seeds, comes last.
-    differing = sorted((row.path for row in all_rows if row.differs), key=ignored.__contains__)
-    within = dict.fromkeys(path for item in items for path in item.group.ignored if path != "name")
-    shares = [key for key in metrics if _is_share(key)]
+    differing = coordinates.differing_settings(items, all_rows)
     usual = Choices(
         baseline=items[0].id,
         metric=next(iter(metrics), HELD_OUT),
-        charts=tuple(_usual_charts(metrics, metric)),
+        charts=tuple(charts.usual_charts(metrics, metric)),
         against=next(iter(drawings["against_options"]), ""),
-        coordinates=coordinates.usual_axes(differing, charts["chart_keys"], metric),
+        coordinates=coordinates.usual_axes(differing, drawn_charts["chart_keys"], metric),
     )
     return {
         "choices": choices,
@@ -128,16 +117,10 @@ def page_data(
         "hidden": choices.stored().items(),
         "kept": KEPT,
         **_group_links(items, choices),
-        **charts,
+        **drawn_charts,
         **drawings,
         "coordinates": coordinates.coordinates(
-            items,
-            [*differing, *(path for path in within if path not in differing)],
-            metrics,
-            metric,
-            usual.coordinates,
-            choices,
-            shares,
+            items, differing, metrics, metric, usual.coordinates, choices
         ),
         **saved_state(choices, saved, usual, items),
     }
@@ -213,10 +196,6 @@ def _metrics(results: Sequence[RunResult]) -> list[str]:
     return names if HELD_OUT in counts or not has_definition else [HELD_OUT, *names]
 
 
-def _is_share(metric: str) -> bool:
-    return any(name in metric for name in SHARES)
-
-
 def _row(
     item: ComparedItem, number: int, metric: str, baseline: ComparedItem | None, terms: Terms
 ) -> ResultRow:
@@ -290,90 +269,6 @@ def _group_links(items: Sequence[ComparedItem], choices: Choices) -> dict[str, A
     }
 
 
-def _charts(
-    items: Sequence[ComparedItem],
-    metrics: Sequence[str],
-    metric: str,
-    choices: Choices,
-    series: str,
-) -> dict[str, Any]:
-    """The charts; the lines of a group and of its runs have the same colour.
-
-    A line for the mean of each group of several runs, for each run, or both, as chosen.
-    """
-    keys = [key for key in choices.charts if key in metrics] or _usual_charts(metrics, metric)
-    declarations = [
-        {
-            "id": f"compared-{index}",
-            "title": key,
-            "unit": "",
-            "format": "percent" if _is_share(key) else "plain",
-            "log": False,
-            "empty": "None of the runs has values.",
-            "name": key,
-            "lines": [
-                line
-                for number, item in enumerate(items)
-                for line in _lines(item, number, key, choices.lines)
-            ],
-        }
-        for index, key in enumerate(keys[:MOST_CHARTS])
-    ]
-    largest = max(len(item.results) for item in items)
-    # By degrees of freedom, of which 0 has none.
-    quantiles = [0.0, *(student_quantile(0.975, degrees) for degrees in range(1, largest))]
-    return {
-        "charts": declarations,
-        "board": {
-            "series": series,
-            "charts": declarations,
-            "axis": choices.axis,
-            "quantiles": quantiles,
-        },
-        "chart_keys": keys,
-        "most_charts": MOST_CHARTS,
-        "line_choices": LINES.items(),
-    }
-
-
-def _lines(item: ComparedItem, number: int, key: str, lines: Lines) -> Iterator[dict[str, Any]]:
-    """The lines of a run or a group in the chart of a series."""
-    if item.is_group and lines != "runs":
-        mean = f"{item.id}/mean/{key}"
-        size = len(item.results)
-        interval = "min to max" if size < FEWEST_SEEDS else "95 %"
-        yield {
-            "key": mean,
-            "low": f"{mean}/low",
-            "high": f"{mean}/high",
-            "of": [f"{result.run.public_id}/{key}" for result in item.results],
-            "label": f"{item.name}: mean of {size}, {interval}",
-            "tint": number,
-        }
-    if item.is_group and lines == "means":
-        return
-    for result in item.results:
-        yield {
-            "key": f"{result.run.public_id}/{key}",
-            "label": _line_label(item, result),
-            "tint": number,
-            "thin": item.is_group and lines == "both",
-        }
-
-
-def _usual_charts(metrics: Sequence[str], metric: str) -> list[str]:
-    """The charts without a choice."""
-    usual = [key for key in (*USUAL_CHARTS, metric) if key in metrics]
-    if usual and usual[0] == USUAL_CHARTS[0] and metric == HELD_OUT:
-        usual.remove(HELD_OUT)
-    return list(dict.fromkeys([*usual, *metrics]))[: max(FEWEST_CHARTS, len(set(usual)))]
-
-
-def _line_label(item: ComparedItem, result: RunResult) -> str:
-    seed = result.settings.seed
-    return f"{result.run.name}, seed {seed}" if item.is_group and seed is not None else item.name
-
-
 def _figures(
     items: Sequence[ComparedItem], all_rows: Sequence[Any], metric: str, choices: Choices
 ) -> dict[str, Any]:
@@ -386,7 +281,7 @@ def _figures(
     options = [row.path for row in all_rows if row.differs and _is_numeric(row.path, items)]
     against = choices.against if choices.against in options else next(iter(options), "")
     lines = [
-        (result.run.pk, _line_label(item, result), number)
+        (result.run.pk, charts.line_label(item, result), number)
         for number, item in enumerate(items)
         for result in item.results
     ]
@@ -399,7 +294,7 @@ def _figures(
                 (settings.settings.get(against, ""), value, number, name)
                 for settings, value, number, name in settings_by_run
             ],
-            percent if _is_share(metric) else plain,
+            percent if charts.is_share(metric) else plain,
         )
         if against
         else None,
