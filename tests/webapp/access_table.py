@@ -58,8 +58,10 @@ TABLE: dict[tuple[str, str], str] = {
     ("compare_series", "GET"): VIEWER,
     ("side_by_side", "GET"): SHARED,
     ("save_comparison", "POST"): "door door in   no   in   in",
+    ("share_new_comparison", "POST"): "door door in   no   in   in",
     ("comparison", "GET"): "door none none in   in   in",
     ("comparison_series", "GET"): "door none none in   in   in",
+    ("save_comparison_changes", "POST"): EDITOR,
     ("delete_comparison", "POST"): EDITOR,
     ("share_comparison", "GET"): EDITOR,
     ("share_comparison", "POST"): EDITOR,
@@ -128,6 +130,7 @@ TABLE: dict[tuple[str, str], str] = {
     ("undrain", "POST"): OPERATOR,
     ("forget", "POST"): OPERATOR,
     ("set_quota", "POST"): "door door in   no   no   in",
+    ("set_interest", "POST"): "door door in   no   no   in",
     # Preparing runs; Charlie does this in his own team. A viewer may fill the forms in but start
     # and store nothing.
     ("new_run", "GET"): MEMBER,

@@ -40,7 +40,13 @@ from webapp.sharing import links as sharing
 from webapp.sharing.models import ShareLink
 
 JOB_PAGES = ("job", "stop_job", "delete_job", "job_csv", "job_json_lines", "job_parquet")
-COMPARISON_PAGES = ("comparison", "comparison_series", "delete_comparison", "share_comparison")
+COMPARISON_PAGES = (
+    "comparison",
+    "comparison_series",
+    "save_comparison_changes",
+    "delete_comparison",
+    "share_comparison",
+)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REFUSALS = {302, 401, 403, 404, 405}
 

@@ -41,6 +41,11 @@ def set_quota(team: Team, devices: int | None) -> None:
         transaction.on_commit(celery_client.wake_placement)
 
 
+def set_interest(team: Team, interest: float | None) -> None:
+    """Set the smallest difference of interest of later comparisons; None for the usual one."""
+    Team.objects.filter(pk=team.pk).update(interest=interest)
+
+
 def change_role(membership: Membership, role: str) -> None:
     """Give a member another role. Raises LastAdmin."""
     with transaction.atomic():

@@ -50,12 +50,16 @@ class Role(models.TextChoices):
 
 
 class Team(models.Model):
-    """Users who share runs. `device_quota` limits the devices of all its active runs together."""
+    """Users who share runs. `device_quota` limits the devices of all its active runs together.
+
+    `interest` is δ, the smallest difference of interest of its comparisons; None for the usual one.
+    """
 
     name = models.CharField(max_length=80)
     slug = models.SlugField(unique=True)
     members = models.ManyToManyField(User, through="Membership", related_name="teams")
     device_quota = models.IntegerField(null=True)
+    interest = models.FloatField(null=True)
 
     def __str__(self) -> str:
         return self.name

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from django.utils.http import urlencode
 
-from trainer.experiments.comparisons import INTEREST
 from webapp.series.series_store import Axis
 
 MOST_RUNS = 100
 MOST_CHARTS = 8
+MOST_COORDINATES = 12
 # Bounds of one value, and of the characters of all of them.
 LONGEST_VALUE = 4000
 By = Literal["groups", "runs"]
+# Lines of the charts: means of the groups with their bands, those of single runs, or both.
+Lines = Literal["means", "runs", "both"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Choices:
 
     `baseline` is the id of a run of the pinned group. `merge` has pairs of ids of runs whose groups
     are joined. `against` is the setting of the scatter plot. `asked_interest` is δ as it was typed.
+    `coordinates` are the axes of the parallel coordinates, such as `setting:seed`, and `ranges`
+    what was marked on them, such as `0.1:0.5:setting:seed`; an end without a number is open.
     """
 
     baseline: str = ""
@@ -35,17 +38,11 @@ class Choices:
     merge: tuple[tuple[str, str], ...] = ()
     axis: Axis = "step"
     charts: tuple[str, ...] = ()
+    lines: Lines = "means"
     against: str = ""
+    coordinates: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ()
     all_settings: bool = False
-
-    @property
-    def interest(self) -> float:
-        """δ: the smallest difference that matters; the usual one if it is no number above 0."""
-        try:
-            number = float(self.asked_interest)
-        except ValueError:
-            return INTEREST
-        return number if math.isfinite(number) and number > 0 else INTEREST
 
     def query(self, **changes: object) -> str:
         """The choices with `changes` as the query of an address, without the runs."""
@@ -62,7 +59,10 @@ class Choices:
             "merge": ",".join(":".join(pair) for pair in self.merge),
             "axis": "" if self.axis == "step" else self.axis,
             "charts": "\n".join(self.charts),
+            "lines": "" if self.lines == "means" else self.lines,
             "against": self.against,
+            "coordinates": "\n".join(self.coordinates),
+            "ranges": "\n".join(self.ranges),
             "settings": "all" if self.all_settings else "",
         }
         return {name: value for name, value in values.items() if value}
@@ -82,7 +82,10 @@ def read(values: Mapping[str, str]) -> Choices:
             "merge",
             "axis",
             "charts",
+            "lines",
             "against",
+            "coordinates",
+            "ranges",
             "settings",
         )
     }
@@ -97,7 +100,12 @@ def read(values: Mapping[str, str]) -> Choices:
         axis=text["axis"] if text["axis"] in get_args(Axis) else "step",  # type: ignore[arg-type]
         # A key of a series may contain commas.
         charts=tuple(filter(None, text["charts"].splitlines()))[:MOST_CHARTS],
+        lines=text["lines"] if text["lines"] in get_args(Lines) else "means",  # type: ignore[arg-type]
         against=text["against"],
+        coordinates=tuple(dict.fromkeys(filter(None, text["coordinates"].splitlines())))[
+            :MOST_COORDINATES
+        ],
+        ranges=tuple(filter(None, text["ranges"].splitlines()))[:MOST_COORDINATES],
         all_settings=text["settings"] == "all",
     )
 

@@ -54,12 +54,15 @@ export const EMPTY_VIEW = {
  * @param {Declaration} declaration
  * @param {string} sync charts with the same value share the cursor
  * @param {Zoom} zoom
+ * @param {(index: number, only: boolean) => void} [toggle] makes the legend's names buttons; it is
+ *   called with the number of a line, which `setHidden` then shows or hides
  */
-export function createChart(figure, declaration, sync, zoom) {
+export function createChart(figure, declaration, sync, zoom, toggle) {
   const holder = /** @type {HTMLElement} */ (figure.querySelector(".plot"));
   const legend = createLegend(
     /** @type {HTMLElement} */ (figure.querySelector(".legend")),
     declaration,
+    toggle,
   );
   const table = /** @type {HTMLElement} */ (figure.querySelector("[data-table]"));
   let log = declaration.log;
@@ -69,6 +72,8 @@ export function createChart(figure, declaration, sync, zoom) {
   /** All values; the plot has only those that its axis can show. @type {(number | null)[][]} */
   let columns = [];
   let hadValues = false;
+  /** Numbers of lines that are not drawn. @type {Set<number>} */
+  let hidden = new Set();
   /** @type {uPlot | null} */
   let plot = null;
 
@@ -128,13 +133,24 @@ export function createChart(figure, declaration, sync, zoom) {
             ]
           : []),
       ],
-      series: [{}, ...declaration.lines.flatMap(seriesOfLine)],
-      bands: (declaration.lines.length > MANY_LINES ? [] : declaration.lines).map((line, i) => ({
-        series: [1 + i * PER_LINE + 2, 1 + i * PER_LINE + 1],
-        fill: () => faint(colour(line.tint ?? i), 0.2),
-      })),
+      series: [
+        {},
+        ...declaration.lines.flatMap((line, i) => seriesOfLine(line, i, !hidden.has(i))),
+      ],
+      bands: bandsOf(),
       hooks: { draw: [decorate], setCursor: [updateLegend], setSelect: [select] },
     };
+  }
+
+  /** @returns {uPlot.Band[]} of the lines that are drawn, unless there are many of them */
+  function bandsOf() {
+    const drawn = declaration.lines.flatMap((line, i) =>
+      hidden.has(i) || line.thin ? [] : [{ line, i }],
+    );
+    return (drawn.length > MANY_LINES ? [] : drawn).map(({ line, i }) => ({
+      series: [1 + i * PER_LINE + 2, 1 + i * PER_LINE + 1],
+      fill: () => faint(colour(line.tint ?? i), 0.2),
+    }));
   }
 
   /** The range of x: of the zoom, else the same for all charts of a board. */
@@ -170,7 +186,8 @@ export function createChart(figure, declaration, sync, zoom) {
   /** @param {uPlot} u */
   function decorate(u) {
     drawMarks(u, view.marks);
-    for (const line of declaration.lines) {
+    for (const [i, line] of declaration.lines.entries()) {
+      if (hidden.has(i)) continue;
       const base = line.baseline ? view.bases[line.key] : undefined;
       if (base?.length) drawBaseline(u, base, line.right ? "right" : "y");
       drawBroken(u, store.get(line.key)?.broken ?? []);
@@ -218,10 +235,12 @@ export function createChart(figure, declaration, sync, zoom) {
   }
 
   function countText() {
-    const allSeries = declaration.lines.flatMap((line) => store.get(line.key) ?? []);
+    const allSeries = declaration.lines
+      .flatMap((line) => line.of ?? (line.thin ? [] : [line.key]))
+      .flatMap((key) => store.get(key) ?? []);
     const text = pointCountText(allSeries);
-    const hidden = allSeries.flatMap((series) => series.mean).filter((value) => value <= 0).length;
-    return log && hidden ? `${text}; a log axis does not show ${hidden} of 0 or less` : text;
+    const unshown = allSeries.flatMap((series) => series.mean).filter((value) => value <= 0).length;
+    return log && unshown ? `${text}; a log axis does not show ${unshown} of 0 or less` : text;
   }
 
   new ResizeObserver(() => plot?.setSize({ width: holder.clientWidth, height: HEIGHT })).observe(
@@ -242,6 +261,13 @@ export function createChart(figure, declaration, sync, zoom) {
   });
 
   return {
+    /** @param {Set<number>} lines numbers of the lines that are not drawn */
+    setHidden(lines) {
+      hidden = lines;
+      legend.setHidden(hidden);
+      if (plot) build();
+      if (plot) updateLegend(plot);
+    },
     /** Free the canvas; `show` creates it again. */
     clear() {
       plot?.destroy();
@@ -258,25 +284,32 @@ export function createChart(figure, declaration, sync, zoom) {
   };
 }
 
-/** @param {number} index of the line @returns {uPlot.Series[]} curve, low, high, raw */
-function seriesOfLine(/** @type {import("./columns.js").Line} */ line, index) {
+/**
+ * @param {import("./columns.js").Line} line
+ * @param {number} index of the line
+ * @param {boolean} show
+ * @returns {uPlot.Series[]} curve, low, high, raw
+ */
+function seriesOfLine(line, index, show) {
   const tint = line.tint ?? index;
   const scale = line.right ? "right" : "y";
-  const edge = { scale, stroke: "transparent", points: { show: false }, spanGaps: true };
+  const edge = { scale, show, stroke: "transparent", points: { show: false }, spanGaps: true };
   return [
     {
       scale,
+      show,
       label: line.label,
-      stroke: () => colour(tint),
-      width: 1.75,
-      dash: dashes(tint),
+      stroke: () => (line.thin ? faint(colour(tint), 0.45) : colour(tint)),
+      width: line.thin ? 1 : 1.75,
+      dash: line.thin ? [] : dashes(tint),
       spanGaps: true,
-      points: { size: 5 },
+      points: line.thin ? { show: false } : { size: 5 },
     },
     edge,
     { ...edge },
     {
       scale,
+      show,
       stroke: () => faint(colour(tint), 0.3),
       width: 1,
       points: { show: false },

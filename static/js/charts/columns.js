@@ -8,8 +8,9 @@ import { align, emptySeries, hasBuckets, smooth } from "./series.js";
 /**
  * @typedef {import("./series.js").Series} Series
  * @typedef {{key: string, label: string, low?: string, high?: string, right?: boolean, format?:
- *   import("../format.js").Format, baseline?: boolean, schedule?: boolean, tint?: number}} Line
- *   `tint`: number of its colour and dashes, if not its place
+ *   import("../format.js").Format, baseline?: boolean, schedule?: boolean, tint?: number, thin?: boolean, of?: string[]}} Line
+ *   `tint`: number of its colour and dashes, if not its place; `thin`: drawn behind the others;
+ *   `of`: keys of the series that the line summarises
  * @typedef {{id: string, title: string, unit: string, format: import("../format.js").Format, lines:
  *   Line[], log: boolean, empty: string}} Declaration
  */

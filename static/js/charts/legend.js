@@ -14,8 +14,13 @@ const SVG = "http://www.w3.org/2000/svg";
 /** Characters of a name that shares its row with another one. */
 const SHORT_NAME = 14;
 
-/** @param {HTMLElement} list @param {import("./columns.js").Declaration} declaration */
-export function createLegend(list, { lines, format }) {
+/**
+ * @param {HTMLElement} list
+ * @param {import("./columns.js").Declaration} declaration
+ * @param {((index: number, only: boolean) => void) | undefined} toggle if given, each name is a
+ *   button that shows or hides its line; with the shift key it shows that line only
+ */
+export function createLegend(list, { lines, format }, toggle) {
   const position = document.createElement("li");
   const values = lines.map((line, index) => {
     const item = document.createElement("li");
@@ -26,12 +31,22 @@ export function createLegend(list, { lines, format }) {
     const isWide = lines.length === 1 || Boolean(line.low) || line.label.length > SHORT_NAME;
     item.classList.toggle("wide", isWide);
     item.hidden = lines.length > 1;
-    item.append(swatch(line.tint ?? index), name, value);
+    const button = toggle ? toggleButton(line.label, (only) => toggle(index, only)) : null;
+    button?.append(swatch(line.tint ?? index), name);
+    item.append(...(button ? [button] : [swatch(line.tint ?? index), name]), value);
     list.append(item);
-    return { item, value };
+    return { item, value, button };
   });
+  list.classList.toggle("toggles", toggle !== undefined);
   list.append(position);
   return {
+    /** @param {Set<number>} hidden numbers of lines */
+    setHidden(hidden) {
+      values.forEach(({ item, button }, index) => {
+        item.classList.toggle("is-off", hidden.has(index));
+        button?.setAttribute("aria-pressed", String(!hidden.has(index)));
+      });
+    },
     /**
      * @param {(number | null | undefined)[][]} data
      * @param {number | null | undefined} idx of the cursor, or null for the latest
@@ -98,6 +113,16 @@ export function describe(data, line, idx, format = plain) {
 export function lastIndexWithValue(column, idx) {
   while (idx >= 0 && column[idx] == null) idx -= 1;
   return idx;
+}
+
+/** @param {string} label @param {(only: boolean) => void} action */
+function toggleButton(label, action) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.setAttribute("aria-pressed", "true");
+  button.title = `${label}. Click to hide or show it, with the shift key to show only this one.`;
+  button.addEventListener("click", (event) => action(event.shiftKey));
+  return button;
 }
 
 /** @param {number} index */

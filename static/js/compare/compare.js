@@ -1,25 +1,36 @@
-/** The charts of a comparison: a line for each run, on one of four axes. */
+/**
+ * The charts of a comparison on one of four axes: a line for each run, or the mean of each group of
+ * runs with its interval, and the parallel coordinates.
+ */
 
 import { createChart, EMPTY_VIEW } from "../charts/chart.js";
 import { extentOf, seriesOf } from "../charts/series.js";
 import { pageData, startAgeTimer } from "../page.js";
+import { addressWith, choose } from "./choices.js";
+import { startCoordinates } from "./coordinates.js";
 import { onGrid } from "./grid.js";
+import { groupSeries } from "./group_means.js";
 
 /**
  * @typedef {import("../charts/columns.js").Declaration & {name: string}} ComparedChart
  * @typedef {import("../charts/chart.js").View} View
- * @typedef {{series: string, axis: View["axis"], charts: ComparedChart[]}} BoardData
+ * @typedef {import("../charts/series.js").Series} Series
+ * @typedef {{series: string, axis: View["axis"], charts: ComparedChart[], quantiles: number[]}}
+ *   BoardData
  */
 
 /** Lines of a chart from which on its legend scrolls. */
 const MANY_LINES = 12;
+const RETRY_MS = 5000;
 
 const data = /** @type {BoardData} */ (pageData("board-data"));
 /** @type {View} */
 let view = { ...EMPTY_VIEW, axis: data.axis };
-/** @type {Map<string, import("../charts/series.js").Series>} */
+/** @type {Map<string, Series>} */
 let store = new Map();
 let requestNumber = 0;
+/** Numbers of hidden lines, the same in all charts. @type {Set<number>} */
+let hidden = new Set();
 const charts = data.charts.map((declaration) => {
   const figure = /** @type {HTMLElement} */ (document.getElementById(`chart-${declaration.id}`));
   if (declaration.lines.length > MANY_LINES) {
@@ -28,7 +39,7 @@ const charts = data.charts.map((declaration) => {
     legend.tabIndex = 0;
     legend.setAttribute("aria-label", `Legend of ${declaration.title}`);
   }
-  return createChart(figure, declaration, "compared", zoom);
+  return createChart(figure, declaration, "compared", zoom, toggle);
 });
 
 async function load() {
@@ -43,6 +54,8 @@ async function load() {
   const response = await fetch(`${data.series}&${query}`, {
     headers: { Accept: "application/json" },
   });
+  // Too many slow pages are being made just now.
+  if (response.status === 503) setTimeout(load, RETRY_MS);
   // A newer request may have been sent while this one was on its way.
   if (!response.ok || response.redirected || number !== requestNumber) return;
   const answer = await response.json();
@@ -58,8 +71,38 @@ async function load() {
 function show() {
   const extent = extentOf(store);
   view = { ...view, extent };
-  const drawn = onGrid(store, view.from ?? extent?.[0] ?? 0, view.to ?? extent?.[1] ?? 0);
-  for (const chart of charts) chart.show(drawn, view);
+  const lines = data.charts.flatMap((chart) => chart.lines);
+  const drawn = new Map(
+    lines.flatMap(({ key, of, low, high }) => {
+      const series = store.get(key);
+      if (!of || !low || !high) return series ? [[key, series]] : [];
+      const group = groupSeries(
+        of.flatMap((run) => store.get(run) ?? []),
+        of.length,
+        view.smoothing,
+        data.quantiles,
+      );
+      return [
+        [key, group.mean],
+        [low, group.low],
+        [high, group.high],
+      ];
+    }),
+  );
+  const placed = onGrid(drawn, view.from ?? extent?.[0] ?? 0, view.to ?? extent?.[1] ?? 0);
+  for (const chart of charts) chart.show(new Map([...store, ...placed]), view);
+}
+
+/** @param {number} index of a line @param {boolean} only */
+function toggle(index, only) {
+  const others = data.charts[0].lines.map((_, i) => i).filter((i) => i !== index);
+  const isOnly = !hidden.has(index) && others.every((i) => hidden.has(i));
+  if (only) hidden = new Set(isOnly ? [] : others);
+  else {
+    hidden = new Set(hidden);
+    if (!hidden.delete(index)) hidden.add(index);
+  }
+  for (const chart of charts) chart.setHidden(hidden);
 }
 
 /** @param {number | null} from @param {number | null} to */
@@ -78,17 +121,18 @@ function onSelect(selector, action) {
 onSelect("[data-axis]", (axis) => {
   view = { ...view, axis: /** @type {View["axis"]} */ (axis), from: null, to: null };
   store = new Map();
-  const address = new URL(location.href);
-  // A saved comparison without choices in its address shows those that were saved.
-  if (!address.search) address.searchParams.set("chosen", "1");
-  address.searchParams.set("axis", axis);
-  history.replaceState(null, "", address);
+  choose("axis", axis === "step" ? "" : axis);
   load();
 });
 onSelect("[data-smoothing]", (weight) => {
   view = { ...view, smoothing: Number(weight) };
   show();
 });
+// The lines are declared by the server.
+onSelect("[data-lines]", (lines) =>
+  location.assign(addressWith("lines", lines === "means" ? "" : lines)),
+);
 document.querySelector("[data-zoom-out]")?.addEventListener("click", () => zoom(null, null));
+startCoordinates();
 load();
 startAgeTimer();

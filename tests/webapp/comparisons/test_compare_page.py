@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import resolve
 
 from tests.webapp import panel_events
 from tests.webapp.compared import compared, definition, solved
@@ -350,3 +351,10 @@ def test_a_run_that_has_not_ended_has_no_final_results_yet(
     waiting = lifecycle.create_run(still, alice, definition(0, 5.0))
     text = text_of(signed_in(alice), address_of(pair[0], waiting))
     assert f"No final results yet ({waiting.name})" in text and MISSING not in text
+
+
+@pytest.mark.parametrize(
+    "address", ["/compare/", "/compare/series.json", "/compare/x/", "/compare/x/series.json"]
+)
+def test_comparisons_take_turns_with_other_slow_pages(address: str) -> None:
+    assert getattr(resolve(address).func, "is_slow", False)

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.webapp.compared import definition
+from webapp.access.models import Team
 from webapp.comparisons import choices as choices_of
 from webapp.comparisons.choices import Choices
 from webapp.comparisons.groups import grouped
+from webapp.comparisons.interest import interest_of
 from webapp.comparisons.run_settings import RunSettings, setting_rows, settings_of
 from webapp.runs.models import Run
 
@@ -124,7 +126,8 @@ def test_settings_have_a_row_each_with_the_values_of_every_column() -> None:
 
 def test_choices_are_read_as_they_were_stored() -> None:
     choices = Choices(
-        "a", "loss", "0.05", "runs", ("a", "b"), (("a", "c"),), "tokens", ("x,y", "z"), "lr", True
+        *("a", "loss", "0.05", "runs", ("a", "b"), (("a", "c"),), "tokens", ("x,y", "z"), "both"),
+        *("lr", ("setting:lr", "result:a,b"), ("0.1:0.5:setting:lr",), True),
     )
     assert choices_of.read(choices.stored()) == choices
     assert choices_of.read({}) == Choices() and Choices().stored() == {}
@@ -132,7 +135,13 @@ def test_choices_are_read_as_they_were_stored() -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "0", "nan", "inf", "1e999"])
 def test_an_interest_that_is_no_number_above_0_is_the_usual_one(text: str) -> None:
-    assert choices_of.read({"delta": text}).interest == 0.02
+    choices = choices_of.read({"delta": text})
+    still = Team(name="Still")
+    interest = interest_of(choices, None, still)
+    assert interest.value == 0.02 and interest.source == "the usual one"
+    # What was typed is answered, and nothing typed is not.
+    assert bool(interest.problem) == bool(text)
+    assert interest_of(choices, None, Team(name="Still", interest=0.1)).value == 0.1
 
 
 @given(st.dictionaries(st.sampled_from(sorted(Choices("b", "m", "1").stored())), st.text()))

@@ -16,6 +16,7 @@ from webapp.access.actors import actor_of
 from webapp.base.read_snapshot import snapshot
 from webapp.base.view_marks import slow
 from webapp.comparisons import choices as choices_of
+from webapp.comparisons import saving
 from webapp.comparisons.choices import MOST_CHARTS, MOST_RUNS, Choices
 from webapp.comparisons.models import SavedComparison
 from webapp.pages.compare.answer_links import links_of_comparison
@@ -49,11 +50,13 @@ def compare(request: HttpRequest) -> HttpResponse:
         )
     choices = choices_of.read(request.GET.dict())
     listed = ",".join(run.public_id for run in runs)
+    actor = actor_of(request)
     context = {
         "runs": listed,
         "address": f"{reverse('compare')}?runs={listed}&",
         "series": f"{reverse('compare_series')}?runs={listed}",
-        "may_save": permissions.may_in_team(actor_of(request), "edit"),
+        "may_save": permissions.may_in_team(actor, "edit"),
+        "may_share": permissions.may_in_team(actor, "share"),
     }
     return _page(request, runs, choices, context)
 
@@ -66,19 +69,22 @@ def comparison(request: HttpRequest, comparison_id: str) -> HttpResponse:
     saved = _saved(request, comparison_id)
     actor = actor_of(request)
     values = request.GET.dict() if request.GET else saved.choices
+    runs = _runs_of(saved)
+    may_edit = permissions.may(actor, "edit", saved)
     context = {
         "saved": saved,
-        "runs": "",
+        "before": saving.digest_of(saved),
+        "runs": ",".join(run.public_id for run in runs) if may_edit else "",
         "address": f"{reverse('comparison', args=[saved.public_id])}?chosen=1&",
         "series": f"{reverse('comparison_series', args=[saved.public_id])}?",
-        "may_save": False,
-        "may_edit": permissions.may(actor, "edit", saved),
+        "may_save": may_edit,
         "may_share": permissions.may(actor, "share", saved),
         "deleted_count": saved.runs.exclude(deleted_at=None).count(),
     }
-    return _page(request, _runs_of(saved), choices_of.read(values), context)
+    return _page(request, runs, choices_of.read(values), context, choices_of.read(saved.choices))
 
 
+@slow
 @require_safe
 def compare_series(request: HttpRequest) -> HttpResponseBase:
     """Return {axis, series} of the runs of the address, as series.json of a run does."""
@@ -91,6 +97,7 @@ def compare_series(request: HttpRequest) -> HttpResponseBase:
         )
 
 
+@slow
 @permissions.shown_to_guests
 @require_safe
 def comparison_series(request: HttpRequest, comparison_id: str) -> HttpResponseBase:
@@ -99,7 +106,11 @@ def comparison_series(request: HttpRequest, comparison_id: str) -> HttpResponseB
 
 
 def _page(
-    request: HttpRequest, runs: list[Run], choices: Choices, context: dict[str, Any]
+    request: HttpRequest,
+    runs: list[Run],
+    choices: Choices,
+    context: dict[str, Any],
+    saved: Choices | None = None,
 ) -> HttpResponse:
     if not runs:
         return errors.page(
@@ -112,7 +123,14 @@ def _page(
     # Links to the runs' own pages, which a guest of a comparison cannot open.
     is_member = actor_of(request).user is not None
     with snapshot():
-        data = page_data(runs, choices, context["address"], context["series"])
+        data = page_data(
+            runs,
+            choices,
+            context["address"],
+            context["series"],
+            saved,
+            runs[0].team if is_member else None,
+        )
     # Answers are shown by the pages of runs alone: a link to a comparison does not open them.
     answers = (
         links_of_comparison([row.item for row in data["rows"]], data["baseline"], data["metric"])

@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer.experiments.comparisons import Statement, Terms
+from webapp.access.models import Team
 from webapp.base.number_text import percent, plain
 from webapp.clients.masking import masked
 from webapp.comparisons import groups as run_groups
+from webapp.comparisons import interest as interests
 from webapp.comparisons import results as run_results
-from webapp.comparisons.choices import MOST_CHARTS, MOST_RUNS, Choices
+from webapp.comparisons.choices import MOST_RUNS, Choices
 from webapp.comparisons.groups import RunGroup
 from webapp.comparisons.results import HELD_OUT, RunResult
 from webapp.comparisons.run_settings import RunSettings, setting_rows, settings_of
 from webapp.comparisons.statements import ComparedItem, statement
-from webapp.pages.compare import figures
+from webapp.pages.compare import charts, coordinates, figures
+from webapp.pages.compare.saved_state import IN_PAGE, saved_state
 from webapp.runs import status_text
 from webapp.runs.models import Run
 
 MOST_METRICS = 300
 # Rows of the table of settings: a client may log any number of parameters.
 MOST_SETTINGS = 300
-# Evaluations during a run may ask fewer problems than the last one: those that all asked.
-USUAL_CHARTS = ("eval/common/pass_rate", "loss", "divergence/mean", "length/mean")
-FEWEST_CHARTS = 4
-# Parts of the names of metrics that are shares; others are written as plain numbers.
-SHARES = ("pass_rate", "accuracy", "share")
+# Choices that have no field in the form.
+KEPT = ("split", "merge", "settings", "lines", *IN_PAGE)
 AXES = {"step": "steps", "tokens": "tokens", "time": "time", "compute": "compute (FLOP)"}
 
 
@@ -55,21 +55,42 @@ class ResultRow:
         return self.number % figures.COLOURS + 1
 
 
-def page_data(runs: Sequence[Run], choices: Choices, address: str, series: str) -> dict[str, Any]:
-    """Return the context of the page; `address` and `series` are its URLs up to the choices."""
+def page_data(
+    runs: Sequence[Run],
+    choices: Choices,
+    address: str,
+    series: str,
+    saved: Choices | None = None,
+    team: Team | None = None,
+) -> dict[str, Any]:
+    """Return the context of the page; `address` and `series` are its URLs up to the choices.
+
+    `saved` are the choices of the saved comparison that is shown. `team` is None for guests.
+    """
     settings = {run.pk: settings_of(run, _parameters(run)) for run in runs}
     results = run_results.results_of(runs, settings)
     items = _items(results, choices)
     metrics = _metrics(results)
     metric = choices.metric if choices.metric in metrics else next(iter(metrics), HELD_OUT)
     baseline = _baseline(items, choices)
-    terms = Terms(choices.interest, max(1, len(items) - 1), _is_share(metric))
+    interest = interests.interest_of(choices, saved, team)
+    terms = Terms(interest.value, max(1, len(items) - 1), charts.is_share(metric))
     rows = [
         _row(item, number, metric, None if item is baseline else baseline, terms)
         for number, item in enumerate(items)
     ]
     all_rows = setting_rows([item.group.runs for item in items])
     shown_settings = [row for row in all_rows if row.differs or choices.all_settings]
+    drawn_charts = charts.charts(items, metrics, metric, choices, series)
+    drawings = _figures(items, all_rows, metric, choices)
+    differing = coordinates.differing_settings(items, all_rows)
+    usual = Choices(
+        baseline=items[0].id,
+        metric=next(iter(metrics), HELD_OUT),
+        charts=tuple(charts.usual_charts(metrics, metric)),
+        against=next(iter(drawings["against_options"]), ""),
+        coordinates=coordinates.usual_axes(differing, drawn_charts["chart_keys"], metric),
+    )
     return {
         "choices": choices,
         "run_count": len(runs),
@@ -80,7 +101,7 @@ def page_data(runs: Sequence[Run], choices: Choices, address: str, series: str) 
         "metric": metric,
         "metrics": metrics[:MOST_METRICS],
         "terms": terms,
-        "interest": choices.asked_interest or f"{choices.interest:g}",
+        "interest": interest,
         "confidence": f"{100 * (1 - 0.05 / terms.family):.4g}",
         "most_runs": MOST_RUNS,
         "axes": AXES.items(),
@@ -94,9 +115,14 @@ def page_data(runs: Sequence[Run], choices: Choices, address: str, series: str) 
         "to_evaluate": run_results.to_evaluate(results, metric),
         "selected_runs": [result.run.name for result in results if result.is_selected],
         "hidden": choices.stored().items(),
+        "kept": KEPT,
         **_group_links(items, choices),
-        **_charts(items, metrics, metric, choices, series),
-        **_figures(items, all_rows, metric, choices),
+        **drawn_charts,
+        **drawings,
+        "coordinates": coordinates.coordinates(
+            items, differing, metrics, metric, usual.coordinates, choices
+        ),
+        **saved_state(choices, saved, usual, items),
     }
 
 
@@ -168,10 +194,6 @@ def _metrics(results: Sequence[RunResult]) -> list[str]:
     # Runs with a definition are compared by it even before its first value.
     has_definition = any(result.run.spec is not None for result in results)
     return names if HELD_OUT in counts or not has_definition else [HELD_OUT, *names]
-
-
-def _is_share(metric: str) -> bool:
-    return any(name in metric for name in SHARES)
 
 
 def _row(
@@ -247,54 +269,6 @@ def _group_links(items: Sequence[ComparedItem], choices: Choices) -> dict[str, A
     }
 
 
-def _charts(
-    items: Sequence[ComparedItem],
-    metrics: Sequence[str],
-    metric: str,
-    choices: Choices,
-    series: str,
-) -> dict[str, Any]:
-    """The charts with a line for each run; runs of a group have the same colour."""
-    usual = [key for key in (*USUAL_CHARTS, metric) if key in metrics]
-    if usual and usual[0] == USUAL_CHARTS[0] and metric == HELD_OUT:
-        usual.remove(HELD_OUT)
-    keys = [key for key in choices.charts if key in metrics] or list(
-        dict.fromkeys([*usual, *metrics])
-    )[: max(FEWEST_CHARTS, len(set(usual)))]
-    lines = [
-        (result.run, _line_label(item, result), number)
-        for number, item in enumerate(items)
-        for result in item.results
-    ]
-    declarations = [
-        {
-            "id": f"compared-{index}",
-            "title": key,
-            "unit": "",
-            "format": "percent" if _is_share(key) else "plain",
-            "log": False,
-            "empty": "None of the runs has values.",
-            "name": key,
-            "lines": [
-                {"key": f"{run.public_id}/{key}", "label": label, "tint": number}
-                for run, label, number in lines
-            ],
-        }
-        for index, key in enumerate(keys[:MOST_CHARTS])
-    ]
-    return {
-        "charts": declarations,
-        "board": {"series": series, "charts": declarations, "axis": choices.axis},
-        "chart_keys": keys,
-        "most_charts": MOST_CHARTS,
-    }
-
-
-def _line_label(item: ComparedItem, result: RunResult) -> str:
-    seed = result.settings.seed
-    return f"{result.run.name}, seed {seed}" if item.is_group and seed is not None else item.name
-
-
 def _figures(
     items: Sequence[ComparedItem], all_rows: Sequence[Any], metric: str, choices: Choices
 ) -> dict[str, Any]:
@@ -307,7 +281,7 @@ def _figures(
     options = [row.path for row in all_rows if row.differs and _is_numeric(row.path, items)]
     against = choices.against if choices.against in options else next(iter(options), "")
     lines = [
-        (result.run.pk, _line_label(item, result), number)
+        (result.run.pk, charts.line_label(item, result), number)
         for number, item in enumerate(items)
         for result in item.results
     ]
@@ -320,7 +294,7 @@ def _figures(
                 (settings.settings.get(against, ""), value, number, name)
                 for settings, value, number, name in settings_by_run
             ],
-            percent if _is_share(metric) else plain,
+            percent if charts.is_share(metric) else plain,
         )
         if against
         else None,

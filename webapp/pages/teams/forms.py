@@ -117,3 +117,9 @@ class QuotaForm(forms.Form):
     devices = forms.IntegerField(
         label="Devices at once, at most", required=False, min_value=0, max_value=1_000_000
     )
+
+
+class InterestForm(forms.Form):
+    """The smallest difference of interest of a team's comparisons; None for the usual one."""
+
+    interest = forms.FloatField(required=False, min_value=1e-6, max_value=1e6)

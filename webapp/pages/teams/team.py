@@ -11,10 +11,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from trainer.experiments.comparisons import INTEREST
 from webapp.access import actors, members, one_time_links, permissions, shown_once
 from webapp.access.actors import actor_of
 from webapp.access.models import ApiToken, Invitation, Membership, Role, Team
-from webapp.pages.teams.forms import QuotaForm, RoleForm, TokenForm
+from webapp.pages.teams.forms import InterestForm, QuotaForm, RoleForm, TokenForm
 
 
 @require_safe
@@ -56,6 +57,24 @@ def set_quota(request: HttpRequest) -> HttpResponse:
         return redirect("team")
     members.set_quota(current_team, form.cleaned_data["devices"])
     messages.success(request, "Quota changed.")
+    return redirect("team")
+
+
+@require_POST
+def set_interest(request: HttpRequest) -> HttpResponse:
+    """Set the smallest difference of interest of comparisons; an empty field means the usual."""
+    actor = actor_of(request)
+    current_team = permissions.require(actor, "admin", actor.team)
+    form = InterestForm(request.POST)
+    if not form.is_valid():
+        messages.error(
+            request,
+            "δ is a number from 0.000001 to 1,000,000, such as 0.02 for 2 points of a pass rate. "
+            "Type one, or leave it empty.",
+        )
+        return redirect("team")
+    members.set_interest(current_team, form.cleaned_data["interest"])
+    messages.success(request, "δ changed. Saved comparisons keep theirs.")
     return redirect("team")
 
 
@@ -129,6 +148,7 @@ def page(request: HttpRequest, team: Team, *, status: int = 200, **new_items: An
         "teams": permissions.visible(actor, Team).exclude(pk=team.pk).order_by("name"),
         "roles": Role.choices,
         "is_admin": is_admin,
+        "usual_interest": INTEREST,
         "may_log": permissions.may(actor, "start", team),
         # Editors revoke their own tokens, administrators any.
         "tokens": tokens if is_admin else tokens.filter(created_by=actor.user),

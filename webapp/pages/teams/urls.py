@@ -14,6 +14,7 @@ urlpatterns = [
     path("invitations/<str:token>/", invitation.invitation, name="invitation"),
     path("team/", team.team, name="team"),
     path("team/quota/", team.set_quota, name="set_quota"),
+    path("team/interest/", team.set_interest, name="set_interest"),
     path("team/invite/", team.invite, name="invite"),
     path(
         "team/invitations/<int:invitation_id>/withdraw/",
