@@ -59,7 +59,7 @@ def compared(
     """
     spec = spec or definition()
     run = lifecycle.create_run(team, owner, {**spec, **({"name": name} if name else {})})
-    return completed(run, folder, passed, steps, fingerprint, extra, **conditions)
+    return completed(run, folder, passed, steps, fingerprint, extra, answers, **conditions)
 
 
 def completed(
@@ -69,6 +69,7 @@ def completed(
     steps: int = 3,
     fingerprint: str = "f1" * 16,
     extra: Sequence[dict[str, Any]] = (),
+    answers: Sequence[Sequence[dict[str, Any]]] | None = None,
     **conditions: Any,
 ) -> Run:
     """Let a queued run complete, with the results of `compared`."""
