@@ -58,7 +58,14 @@ class ProblemSet:
 
 
 class ProblemError(ValueError):
-    """Problems that cannot be used. The message is a sentence: what, where, what to do."""
+    """Problems that cannot be used. The message is a sentence: what, where, what to do.
+
+    What it quotes of a file may hold half of a surrogate pair or a NUL, which can be neither sent
+    nor stored: `?` takes its place.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.encode(errors="replace").decode().replace("\0", "?"))
 
 
 class UnusableRowError(ProblemError):

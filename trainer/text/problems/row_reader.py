@@ -35,8 +35,8 @@ class RowReader:
         try:
             return value_at(self.values, address)
         except NoValueError:
-            column_names = ", ".join(f"“{key[:LONGEST_SHOWN]}”" for key in islice(self.values, 20))
-            shown = address[:LONGEST_SHOWN]
+            column_names = ", ".join(f"“{_shown(key)}”" for key in islice(self.values, 20))
+            shown = _shown(address)
             raise UnusableRowError(
                 f"{self.where} has no column “{shown}”; it has {column_names or 'none'}",
                 f"no column “{shown}”",
@@ -115,8 +115,9 @@ class RowReader:
             return ""
         if isinstance(value, dict | list | bytes):
             raise UnusableRowError(
-                f"column “{column}” in {self.where} holds a list or a group of values; choose a "
-                f"column of text or numbers, or a value inside it such as {_inner(column, value)}"
+                f"column “{_shown(column)}” in {self.where} holds a list or a group of values; "
+                "choose a column of text or numbers, or a value inside it such as "
+                f"{_inner(column, value)}"
             )
         # Tables export a missing value as NaN.
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
@@ -126,7 +127,7 @@ class RowReader:
     def storable(self, value: str, column: str) -> str:
         if len(value) > self.longest:
             raise UnusableRowError(
-                f"column “{column}” in {self.where} has {len(value):,} characters; "
+                f"column “{_shown(column)}” in {self.where} has {len(value):,} characters; "
                 f"at most {self.longest:,} are read",
                 TOO_LONG,
             )
@@ -137,12 +138,16 @@ class RowReader:
             storable = False
         if not storable:
             raise UnusableRowError(
-                f"column “{column}” in {self.where} holds a broken Unicode character or a NUL; "
-                "remove it"
+                f"column “{_shown(column)}” in {self.where} holds a broken Unicode character or a "
+                "NUL; remove it"
             )
         return value
 
 
 def _inner(column: str, value: Any) -> str:
-    name = next(iter(value), "name") if isinstance(value, dict) else "0"
-    return f"“{column}.{name}”" if isinstance(value, dict) else f"“{column}[{name}]”"
+    name = next(iter(value), "name") if isinstance(value, dict) else None
+    return f"“{_shown(column)}[0]”" if name is None else f"“{_shown(column)}.{_shown(name)}”"
+
+
+def _shown(address: str) -> str:
+    return address[:LONGEST_SHOWN]
