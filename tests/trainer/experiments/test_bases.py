@@ -47,7 +47,7 @@ def test_the_command_line_makes_a_base_and_says_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = bases.BASES["student"]
-    plan = replace(tiny.plan, steps=100, horizon=100, batch=1)
+    plan = replace(tiny.plan, steps=100, horizon=100, batch=4)
     monkeypatch.setitem(bases.BASES, "student", replace(tiny, plan=plan))
     assert cli.main(["base", "student", "--seed", "3", "--dir", str(tmp_path)]) == 0
     assert (tmp_path / "bases" / "student-3" / "model.safetensors").is_file()
