@@ -94,7 +94,7 @@ def test_a_recipe_is_launched_over_two_seeds_compared_shared_and_opened_without_
     with page.expect_response("**/runs/new/check/"):
         page.locator("#vary-0-values").fill("1, 3")
     expect(page.locator("#check")).to_contain_text("4 runs: 2 arms with 2 seeds each.")
-    page.get_by_role("button", name="Start run").click()
+    page.get_by_role("button", name="Start 4 runs").click()
     expect(page.get_by_role("status").get_by_text("0 of 4 runs have ended")).to_be_visible()
     for run in Run.objects.order_by("pk"):
         assert run.spec is not None

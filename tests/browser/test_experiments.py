@@ -30,7 +30,7 @@ def test_a_setting_varies_over_seeds_and_the_runs_are_compared(page: Page) -> No
     with page.expect_response("**/runs/new/check/"):
         page.locator("#vary-0-values").fill("1, 3")
     expect(page.locator("#check")).to_contain_text("4 runs: 2 arms with 2 seeds each.")
-    page.get_by_role("button", name="Start run").click()
+    page.get_by_role("button", name="Start 4 runs").click()
     expect(page.get_by_role("status").get_by_text("0 of 4 runs have ended")).to_be_visible()
     # Their results come while the page is open.
     for index, run in enumerate(Run.objects.order_by("pk")):

@@ -137,7 +137,7 @@ def test_the_form_is_checked_while_it_is_filled_in(client_of_erin: Client) -> No
     assert "at most 25,600" in panel and "name: mine" in panel
     wrong = FILLED | {"work.samples": "0", "sampling.max_new_tokens": "9999"}
     panel = client_of_erin.post("/jobs/new/check/", wrong).content.decode()
-    assert "problems found" in panel and "Shown when all problems are fixed." in panel
+    assert "1 problem found" in panel and "Shown when all problems are fixed." in panel
     assert not Job.objects.exists()
 
 
