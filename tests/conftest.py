@@ -13,12 +13,13 @@ import pytest
 from asgiref.sync import SyncToAsync
 from django.conf import settings as django_settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
-from django.db import OperationalError, connection, connections, transaction
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
-from psycopg.errors import DeadlockDetected
+from psycopg.errors import DeadlockDetected, ForeignKeyViolation
 
 EMPTYINGS = 5
+BESIDE_A_WRITER = (DeadlockDetected, ForeignKeyViolation)
 KEPT = ("django_migrations", "django_content_type", "auth_permission")
 
 settings.register_profile("no timing", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -78,7 +79,7 @@ def quick_emptying() -> Iterator[None]:
 
 def _empty_tables() -> None:
     """Empty all tables but those that migrations filled. Beside a server that still writes this may
-    meet a deadlock, and tries again.
+    meet a deadlock, or a row that was written meanwhile, and tries again.
     """
     for attempts_left in reversed(range(EMPTYINGS)):
         try:
@@ -91,8 +92,8 @@ def _empty_tables() -> None:
                     )
                 )
             return
-        except OperationalError as problem:
-            if not attempts_left or not isinstance(problem.__cause__, DeadlockDetected):
+        except (OperationalError, IntegrityError) as problem:
+            if not attempts_left or not isinstance(problem.__cause__, BESIDE_A_WRITER):
                 raise
 
 

@@ -58,12 +58,13 @@ class Server:
         files = (file for file in uploads().rglob("*") if not file.is_symlink())
         named = sum(file.stat().st_size for file in files if file.is_file())
         descriptors = Path(f"/proc/{self.process.pid}/fd")
-        nameless = [
-            descriptor.stat().st_size
-            for descriptor in descriptors.iterdir()
-            if descriptor.is_symlink() and str(descriptor.readlink()).endswith(" (deleted)")
-        ]
-        return named + sum(nameless)
+        nameless = 0
+        for descriptor in descriptors.iterdir():
+            # The process may have closed it meanwhile.
+            with suppress(FileNotFoundError):
+                if str(descriptor.readlink()).endswith(" (deleted)"):
+                    nameless += descriptor.stat().st_size
+        return named + nameless
 
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None

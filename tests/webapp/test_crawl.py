@@ -145,7 +145,7 @@ class World:
             "reproduce": {"name": "paced", "experiment": "sample"},
             **{
                 name: {"view_id": saved_view.pk}
-                for name in ("saved_view", "rename_view", "delete_view")
+                for name in ("saved_view", "change_view", "rename_view", "delete_view")
             },
             **{name: {"node_id": node.pk} for name in ("drain", "undrain", "forget")},
             "manual_page": {"name": "data"},

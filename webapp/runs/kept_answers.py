@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as compute
 import pyarrow.parquet as parquet
 
 from webapp.runs.models import Evaluation
@@ -76,8 +75,8 @@ def keep_answers(evaluations: Iterable[Evaluation]) -> set[int]:
 def _answered(path: Path) -> frozenset[str]:
     try:
         table = parquet.read_table(path, columns=["problem", "answers"])
-        is_answered = compute.greater(compute.list_value_length(table["answers"]), 0)
-        return frozenset(map(str, table["problem"].filter(is_answered).to_pylist()))
+        rows = zip(table["problem"].to_pylist(), table["answers"].to_pylist(), strict=True)
+        return frozenset(str(problem) for problem, answers in rows if answers)
     except DAMAGED:
         return frozenset()
 
