@@ -12,11 +12,31 @@ export function pageData(id) {
   return element ? JSON.parse(element.textContent ?? "null") : null;
 }
 
+/** Between two events of one name. */
+const EVENT_MS = 2000;
+/** @type {Map<string, number>} */
+const emittedAt = new Map();
+/** @type {Set<string>} names of events that come when their time is up */
+const delayed = new Set();
+
 /**
- * Dispatch an event that elements listen to with `hx-trigger="… from:body"`.
+ * Have elements with `hx-trigger="name from:body"` load again: now, or later if they did so just
+ * now or still load, because what is loading may have been read before the change.
  * @param {string} name
  */
 export function emit(name) {
+  if (delayed.has(name)) return;
+  const loading = document.querySelector(`.htmx-request[hx-trigger*="${name} from:body"]`);
+  const wait = loading ? EVENT_MS : (emittedAt.get(name) ?? 0) + EVENT_MS - Date.now();
+  if (wait > 0) {
+    delayed.add(name);
+    setTimeout(() => {
+      delayed.delete(name);
+      emit(name);
+    }, wait);
+    return;
+  }
+  emittedAt.set(name, Date.now());
   document.body.dispatchEvent(new CustomEvent(name));
 }
 

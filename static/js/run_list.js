@@ -13,12 +13,7 @@ import { followSelection } from "./run_selection.js";
 /** As often as the server reads the figures of a run that logs (webapp/ingest/figures.py). */
 const FIGURES_MS = 10_000;
 const { phases, projects, follows_new: followsNew, has_values: hasValues } = pageData("live-data");
-/** Between two reloads of the rows. */
-const RELOAD_MS = 2000;
 let figuresShownAt = Date.now();
-let reloadedAt = 0;
-/** @type {number | undefined} */
-let nextReload;
 /** @type {Set<string>} runs without a row here for which the rows have been reloaded */
 const reloadedFor = new Set();
 
@@ -78,22 +73,6 @@ function areFiguresDue() {
   return isDue;
 }
 
-/** Reload the rows now, or once after the reload that is on its way: it may have read before. */
-function reloadRows() {
-  if (nextReload !== undefined) return;
-  const isLoading = document.querySelector("#run-list.htmx-request") !== null;
-  const wait = isLoading ? RELOAD_MS : reloadedAt + RELOAD_MS - Date.now();
-  if (wait > 0) {
-    nextReload = window.setTimeout(() => {
-      nextReload = undefined;
-      reloadRows();
-    }, wait);
-    return;
-  }
-  reloadedAt = Date.now();
-  emit("runs:changed");
-}
-
 function showSilence() {
   document.querySelectorAll("tr[data-run]").forEach((element) => {
     const row = /** @type {HTMLElement} */ (element);
@@ -125,6 +104,6 @@ setInterval(showSilence, 5000);
 openLive().followList((rows, removed) => {
   // A run that comes back by an undo has no row here either.
   if (removed) reloadedFor.clear();
-  if (rows.map(updateRow).some(Boolean) || removed) reloadRows();
+  if (rows.map(updateRow).some(Boolean) || removed) emit("runs:changed");
   showSilence();
 });
