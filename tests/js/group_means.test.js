@@ -46,6 +46,18 @@ test("where fewer runs go on there is no interval, and of one run no mean", () =
   assert.deepEqual(low.x, [0]);
 });
 
+test("the only run of a group with values is drawn as it is", () => {
+  const { mean, low, high } = groupSeries([seriesOf([1, 2], [4, 3])], 3, 0, QUANTILES);
+  assert.deepEqual(
+    [mean.x, mean.mean],
+    [
+      [1, 2],
+      [4, 3],
+    ],
+  );
+  assert.deepEqual([low.x, high.x], [[], []]);
+});
+
 test("runs that share no x are averaged where they are close", () => {
   const xs = Array.from({ length: 50 }, (_, i) => 100 * i);
   const runs = [0, 10, 20].map((shift) =>

@@ -22,7 +22,7 @@ export const FEWEST_FOR_INTERVAL = 3;
  * @param {number} size of the group, which decides what the interval is
  * @param {number} smoothing of the runs, before they are averaged
  * @param {number[]} quantiles Student's t at 97.5 %, by degrees of freedom; that of 0 is not used
- * @returns {GroupSeries} a point where at least two runs have one
+ * @returns {GroupSeries} a point where at least two runs have one; those of the only run with values
  */
 export function groupSeries(runs, size, smoothing, quantiles) {
   const width = Math.max(...runs.map(usualDistance), 0);
@@ -42,12 +42,15 @@ export function groupSeries(runs, size, smoothing, quantiles) {
   });
   const group = { mean: emptySeries(), low: emptySeries(), high: emptySeries() };
   const isInterval = size >= FEWEST_FOR_INTERVAL;
+  // The others of the group may just not have begun.
+  const fewest = Math.min(runs.length, 2);
   for (const [, cell] of [...cells].sort(([a], [b]) => a - b)) {
     const values = [...cell.runs.values()].map(({ sum, count }) => sum / count);
-    if (values.length < 2) continue;
+    if (values.length < fewest) continue;
     const x = cell.x / cell.points;
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
     add(group.mean, x, mean);
+    if (values.length < 2) continue;
     if (!isInterval) {
       add(group.low, x, Math.min(...values));
       add(group.high, x, Math.max(...values));
