@@ -49,6 +49,7 @@ EVENT_TYPES = (
 # Metrics that differ between two runs of one definition on one machine, by the start of their key.
 EXCLUDED = {
     "time/": "seconds that a step or one of its phases took",
+    "time_share/": "those seconds as shares of the step",
     "tokens_per_second": "tokens divided by those seconds",
     "memory/": "bytes that the process holds, which the allocator decides",
 }

@@ -86,6 +86,7 @@ TABLE: dict[tuple[str, str], str] = {
     ("privileged", "GET"): SHARED,
     ("rollouts", "GET"): SHARED,
     ("rollout", "GET"): SHARED,
+    ("system", "GET"): SHARED,
     ("log", "GET"): SHARED,
     ("log_text", "GET"): SHARED,
     # Secrets in logged files are not masked, so that guests see none of them.

@@ -93,7 +93,8 @@ class Method(Protocol):
         A phase with a group calls `rt.normalise`, and `rt.forward` and `rt.backward` for each
         micro-batch. It is called for each update of the round, whose number is `rt.update_in_round`
         (from 0). It may be called again for the same update after memory ran out, as may `batch`
-        and `evaluate`, so it must not change the method's state before its end.
+        and `evaluate`, so it must not change the method's state before its end. Seconds that it
+        returns as `time/<part>_s` are those of a part of it and do not count as the phase's own.
         """
 
     def after_update(self, rt: Runtime) -> None:
@@ -189,6 +190,7 @@ def _run_round(method: Method, rt: Runtime) -> None:
     method.after_step(rt)
     seconds = time.perf_counter() - began
     values |= {
+        **_time_shares(values, seconds),
         "time/step_s": seconds,
         "tokens_per_second": (rt.tokens - tokens) / seconds,
         **rt.memory(),
@@ -208,7 +210,24 @@ def _run_phase(method: Method, phase: Phase, batch: Any, rt: Runtime) -> dict[st
             )
     else:
         values = _run_updates(method, phase, batch, rt, rt.groups[phase.group])
-    return values | {f"time/{phase.name}_s": time.perf_counter() - began}
+    parts = sum(_seconds(values).values())
+    return values | {f"time/{phase.name}_s": time.perf_counter() - began - parts}
+
+
+def _seconds(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the seconds among some metrics by the name of the phase or part that took them."""
+    return {
+        key.removeprefix("time/").removesuffix("_s"): value
+        for key, value in values.items()
+        if key.startswith("time/") and key.endswith("_s")
+    }
+
+
+def _time_shares(values: Mapping[str, float], seconds: float) -> dict[str, float]:
+    """Return the share that each phase and part has of a step; they sum to 1."""
+    shares = {name: value / seconds for name, value in _seconds(values).items()}
+    shares["other"] = 1 - sum(shares.values())
+    return {f"time_share/{name}": share for name, share in shares.items()}
 
 
 def _run_updates(

@@ -39,6 +39,19 @@ def is_privileged(spec: Definition) -> bool:
     )
 
 
+def served_teachers(spec: Definition) -> list[str]:
+    """Return the names of the teachers on servers, as the trainer's metrics have them."""
+    networks = spec.get("networks", {})
+    teachers = {
+        "teacher": networks.get("teacher", {}),
+        **{
+            f"specialist {'+'.join(specialist.get('domains', ()))}": specialist.get("teacher", {})
+            for specialist in networks.get("specialists", ())
+        },
+    }
+    return [name for name, teacher in teachers.items() if teacher.get("kind") == "served"]
+
+
 def retains(spec: Definition) -> bool:
     return bool(spec.get("data", {}).get("retained"))
 

@@ -12,6 +12,7 @@ import { drawBaseline, drawBroken, drawMarks } from "./marks.js";
 import { colour, dashes, faint, token, onSchemeChange } from "./palette.js";
 import { extentOf, hasBuckets } from "./series.js";
 import { linearTicks, logRange, logTicks, paddedRange, tickLabels, xRange } from "./scales.js";
+import { areas, stacked } from "./stack.js";
 import { fillTable } from "./table.js";
 
 /**
@@ -92,6 +93,7 @@ export function createChart(figure, declaration, sync, zoom, toggle) {
 
   /** @returns {any} */
   function shownColumns() {
+    if (declaration.stacked) return stacked(columns);
     return columns.map((column, i) => (log && i ? column.map(positive) : column));
   }
 
@@ -135,9 +137,13 @@ export function createChart(figure, declaration, sync, zoom, toggle) {
       ],
       series: [
         {},
-        ...declaration.lines.flatMap((line, i) => seriesOfLine(line, i, !hidden.has(i))),
+        ...declaration.lines.flatMap((line, i) => {
+          const [curve, ...others] = seriesOfLine(line, i, !hidden.has(i));
+          const isLowest = declaration.stacked && i === 0;
+          return [isLowest ? { ...curve, fill: () => area(i) } : curve, ...others];
+        }),
       ],
-      bands: bandsOf(),
+      bands: declaration.stacked ? areas(declaration.lines.length, area) : bandsOf(),
       hooks: { draw: [decorate], setCursor: [updateLegend], setSelect: [select] },
     };
   }
@@ -179,7 +185,7 @@ export function createChart(figure, declaration, sync, zoom, toggle) {
     const values = [low, high, ...bases].filter((value) => value != null);
     const ends = values.length ? [Math.min(...values), Math.max(...values)] : [null, null];
     if (log) return logRange(ends[0], ends[1]);
-    const [from, to] = paddedRange(ends[0], ends[1]);
+    const [from, to] = paddedRange(declaration.stacked ? 0 : ends[0], ends[1]);
     return declaration.format === "percent" ? [Math.max(from, 0), Math.min(to, 1)] : [from, to];
   }
 
@@ -282,6 +288,11 @@ export function createChart(figure, declaration, sync, zoom, toggle) {
       draw();
     },
   };
+}
+
+/** @param {number} index of a line @returns {string} colour of its area in a stacked chart */
+function area(index) {
+  return faint(colour(index), 0.55);
 }
 
 /**

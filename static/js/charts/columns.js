@@ -12,7 +12,8 @@ import { align, emptySeries, hasBuckets, smooth } from "./series.js";
  *   `tint`: number of its colour and dashes, if not its place; `thin`: drawn behind the others;
  *   `of`: keys of the series that the line summarises
  * @typedef {{id: string, title: string, unit: string, format: import("../format.js").Format, lines:
- *   Line[], log: boolean, empty: string}} Declaration
+ *   Line[], log: boolean, empty: string, stacked?: boolean}} Declaration
+ *   `stacked`: the lines are parts of a whole, drawn on top of each other
  */
 
 /** Columns per line: curve, low, high, raw. */

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.trainer.engine.toy import Line, events, runtime
+from tests.trainer.engine.toy import FIRST, Line, events, runtime
 from trainer.engine import checkpoints
 from trainer.engine.loop import Phase, Runtime, train
 from trainer.engine.optimisers import rate_at
 from trainer.engine.outcome import DiskFull, NotANumber, Stopped
 from trainer.spec import Optimiser
 
-TIMING = ("time/", "memory/", "tokens_per_second")
+TIMING = ("time/", "time_share/", "memory/", "tokens_per_second")
 
 
 def losses(folder: Path) -> dict[int, dict[str, float]]:
@@ -78,6 +79,26 @@ def test_metrics_have_loss_rate_counts_and_times(tmp_path: Path) -> None:
     assert {"time/step_s", "time/first_s", "tokens_per_second", "memory/rss_bytes"} <= set(
         last["values"]
     )
+
+
+def test_the_parts_of_a_step_are_shares_of_its_time(tmp_path: Path) -> None:
+    class InTwoParts(Line):
+        def run(self, phase: Phase, batch: Tensor, rt: Runtime) -> Mapping[str, float]:
+            values = super().run(phase, batch, rt)
+            time.sleep(0.02)
+            return {**values, "time/waiting_s": 0.02} if phase is FIRST else values
+
+    train(InTwoParts(3), runtime(tmp_path))
+    last = [event for event in events(tmp_path, "metrics") if "slope/loss" in event["values"]][-1]
+    shares = {key: value for key, value in last["values"].items() if key.startswith("time_share/")}
+    assert shares.keys() == {
+        f"time_share/{name}" for name in ("first", "waiting", "second", "other")
+    }
+    assert sum(shares.values()) == pytest.approx(1)
+    seconds = last["values"]["time/step_s"]
+    assert shares["time_share/waiting"] * seconds == pytest.approx(0.02)
+    # The phase slept as long as the part that it reports, which is not its own time.
+    assert 0 <= last["values"]["time/first_s"] < seconds - 0.02
 
 
 def test_micro_batches_give_the_same_numbers_as_one_batch(tmp_path: Path) -> None:

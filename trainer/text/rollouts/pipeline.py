@@ -18,6 +18,7 @@ the same noise.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -59,12 +60,14 @@ class RolloutRound:
     """Rows to train on.
 
     `trained` are the groups that they come from, `new_groups` the groups completed in this round.
+    `sync_seconds` is the time in which the engine took over the student's weights.
     """
 
     rows: list[TrainRow]
     trained: list[Group]
     new_groups: list[Group]
     telemetry: Telemetry
+    sync_seconds: float
 
     @property
     def answers(self) -> list[Answer]:
@@ -180,7 +183,7 @@ class RolloutPipeline:
         resumed = [writer.resume(group) for group in paused]
         counts = self.control.plan(prompts, self.generate, budget)
         fresh = self._proposed(prompts, counts)
-        self.engine.update(version)
+        sync_seconds = self._update_engine(version)
         writer.write([writing for _, writings in (*resumed, *fresh) for writing in writings])
         groups = [group for group, _ in (*resumed, *fresh)]
         decided = self._decided(groups, writer)
@@ -189,7 +192,16 @@ class RolloutPipeline:
             for group in groups
             if group.paused
         )
-        return self._finalise(decided, writer, in_flight_before, version, last)
+        return self._finalise(decided, writer, in_flight_before, version, last, sync_seconds)
+
+    def _update_engine(self, version: int) -> float:
+        """Have the engine sample with the student's weights; return the seconds that this took."""
+        if isinstance(self.engine, OverlapEngine):
+            # Else the time of sampling ahead would count as that of the weights.
+            self.engine.wait()
+        began = time.perf_counter()
+        self.engine.update(version)
+        return time.perf_counter() - began
 
     def _proposed(
         self, prompts: Sequence[Prompt], counts: Sequence[int]
@@ -261,6 +273,7 @@ class RolloutPipeline:
         in_flight_before: int,
         version: int,
         last: bool,
+        sync_seconds: float,
     ) -> RolloutRound:
         new_groups = [group for group, _ in decided]
         by_action = {
@@ -305,7 +318,7 @@ class RolloutPipeline:
                 self._stored_tokens + _tokens(self._in_flight), STAGE_ENDED
             )
             self._in_flight, self._stored_tokens = (), 0
-        return RolloutRound(rows, trained, new_groups, telemetry)
+        return RolloutRound(rows, trained, new_groups, telemetry, sync_seconds)
 
     def _put(self, groups: Sequence[Group]) -> list[tuple[Group, str]]:
         """Store groups; return those that the replay store discards."""

@@ -15,11 +15,22 @@ import torch
 from torch import Tensor
 
 from trainer.engine.distributed.tensors import is_sharded
-from trainer.spec import EndpointTeacher, ModelTeacher, RunSpec, SelfTeacher, Teacher, TextTeacher
+from trainer.engine.outcome import RunRefused
+from trainer.spec import (
+    EndpointTeacher,
+    ModelTeacher,
+    RunSpec,
+    SelfTeacher,
+    ServedTeacher,
+    Teacher,
+    TextTeacher,
+)
+from trainer.spec.networks import SpecialistTeacher
 from trainer.text.language.models import LanguageModel, load
 from trainer.text.problems import Problem
 from trainer.text.rollouts.questions import Question
 from trainer.text.teachers.endpoint import key_of
+from trainer.text.teachers.scoring_teacher import ScoringTeacher
 from trainer.text.teachers.snapshots import UnchangedWeights, weights_of
 from trainer.text.teachers.teachability import (
     check_taught,
@@ -45,19 +56,27 @@ class Teachers:
     """
 
     vocabulary: int
-    main: TeacherView | None = None
+    main: ScoringTeacher | None = None
     texts: TextTeacher | EndpointTeacher | None = None
-    by_domain: Mapping[str, TeacherView] = field(default_factory=dict)
+    by_domain: Mapping[str, ScoringTeacher] = field(default_factory=dict)
 
     @property
-    def views(self) -> tuple[TeacherView, ...]:
-        """Every teacher whose network is loaded here."""
+    def views(self) -> tuple[ScoringTeacher, ...]:
+        """Every teacher that reads the student's answers."""
         return (*([self.main] if self.main else []), *dict.fromkeys(self.by_domain.values()))
 
     @property
+    def loaded(self) -> tuple[TeacherView, ...]:
+        """Every teacher whose network is loaded here."""
+        return tuple(view for view in self.views if isinstance(view, TeacherView))
+
+    @property
     def gives_probabilities(self) -> bool:
-        """Whether the student can be compared with its teacher's probabilities on every problem."""
-        return self.main is not None and all(view.gives_probabilities for view in self.views)
+        """Whether the student can be compared with its teacher's probabilities on every problem.
+
+        They are those of the whole vocabulary.
+        """
+        return self.main is not None and all(view.gives == "hidden_states" for view in self.views)
 
     def ends_of(self, student: LanguageModel) -> tuple[int, ...]:
         """Return the student's end tokens, then those of its teachers that share its tokenizer.
@@ -65,15 +84,15 @@ class Teachers:
         The student learns to write what ends a teacher's answers, so it must end there too.
         """
         return joint_ends(
-            student, [view.language_model for view in self.views if view.gives_probabilities]
+            student, [view.language_model for view in self.views if view.gives != "texts"]
         )
 
-    def view_of(self, problem: Problem) -> TeacherView | None:
-        """The teacher of this problem; None where it is not a network that is loaded here."""
+    def view_of(self, problem: Problem) -> ScoringTeacher | None:
+        """The teacher that reads the answers to this problem; None where it gives texts alone."""
         return self.by_domain.get(problem.domain, self.main)
 
-    def of(self, problem: Problem) -> TeacherView:
-        """The teacher of this problem, which must be loaded here; see `view_of`."""
+    def of(self, problem: Problem) -> ScoringTeacher:
+        """The teacher that reads the answers to this problem, which must exist; see `view_of`."""
         view = self.view_of(problem)
         assert view is not None
         return view
@@ -102,15 +121,15 @@ class Teachers:
 
     def after_update(self) -> None:
         """Update the moving averages of the student's weights."""
-        for view in self.views:
+        for view in self.loaded:
             view.weights.update()
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors for a checkpoint: a moving average; everything else is loaded again."""
-        return self.main.weights.tensors() if self.main else {}
+        return self.main.weights.tensors() if isinstance(self.main, TeacherView) else {}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        if self.main:
+        if isinstance(self.main, TeacherView):
             self.main.weights.load(tensors)
 
 
@@ -132,7 +151,11 @@ def open_teachers(
     compared = compares_probabilities(spec)
     longest = max(stage.rollouts.generate.sampling.max_new_tokens for stage in spec.stages)
 
-    def model(name: str, teacher: ModelTeacher, seed: int) -> TeacherView:
+    def model(name: str, teacher: SpecialistTeacher, seed: int) -> TeacherView:
+        if isinstance(teacher, ServedTeacher):
+            raise RunRefused(
+                "A teacher of kind served cannot be asked yet.", "Choose another kind of teacher."
+            )
         loaded = load(teacher, seed, device, frozen=True)
         loaded.model.requires_grad_(False)
         return TeacherView(
@@ -160,7 +183,7 @@ def open_teachers(
     teacher: Teacher = spec.networks.teacher
     if isinstance(teacher, TextTeacher | EndpointTeacher):
         return Teachers(student.vocabulary, None, teacher, by_domain)
-    if isinstance(teacher, ModelTeacher):
+    if isinstance(teacher, ModelTeacher | ServedTeacher):
         return Teachers(student.vocabulary, model(MAIN, teacher, spec.seed + 1), None, by_domain)
     return Teachers(
         student.vocabulary, _self_teacher(teacher, spec, student, longest, refresh), None, by_domain

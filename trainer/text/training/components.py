@@ -146,7 +146,7 @@ def _describe_networks(
     if isinstance(adapter, LowRankAdapter):
         for level, note in adapters.describe(student, adapter):
             rt.log.log(level, note)
-    networks = [student, *(view.language_model for view in teachers.views)]
+    networks = [student, *(view.language_model for view in teachers.loaded)]
     # A self teacher is the student's network again.
     for note in dict.fromkeys(map(slow_sampling_note, networks)):
         if note:

@@ -14,6 +14,7 @@ and contexts (`teachers`), tokens (`score_phase`), problem weights (`pool`) and 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -279,7 +280,9 @@ class Distillation:
         with torch.autocast(
             rt.device.type, torch.bfloat16, enabled=self.spec.networks.student.dtype == "bfloat16"
         ):
+            began = time.perf_counter()
             teacher_states = compute_teacher_states(components.teachers, rows, tokens, own_rows)
+            teacher_seconds = time.perf_counter() - began
             selection = score_and_select(
                 components.student,
                 rows,
@@ -308,7 +311,7 @@ class Distillation:
             own_rows,
             logprobs,
         )
-        return {}
+        return {"time/teacher_s": teacher_seconds}
 
     def _update_student(self, rt: Runtime) -> dict[str, float]:
         stage, begin = stage_at(self.spec, rt.step)

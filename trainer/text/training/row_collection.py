@@ -101,6 +101,7 @@ class RowCollector:
             "pass_rate/train": pass_rate(round.answers),
             **_lengths(round.answers),
             "staleness/mean": round.telemetry.staleness,
+            "time/sync_s": round.sync_seconds,
         }
         if stage.rollouts.decides:
             values |= round.telemetry.metrics()

@@ -39,7 +39,8 @@ class ChartLine:
 class Chart:
     """A chart with its axis settings.
 
-    `log`: the y axis is logarithmic at first. `empty` is shown until there is a point. `fits` tells
+    `log`: the y axis is logarithmic at first. `stacked`: the lines are parts of a whole, drawn on
+    top of each other. `empty` is shown until there is a point. `fits` tells
     from a definition whether the run will have points.
     """
 
@@ -49,6 +50,7 @@ class Chart:
     lines: tuple[ChartLine, ...]
     format: str = "plain"
     log: bool = False
+    stacked: bool = False
     empty: str = "Appears with the first training step."
     fits: Callable[[Definition], bool] = definitions.any_run
 
@@ -123,6 +125,23 @@ def _pass_rate_chart(key: str, problems: str) -> Chart:
 # Logs before `common` was recorded have evaluations of several sets of problems in one series.
 PASS_RATE_OF_ALL = _pass_rate_chart("eval/pass_rate", "held-out problems")
 PASS_RATE = _pass_rate_chart("eval/common/pass_rate", "held-out problems")
+THROUGHPUT = Chart(
+    "throughput",
+    "Throughput",
+    "tokens of the answers that steps train on, per second",
+    (
+        ChartLine("tokens_per_second", "tokens/s", format="count"),
+        ChartLine("time/step_s", "time of a step", right=True, format="seconds"),
+    ),
+    format="count",
+)
+MEMORY = Chart(
+    "memory",
+    "Memory",
+    "of the trainer",
+    (ChartLine("memory/rss_bytes", "main memory"), ChartLine("memory/device_bytes", "device")),
+    format="bytes",
+)
 CHARTS = (
     PASS_RATE,
     Chart(
@@ -274,23 +293,8 @@ CHARTS = (
         format="count",
         fits=definitions.has_several_updates,
     ),
-    Chart(
-        "throughput",
-        "Throughput",
-        "tokens of the answers that steps train on, per second",
-        (
-            ChartLine("tokens_per_second", "tokens/s", format="count"),
-            ChartLine("time/step_s", "time of a step", right=True, format="seconds"),
-        ),
-        format="count",
-    ),
-    Chart(
-        "memory",
-        "Memory",
-        "of the trainer",
-        (ChartLine("memory/rss_bytes", "main memory"), ChartLine("memory/device_bytes", "device")),
-        format="bytes",
-    ),
+    THROUGHPUT,
+    MEMORY,
 )
 
 
@@ -363,6 +367,7 @@ def chart_json(chart: Chart) -> dict[str, Any]:
         "unit": chart.unit,
         "format": chart.format,
         "log": chart.log,
+        "stacked": chart.stacked,
         "empty": chart.empty,
         "lines": [
             {name: value for name, value in asdict(line).items() if value not in (None, False)}

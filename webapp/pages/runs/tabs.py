@@ -34,6 +34,7 @@ def tabs_of(run: Run, panels: set[str], may_download: bool) -> list[Tab]:
         ("run", "Overview"),
         *((name, title) for name, (title, *_) in PANELS.items() if name in panels),
         ("rollouts", "Rollouts"),
+        ("system", "System"),
         ("log", "Log"),
         ("config", "Config"),
         ("checkpoints", "Checkpoints"),

@@ -20,6 +20,7 @@ from webapp.pages.runs import (
     run_list,
     selected_runs,
     series,
+    system,
 )
 from webapp.pages.runs.finding import completion, saved_views
 
@@ -59,6 +60,7 @@ urlpatterns = [
         rollouts.rollout,
         name="rollout",
     ),
+    path("runs/<str:run_id>/system/", system.system, name="system"),
     path("runs/<str:run_id>/log/", overview.log, name="log"),
     path("runs/<str:run_id>/log.txt", overview.log_text, name="log_text"),
     path("runs/<str:run_id>/files/", files.files, name="files"),

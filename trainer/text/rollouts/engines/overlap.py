@@ -56,11 +56,15 @@ class OverlapEngine:
     _pending: tuple[SamplingCall, Future[list[Trajectory]]] | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
+    def wait(self) -> None:
+        """Wait until the pending answers are finished."""
+        if self._pending is not None:
+            # An error is left to `write`, whose caller needs the answers.
+            self._pending[1].exception()
+
     def update(self, version: int) -> None:
         """Update the weights after the pending answers are finished with the old ones."""
-        if self._pending is not None:
-            # Wait, but leave an error to `write`, whose caller needs the answers.
-            self._pending[1].exception()
+        self.wait()
         self.inner.update(version)
 
     def begin(self, requests: Sequence[SampleRequest], sampling: Sampling, noise: Noise) -> None:
