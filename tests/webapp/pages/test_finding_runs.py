@@ -322,7 +322,7 @@ def test_query_counts_do_not_grow_with_the_runs(
     assert queries() == few
 
 
-def test_groups_are_read_in_two_queries_however_many_columns(
+def test_groups_are_read_in_as_many_queries_however_many_columns(
     client: Client, runs: dict[str, Run]
 ) -> None:
     def queries(columns: list[str]) -> int:
