@@ -474,3 +474,14 @@ def test_the_nearest_of_many_long_names_costs_little(client: Client, runs: dict[
     began = time.process_time()
     sentence = matching._nearest(f"{names[7][:50]}x{names[7][51:]}", names)
     assert sentence == f" Nearest: {names[7]}." and time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("few", [0, 1, 1000])
+def test_a_filter_finds_the_same_runs_however_many_it_leaves(
+    client: Client, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    filters = ["loss<0.45", "-loss<0.45", "has:pass_rate", "-has:pass_rate", "two", "-two", "lr!=1"]
+    expected = [shown(client, q=text) for text in filters]
+    monkeypatch.setattr(matching, "FEW", few)
+    assert [shown(client, q=text) for text in filters] == expected
+    assert len({len(names) for names in expected}) > 2
