@@ -28,17 +28,19 @@ START_SECONDS = 120
 
 
 @contextmanager
-def services() -> Iterator[Path]:
+def services(data: Path | None = None) -> Iterator[Path]:
     """Point this process and its children at a fresh, migrated database; yield the state folder.
 
-    Call it before Django is set up.
+    `data` is a private folder of the services' account that keeps the database; without it, the
+    database is removed afterwards. Call this before Django is set up.
     """
     account = accounts.services_account()
     # Short, because it holds sockets, whose paths have about 100 characters at most.
     folder = Path("/tmp") / f"stillroom-bench-{os.getpid()}-{secrets.token_hex(3)}"
     folders.make_private(folder, account)
     programs = folders.reachable_programs(CLONE, account)
-    database = Postgres(programs, folder / "postgres", folder, folder / "postgres.log", account)
+    cluster = (data or folder) / "postgres"
+    database = Postgres(programs, cluster, folder, folder / "postgres.log", account)
     redis = Redis(programs, folder, folder / "redis.log", account)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)

@@ -34,6 +34,7 @@ TABLES = (
 )
 # Each run in so many has a tag, and each in so many has notes.
 TAGGED, NOTED = 10, 50
+PERSON, LONG_RUN, NAME = "ada@still.example", "long", "run-"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class _Row:
     tags: list[str]
 
 
-def fill(count: int, seed: int) -> Filled:
+def fill(count: int, seed: int) -> None:
     """Fill the tables with `count` runs, the same for the same seed."""
     from django.db import connection
 
@@ -76,11 +77,24 @@ def fill(count: int, seed: int) -> Filled:
         for write in (_write_runs, _write_values, _write_indexes, _write_series):
             write(cursor, templates, rows)
         cursor.execute("RESET session_replication_role")
-        long_run = _long_run(team, user, templates[0])
+        _long_run(team, user, templates[0])
         for table in TABLES:
             cursor.execute(f"VACUUM ANALYZE {table}")
-    view = _view(team, user)
-    return Filled(_cookie(user), [row.public_id for row in rows], long_run, view)
+    _make_view(team, user)
+
+
+def filled() -> Filled:
+    """Return what `fill` has written; the person is signed in again."""
+    from webapp.access.models import User
+    from webapp.runs.models import Run, SavedView
+
+    ids = Run.objects.filter(name__startswith=NAME).order_by("pk").values_list("public_id")
+    return Filled(
+        _cookie(User.objects.get(email=PERSON)),
+        [public_id for (public_id,) in ids],
+        Run.objects.get(name=LONG_RUN).public_id,
+        SavedView.objects.get().pk,
+    )
 
 
 def _team() -> tuple[Any, Any]:
@@ -88,7 +102,7 @@ def _team() -> tuple[Any, Any]:
 
     # The team of `material`, to which the long run is appended.
     team, _ = Team.objects.get_or_create(slug="bench", defaults={"name": "Bench"})
-    user = User.objects.create_user("ada@still.example", name="Ada")
+    user = User.objects.create_user(PERSON, name="Ada")
     Membership.objects.create(team=team, user=user, role=Role.EDITOR)
     return team, user
 
@@ -103,11 +117,11 @@ def _cookie(user: Any) -> str:
     return f"{name}={client.cookies[name].value}"
 
 
-def _view(team: Any, user: Any) -> int:
+def _make_view(team: Any, user: Any) -> None:
     from webapp.runs.models import SavedView
 
     query = "q=state%3Acompleted+lr%3C1e-3&sort=-pass_rate&column=state&column=lr&column=loss"
-    return int(SavedView.objects.create(team=team, owner=user, name="Best", query=query).pk)
+    SavedView.objects.create(team=team, owner=user, name="Best", query=query)
 
 
 def _templates(team: Any, user: Any) -> list[Any]:
@@ -140,10 +154,12 @@ def _rows(count: int, templates: Sequence[Any], chance: np.random.Generator) -> 
         _Row(
             first + index,
             definitions[index],
-            f"run-{index:06d}",
+            f"{NAME}{index:06d}",
             secrets.token_hex(8),
             states[index],
-            "" if index % NOTED else f"Compare with run-{(index * 7) % count:06d}, tuned by hand.",
+            ""
+            if index % NOTED
+            else f"Compare with {NAME}{(index * 7) % count:06d}, tuned by hand.",
             [] if index % TAGGED else ["ablation"],
         )
         for index in range(count)
@@ -266,18 +282,17 @@ def _batches(count: int) -> Iterator[bytes]:
         yield encode_groups([RowGroup(group.keys, group.positions, values)])
 
 
-def _long_run(team: Any, user: Any, template: Any) -> str:
+def _long_run(team: Any, user: Any, template: Any) -> None:
     """Append a run of LONG_STEPS steps as an ingest does, and finish it."""
     from webapp.runs import lifecycle
     from webapp.runs.models import Attempt
     from webapp.series import series_store
 
-    run = lifecycle.create_run(team, user, template.spec, name="long", state="completed")
+    run = lifecycle.create_run(team, user, template.spec, name=LONG_RUN, state="completed")
     Attempt.objects.create(run=run, number=1, last_seq=LONG_STEPS)
     for start in range(0, LONG_STEPS, 5000):
         material.append(run, list(material.rows(SERIES, material.single, start, start + 5000)))
     series_store.compact(run)
-    return str(run.public_id)
 
 
 def _write(cursor: Any, table: str, rows: Iterable[Sequence[Any]]) -> None:

@@ -3,6 +3,8 @@
 One client asks the web server over one connection, REQUESTS times after a warm-up, each time with
 other limits, words and runs. STILLROOM_BENCH_RUNS is the number of runs (default 100,000), and
 STILLROOM_BENCH_SECONDS the most time for the requests of one page on a busy machine (default 600).
+STILLROOM_BENCH_DATA is a folder that keeps the runs: the first measurement fills it, later ones
+only measure.
 """
 
 from __future__ import annotations
@@ -13,19 +15,22 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
 import psutil
 
-from bench.runs_page.fill import SERIES, Filled, fill
+from bench.runs_page import kept_runs
+from bench.runs_page.fill import SERIES, Filled
 from bench.services import services, web_server
 
 RUNS = int(os.environ.get("STILLROOM_BENCH_RUNS", "100000"))
 SECONDS = float(os.environ.get("STILLROOM_BENCH_SECONDS", "600"))
 REQUESTS, WARM_UP = 200, 10
 SEED = 20
+DATA = os.environ.get("STILLROOM_BENCH_DATA")
 # The width in pixels that a run's page asks for.
 WIDTH = 1000
 # A request of the random generator and what is in the tables.
@@ -33,20 +38,19 @@ Make = Callable[[np.random.Generator, Filled], str]
 
 
 def measure() -> list[dict[str, Any]]:
-    with services() as state:
+    data = kept_runs.folder(Path(DATA)) if DATA else None
+    with services(data) as state:
         import django
 
         django.setup()
-        began = time.monotonic()
-        filled = fill(RUNS, SEED)
-        filled_s = time.monotonic() - began
+        filled, filled_s = kept_runs.filled(data, RUNS, SEED)
         with web_server(state / "web.log") as (address, _):
             rows = []
             for name, make in REQUESTED.items():
                 rows.append(_row(name, *_measured(address, filled, make)))
                 # The last pages come after many minutes.
                 print(rows[-1], file=sys.stderr, flush=True)
-    return [{**row, "runs": RUNS, "filled in s": round(filled_s)} for row in rows]
+    return [{**row, "runs": RUNS, "filled in s": filled_s} for row in rows]
 
 
 def _list(**query: Any) -> str:

@@ -1,7 +1,10 @@
-"""How long one statement of a web process may take in Postgres.
+"""How long one statement of a web process may take in Postgres, and with how many processes.
 
 Each page and each request of a program holds one of few threads while it waits. Workers and
 migrations have no limit.
+
+A statement is executed by one process: starting others takes longer than most statements, and for
+a page of few rows they read ahead far more than it shows.
 """
 
 from __future__ import annotations
@@ -41,3 +44,4 @@ def is_reached(error: BaseException | None) -> bool:
 def _limit(connection: BaseDatabaseWrapper, **_: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = %s", [f"{SECONDS}s"])
+        cursor.execute("SET max_parallel_workers_per_gather = 0")

@@ -12,7 +12,7 @@ from trainer.spec.jobs import CheckpointModel, JobSpec
 from webapp.access import secrets
 from webapp.access.models import Team
 from webapp.base import endpoints
-from webapp.library import locations
+from webapp.library import locations, model_files
 from webapp.library.locations import LocationError
 from webapp.library.model_files import UnusableModel
 from webapp.runs.branches import checkpoint_of
@@ -45,6 +45,9 @@ def _check_model(spec: JobSpec, team: Team) -> Iterator[SpecIssue]:
     else:
         try:
             facts = locations.model_facts(model.model, team)
+            # None is a model of the hub, whose files only a worker sees.
+            if folder := locations.model_folder(model.model, team):
+                model_files.require_usable(folder, weights=not model.random_init)
         except (LocationError, UnusableModel) as error:
             yield SpecIssue("model.model", str(error))
             return

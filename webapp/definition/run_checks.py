@@ -26,12 +26,9 @@ from webapp.definition import problem_sources
 from webapp.definition.estimate import ReferenceFacts
 from webapp.library import locations, model_files
 from webapp.library.locations import LocationError
-from webapp.library.model_files import Folder, ModelFacts, UnusableModel
+from webapp.library.model_files import ModelFacts, UnusableModel
 
 STUDENT, TEACHER = "networks.student", "networks.teacher"
-PICKLED_ONLY = (
-    "has pickled weights only, which can run any program when opened; save the model as safetensors"
-)
 HUB_MODEL_NOTE = (
     "The {network} is a model of the hub: its size, tokenizer and longest text are checked when "
     "the run starts."
@@ -102,22 +99,12 @@ def _check_model(path: str, network: Network, team: Team, report: ReferenceRepor
         folder = locations.model_folder(network.model, team)
         report.models[path] = locations.model_facts(network.model, team)
         if folder is not None:
-            _require_usable(folder, weights=not network.random_init)
+            model_files.require_usable(folder, weights=not network.random_init)
     except (LocationError, UnusableModel) as error:
         report.issues.append(SpecIssue(f"{path}.model", str(error)))
         return
     if folder is None:
         report.notes.append(HUB_MODEL_NOTE.format(network=_network_noun(path)))
-
-
-def _require_usable(folder: Folder, weights: bool) -> None:
-    """Raise UnusableModel if the folder lacks a tokenizer or, where needed, safe weights."""
-    if weights and not any(name.endswith(model_files.WEIGHTS) for name in folder):
-        if any(name.endswith(model_files.PICKLED) for name in folder):
-            raise UnusableModel(PICKLED_ONLY)
-        raise UnusableModel("has no *.safetensors weights; add them, or ask for random weights")
-    if not folder.keys() & set(model_files.TOKENIZERS):
-        raise UnusableModel("has no tokenizer; copy the model's tokenizer.json into its folder")
 
 
 def _check_text_teacher(spec: RunSpec, team: Team) -> Iterator[SpecIssue]:

@@ -26,6 +26,9 @@ Folder = Mapping[str, Path]
 WEIGHTS = ".safetensors"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+PICKLED_ONLY = (
+    "has pickled weights only, which can run any program when opened; save the model as safetensors"
+)
 MAX_CONFIG_BYTES = 2**22
 MAX_HEADER_BYTES = 2**24
 
@@ -47,6 +50,16 @@ class ModelFacts:
 
 def folder_at(path: Path) -> dict[str, Path]:
     return {file.name: file for file in sorted(path.iterdir()) if file.is_file()}
+
+
+def require_usable(folder: Folder, weights: bool) -> None:
+    """Raise UnusableModel if the folder lacks a tokenizer or, where needed, safe weights."""
+    if weights and not any(name.endswith(WEIGHTS) for name in folder):
+        if any(name.endswith(PICKLED) for name in folder):
+            raise UnusableModel(PICKLED_ONLY)
+        raise UnusableModel("has no *.safetensors weights; add them, or ask for random weights")
+    if not folder.keys() & set(TOKENIZERS):
+        raise UnusableModel("has no tokenizer; copy the model's tokenizer.json into its folder")
 
 
 def answer(task: str, folder: Folder, ids: Sequence[int]) -> tuple[Any, str]:

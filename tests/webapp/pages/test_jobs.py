@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from webapp.access.models import Team, User
 from webapp.definition import job_form
 from webapp.jobs import lifecycle
 from webapp.jobs.models import Copy, Job, State
-from webapp.library import artifacts
+from webapp.library import artifacts, locations
 from webapp.library.models import DataSet
 from webapp.runs import lifecycle as runs
 
@@ -127,6 +128,32 @@ def test_what_cannot_start_is_said_beside_its_field(
     response = client_of_erin.post("/jobs/new/", FILLED | changes)
     assert response.status_code == 422
     assert sentence in response.content.decode()
+    assert not Job.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (["model.safetensors"], "has no tokenizer; copy the model"),
+        (["pytorch_model.bin", "tokenizer.json"], "has pickled weights only"),
+        (["tokenizer.json"], "has no *.safetensors weights"),
+    ],
+)
+def test_a_model_that_cannot_write_is_refused_beside_its_field(
+    client_of_erin: Client, settings: Any, tmp_path: Path, files: list[str], sentence: str
+) -> None:
+    settings.STILLROOM_FILE_ROOTS = (tmp_path,)
+    builtin = locations.builtin_folder("student")
+    shutil.copy(builtin["config.json"], tmp_path)
+    for name in files:
+        content = builtin["model.safetensors"] if name.endswith("bin") else builtin[name]
+        shutil.copy(content, tmp_path / name)
+    model = {"model.model": f"file:{tmp_path}"}
+    response = client_of_erin.post("/jobs/new/", FILLED | model)
+    assert response.status_code == 422
+    issue = next(issue for issue in response.context["layout"].issues)
+    assert (issue.label, issue.message.startswith(sentence)) == ("Model", True), issue.message
     assert not Job.objects.exists()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -20,21 +19,16 @@ from webapp.pages.runs.finding.filter_language import FilterError, Term
 from webapp.pages.runs.finding.list_query import ListQuery, list_query
 from webapp.pages.runs.finding.matching import ARCHIVED, MOST_WORDS, SILENT
 from webapp.pages.runs.finding.ordering import RUN_COLUMNS, Sort
+from webapp.pages.runs.finding.row_html import rows_html
 from webapp.pages.runs.finding.saved_views import MOST_VIEWS, stored_query
 from webapp.runs import edits, status_text
-from webapp.runs.better import better
-from webapp.runs.models import ACTIVE, Run, SavedView, State
+from webapp.runs.models import Run, SavedView, State
 
 PAGE_SIZE = 50
 # Pinned runs above the others.
 MOST_PINNED = 20
 # Entries of the project menu.
 MAX_PROJECTS = 500
-# Of the series that the lists of runs draw (`webapp.ingest.progress`).
-SKETCHED_NAMES = {
-    "eval/common/pass_rate": "held-out pass rate",
-    "eval/pass_rate": "held-out pass rate",
-}
 SOURCES = {
     Run.Source.MANAGED: "started here",
     Run.Source.CLIENT: "logged by a client",
@@ -122,16 +116,17 @@ def _listed(actor: Actor, query: ListQuery, matched: QuerySet[Run]) -> dict[str,
     if query.after is None:
         page = [*pinned, *page]
     # Definitions and parameters are large and not shown in the list.
-    runs = (
+    by_key = (
         permissions.visible(actor, Run)
         .select_related("owner", "origin__project")
         .defer("spec", "origin__params")
         .in_bulk(page)
     )
-    texts = cell_texts(actor, page, query.columns)
+    # A run may have been deleted since its key was read.
+    runs = [by_key[pk] for pk in page if pk in by_key]
     return {
-        # A run may have been deleted since its key was read.
-        "rows": [_row(runs[pk], query.columns, texts[pk]) for pk in page if pk in runs],
+        "runs": runs,
+        "rows": rows_html(runs, query.columns, cell_texts(actor, page, query.columns)),
         "next": query.behind(next_cursor).address() if next_cursor is not None else "",
         "first": query.first_page().address() if query.after is not None else "",
     }
@@ -141,32 +136,6 @@ def _pinned(matched: QuerySet[Run]) -> list[int]:
     """Return the primary keys of the newest pinned runs."""
     pinned = matched.filter(pinned=True).order_by("-pk")
     return list(pinned.values_list("pk", flat=True)[:MOST_PINNED])
-
-
-def _row(run: Run, columns: Sequence[Column], texts: Any) -> dict[str, Any]:
-    return {
-        "run": run,
-        "cells": [(column, texts.get(column.name, "")) for column in columns],
-        "patience_s": round(status_text.silence_limit(run).total_seconds()),
-        # A client may not say how long its run is going to be.
-        "has_bar": run.source == Run.Source.MANAGED or run.total_steps is not None,
-        "is_client": run.source == Run.Source.CLIENT,
-        "is_active": run.state in ACTIVE,
-        "phase": status_text.phase_of(run),
-        "silent": status_text.is_silent(run),
-        "state": status_text.state_of(run),
-        **_sketched(str(run.summary.get("sketched") or "")),
-    }
-
-
-def _sketched(key: str) -> dict[str, Any]:
-    """Return the name of the series that the sparkline draws, and which way is better."""
-    name, direction = SKETCHED_NAMES.get(key, key), better(key)
-    return {
-        "sketched": f"{name} ({key}), {direction} is better" if direction else name,
-        "sketched_name": name,
-        "better": direction,
-    }
 
 
 def _grouped(actor: Actor, query: ListQuery, matched: QuerySet[Run]) -> dict[str, Any]:
@@ -187,7 +156,6 @@ def _grouped(actor: Actor, query: ListQuery, matched: QuerySet[Run]) -> dict[str
         ],
         "group_columns": columns,
         "most_groups": groups.MOST_GROUPS if has_more else None,
-        "rows": [],
     }
 
 

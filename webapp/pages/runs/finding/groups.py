@@ -2,19 +2,20 @@
 
 They are computed over all runs that the filter matches, so that they do not depend on the page, the
 order or the other columns. The interval is Student's: mean ± t(0.975, n − 1) · s / √n over the n
-runs of the group with a finite value of at most LARGEST, whose square the database can hold.
+runs of the group with a finite value of at most LARGEST, whose square the database can hold. Beyond
+MANY_DEGREES of freedom the quantile is that of MANY_DEGREES, which is at most 0.2 % larger.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Avg, Count, F, FilteredRelation, Q, QuerySet, StdDev
+from django.db.models import Avg, Count, F, Q, QuerySet, StdDev
 
-from trainer.experiments.analysis import student_quantile
+from trainer.experiments.analysis import MANY_DEGREES, student_quantile
 from webapp.access.actors import Actor
 from webapp.pages.runs.finding.columns import Column, value_text
 from webapp.pages.runs.finding.filter_language import Term
@@ -23,8 +24,6 @@ from webapp.runs.models import Run
 
 MOST_GROUPS = 200
 LARGEST = 1e150
-# Number and text of a setting, of which one is None; both where runs have no value.
-Value = tuple[float | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -43,24 +42,21 @@ class Group:
     text: str
     term: Term
     count: int
-    figures: dict[str, GroupFigure] = field(default_factory=dict)
+    figures: dict[str, GroupFigure]
 
 
 def groups(
     actor: Actor, runs: QuerySet[Run], key: str, columns: Sequence[Column]
 ) -> tuple[list[Group], bool]:
     """Return the groups by `key`, the largest first; True if there are more than MOST_GROUPS."""
-    grouped = _by_value(actor, runs, key)
-    counted = grouped.annotate(count=Count("pk")).order_by("-count", "number", "text")
-    rows = list(counted[: MOST_GROUPS + 1])
-    has_more = len(rows) > MOST_GROUPS
-    shown = {(row["number"], row["text"]): _group(key, row) for row in rows[:MOST_GROUPS]}
-    if has_more:
-        grouped = grouped.filter(_is_one_of(shown))
-    names = {column.sort: column.name for column in columns}
-    for value, metric, figure in _figures(actor, grouped, list(names)):
-        shown[value].figures[names[metric]] = figure
-    return list(shown.values()), has_more
+    grouped = _by_value(actor, runs, key).annotate(count=Count("pk"))
+    # Two columns may show one figure.
+    metrics = list(dict.fromkeys(column.sort for column in columns))
+    for index, metric in enumerate(metrics):
+        grouped = _with_figure(actor, grouped, index, metric)
+    rows = list(grouped.order_by("-count", "number", "text")[: MOST_GROUPS + 1])
+    names = [(column.name, metrics.index(column.sort)) for column in columns]
+    return [_group(key, row, names) for row in rows[:MOST_GROUPS]], len(rows) > MOST_GROUPS
 
 
 def _by_value(actor: Actor, runs: QuerySet[Run], key: str) -> Any:
@@ -74,45 +70,43 @@ def _by_value(actor: Actor, runs: QuerySet[Run], key: str) -> Any:
     ).values(number=F("numbered__number"), text=F("named__text"))
 
 
-def _group(key: str, row: dict[str, Any]) -> Group:
+def _with_figure(actor: Actor, grouped: Any, index: int, metric: str) -> Any:
+    """Return the groups with `n`, `mean` and `deviation` of a metric, named by its index.
+
+    Each metric is a relation of its own, so that each run is one row until it is counted: rows of
+    runs and metrics take several times as long to join and to group.
+    """
+    limits = Q(values__number__gte=-LARGEST, values__number__lte=LARGEST)
+    number = f"measured_{index}__number"
+    return grouped.annotate(
+        **{f"measured_{index}": value_of(actor, metric, limits)},
+    ).annotate(
+        **{
+            f"n_{index}": Count(number),
+            f"mean_{index}": Avg(number),
+            f"deviation_{index}": StdDev(number, sample=True),
+        }
+    )
+
+
+def _group(key: str, row: dict[str, Any], names: Sequence[tuple[str, int]]) -> Group:
+    """Return a group; `names` are those of its figures, with the index of their metric."""
     number, text, count = row["number"], row["text"], row["count"]
+    figures = {name: _figure(row, index) for name, index in names if row[f"n_{index}"]}
     if number is None and text is None:
-        return Group("no value", Term(key, "has", ":", is_negated=True), count)
+        return Group("no value", Term(key, "has", ":", is_negated=True), count, figures)
     term = Term(text if number is None else repr(number), key, "=")
-    return Group(value_text(key, number, text), term, count)
+    return Group(value_text(key, number, text), term, count, figures)
 
 
-def _figures(
-    actor: Actor, grouped: Any, metrics: Sequence[str]
-) -> Iterator[tuple[Value, str, GroupFigure]]:
-    """Yield (value, metric, figure) of grouped runs; all metrics are read in one query."""
-    if not metrics:
-        return
-    measured = FilteredRelation(
-        "values", condition=Q(values__key__in=metrics, values__team=actor.team)
-    )
-    rows = (
-        grouped.annotate(measured=measured)
-        .filter(measured__number__gte=-LARGEST, measured__number__lte=LARGEST)
-        .annotate(
-            metric=F("measured__key"),
-            n=Count("pk"),
-            mean=Avg("measured__number"),
-            deviation=StdDev("measured__number", sample=True),
-        )
-    )
-    for row in rows.order_by():
-        figure = GroupFigure(row["n"], row["mean"], _half_width(row["n"], row["deviation"]))
-        yield (row["number"], row["text"]), row["metric"], figure
-
-
-def _is_one_of(values: Collection[Value]) -> Q:
-    condition = Q(number__in=[number for number, _ in values if number is not None])
-    condition |= Q(text__in=[text for _, text in values if text is not None])
-    return condition | Q(number=None, text=None) if (None, None) in values else condition
+def _figure(row: dict[str, Any], index: int) -> GroupFigure:
+    n, deviation = row[f"n_{index}"], row[f"deviation_{index}"]
+    return GroupFigure(n, row[f"mean_{index}"], _half_width(n, deviation))
 
 
 def _half_width(n: int, deviation: float | None) -> float | None:
     if n < 2 or deviation is None:
         return None
-    return student_quantile(0.975, n - 1) * deviation / math.sqrt(n)
+    # The quantile is computed by a series of as many terms as there are degrees of freedom.
+    degrees = min(n - 1, MANY_DEGREES)
+    return student_quantile(0.975, degrees) * deviation / math.sqrt(n)

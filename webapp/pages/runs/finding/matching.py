@@ -22,13 +22,16 @@ from webapp.access.models import Membership
 from webapp.clients.models import Origin, Project
 from webapp.clients.runs import IS_ARCHIVED, IS_NOT_ARCHIVED
 from webapp.pages.runs.finding.filter_language import FilterError, Term
+from webapp.pages.runs.finding.ordering import numbers_and_texts, without_value
 from webapp.runs import search_words, status_text
-from webapp.runs.models import ACTIVE, Run, RunValue, State
+from webapp.runs.models import ACTIVE, Run, RunIndex, RunValue, State
 from webapp.runs.run_values import stored_value
 from webapp.runs.value_keys import existing_keys, keys_of
 
 # Words that are searched.
 MOST_WORDS = 8
+# Runs that are looked up one by one where a word or a condition on a value leaves no more.
+FEW = 1000
 SILENT, ARCHIVED = "silent", "archived"
 STATES = (*State.values, SILENT, ARCHIVED)
 LOOKUPS: Mapping[str, str] = {
@@ -117,6 +120,9 @@ def matching(actor: Actor, runs: QuerySet[Run], terms: Sequence[Term]) -> QueryS
     words = words_of(terms)[:MOST_WORDS]
     named = _named_by(actor, words)
     for term in [*conditions, *words]:
+        if term.name == HAS and term.is_negated:
+            runs = _without(actor, runs, _key_of(term))
+            continue
         condition = _has_word(actor, term.value, named) if term.is_word else _condition(actor, term)
         if term.is_negated != (term.sign == "!=" and term.name in FIELDS):
             condition = (
@@ -165,14 +171,21 @@ def _condition(actor: Actor, term: Term) -> Q:
     if term.name == CREATED:
         return _created(term)
     if term.name == HAS:
-        _require_sign(term, (":", "="))
-        return _has_value(actor, term.value)
+        return _has_value(actor, _key_of(term))
     return _compared(actor, term)
+
+
+def _key_of(term: Term) -> str:
+    _require_sign(term, (":", "="))
+    return term.value
 
 
 def _has_word(actor: Actor, text: str, named: _Named) -> Q:
     """Return the condition that a run, its owner or its project has the text."""
-    condition = Q(search_index__words__match=search_words.query(text))
+    with_words = permissions.visible(actor, RunIndex).filter(
+        team=actor.team, words__match=search_words.query(text)
+    )
+    condition = _few(with_words) or Q(search_index__words__match=search_words.query(text))
     if not search_words.is_exact(text):
         in_texts = [(f"{name}__icontains", text) for name in search_words.FIELDS]
         in_settings = ("search_index__text__contains", text.lower())
@@ -264,10 +277,31 @@ def _compared(actor: Actor, term: Term) -> Q:
 
 
 def _has_value(actor: Actor, key: str, condition: Q | None = None) -> Q:
-    values = permissions.visible(actor, RunValue).filter(
-        condition or Q(), team=actor.team, key=key, run=OuterRef("pk")
-    )
-    return Q(Exists(values))
+    values = permissions.visible(actor, RunValue).filter(condition or Q(), team=actor.team, key=key)
+    return _few(values) or Q(Exists(values.filter(run=OuterRef("pk"))))
+
+
+def _few(rows: QuerySet[RunIndex] | QuerySet[RunValue]) -> Q | None:
+    """Return the condition that a run is one of these rows' runs; None if there are more than FEW.
+
+    Postgres does not know how many runs a rare word or a limit of one figure leaves, and walks
+    the whole list of runs where it expects more.
+    """
+    keys = list(rows.values_list("run_id", flat=True)[: FEW + 1])
+    return Q(pk__in=keys) if len(keys) <= FEW else None
+
+
+def _without(actor: Actor, runs: QuerySet[Run], key: str) -> QuerySet[Run]:
+    """Return those of `runs` without a value under `key`.
+
+    Mostly every run has it, or hardly any. The few that lack it are found as a difference of sets,
+    which takes the same time whatever it leaves; a search among the runs stops at a page of them,
+    and walks the whole list where there are fewer.
+    """
+    values = (rows.values("run") for rows in numbers_and_texts(actor, key))
+    lacking = runs.values("pk").difference(*values)
+    keys = [row["pk"] for row in lacking[: FEW + 1]]
+    return runs.filter(pk__in=keys) if len(keys) <= FEW else without_value(actor, runs, key)
 
 
 def _require_sign(term: Term, signs: Sequence[str]) -> None:
