@@ -58,6 +58,7 @@ from trainer.spec.replays.none import NoReplay
 from trainer.spec.rollouts import Rollouts
 from trainer.spec.run import RunSpec
 from trainer.spec.sampling import Sampling
+from trainer.spec.shapers.shaper import Shaper
 from trainer.spec.stages import Optimiser, Stage, Until
 from trainer.spec.token_scores import TOKEN_SCORES
 from trainer.spec.tokens import AllTokens, SelectedTokens, Tokens
@@ -127,6 +128,7 @@ __all__ = [
     "Sampling",
     "SelectedTokens",
     "SelfTeacher",
+    "Shaper",
     "SkewedKL",
     "SpecError",
     "SpecIssue",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,14 +23,13 @@ from trainer.events import EventLog
 from trainer.spec import PlainContext, RunSpec
 from trainer.spec.operation import Checkpoints
 from trainer.text.language.models import LanguageModel
-from trainer.text.lm_head.linear_divergence import TokenStatistics
 from trainer.text.problems import Problem
 from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import DIVERGENCE, TrainRow
 from trainer.text.teachers.loading import Teachers
 from trainer.text.teachers.snapshots import UnchangedWeights
 from trainer.text.teachers.teacher_view import TeacherView
-from trainer.text.training.micro_batch_loss import MicroBatch, MicroBatchLoss, empty_statistics
+from trainer.text.training.micro_batch_loss import MicroBatchLoss
 from trainer.text.training.minibatches import minibatch
 from trainer.text.training.teacher_states import TeacherStates, compute_teacher_states
 from trainer.text.training.update import (
@@ -335,31 +334,3 @@ def test_bfloat16_computes_in_it_but_holds_weights_and_gradients_in_float32(tmp_
     for name, value in exact.items():
         assert rounded[name].dtype == torch.float32
         assert float((rounded[name] - value).norm() / value.norm()) < 0.1
-
-
-def test_scores_that_ranks_exchanged_return_to_the_device_of_the_coefficients(
-    pair: Pair, tmp_path: Path
-) -> None:
-    """Another device than the CPU's, on which nothing is computed here."""
-    settings = definition("policy_gradient", "sequence_mean", "pool", 24)
-    round = round_of(pair, settings)
-    scores = [torch.zeros(len(row.answer.ids)) for row in round.rows]
-    rt = Runtime(
-        tmp_path,
-        EventLog(tmp_path / "events", 1),
-        torch.device("meta"),
-        Checkpoints(),
-        0,
-        settings=settings.compute,
-    )
-    weight = torch.nn.Parameter(torch.ones(()))
-    rt.group(GROUP, {"weight": weight})
-    devices: set[str] = set()
-
-    def loss(batch: MicroBatch, *_: Any) -> tuple[Tensor, TokenStatistics]:
-        assert batch.teacher_logprobs is not None
-        devices.update((batch.teacher_logprobs.device.type, batch.coefficients.device.type))
-        return weight * 0.0, empty_statistics(sum(batch.lengths), rt.device)
-
-    compute_gradients(cast(Any, loss), settings, replace(round, teacher_logprobs=scores), rt)
-    assert devices == {"meta"}

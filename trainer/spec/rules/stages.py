@@ -13,6 +13,7 @@ from trainer.spec.objectives.objective import Need
 from trainer.spec.operation import VllmSampler
 from trainer.spec.replays.none import NoReplay
 from trainer.spec.rules.networks import Refusal
+from trainer.spec.rules.shapers import shaper_refusals
 from trainer.spec.stages import Stage
 from trainer.spec.token_scores import TOKEN_SCORES
 from trainer.spec.tokens import SelectedTokens
@@ -26,6 +27,7 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _answers(stage)
     yield from _objective(spec, stage)
     yield from _sampled_law(stage)
+    yield from shaper_refusals(spec, stage)
     yield from _tokens(stage)
     yield from _calibrated(spec, stage)
     yield from _sampler(spec, stage)
@@ -162,7 +164,7 @@ def _tokens(stage: Stage) -> Iterator[Refusal]:
     if not isinstance(tokens, SelectedTokens):
         return
     score = TOKEN_SCORES[tokens.score]
-    if score.compares_with_teacher and not stage.objective.compares_with_teacher:
+    if score.compares_with_teacher and not stage.compares_with_teacher:
         yield (
             "tokens.score",
             f"is {tokens.score}, which compares with the teacher, but {stage.objective.kind} does "

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from trainer.text.language.heads import Head
 from trainer.text.language.hidden_states import micro_batches
+from trainer.text.lm_head.chunks import chunks, tokens_per_chunk
 from trainer.text.lm_head.linear_divergence import TeacherLogits
+from trainer.text.objectives.divergences import at_least_float32
 from trainer.text.rollouts.records import TrainRow
 from trainer.text.teachers.loading import Teachers
 
@@ -39,6 +41,22 @@ class TeacherStates:
         head = self.heads[self.rows[indices[0]].teacher]
         hidden_KH = torch.cat([self.hidden[index] for index in indices])[selected_T]
         return lambda tokens: head.logits(hidden_KH[tokens], self.vocabulary)
+
+    @torch.no_grad()
+    def logprobs(self, index: int, temperature: float) -> Tensor:
+        """Return the teacher's log-probs [T] of the tokens of the row at `index`, in float32.
+
+        The only thing that is asked of a teacher where no divergence is computed.
+        """
+        ids_T = torch.tensor(self.rows[index].answer.ids)
+        logits = self.logits([index], torch.ones(len(ids_T), dtype=torch.bool))
+        logprobs = []
+        for tokens in chunks(len(ids_T), tokens_per_chunk(self.vocabulary)):
+            logits_CV = logits(tokens)
+            logits_CV = logits_CV.to(at_least_float32(logits_CV.dtype)) / temperature
+            ids_C = ids_T[tokens].to(logits_CV.device)
+            logprobs.append(logits_CV.log_softmax(-1).gather(1, ids_C[:, None])[:, 0])
+        return torch.cat(logprobs).float().cpu()
 
 
 def compute_teacher_states(
