@@ -334,3 +334,32 @@ def test_bfloat16_computes_in_it_but_holds_weights_and_gradients_in_float32(tmp_
     for name, value in exact.items():
         assert rounded[name].dtype == torch.float32
         assert float((rounded[name] - value).norm() / value.norm()) < 0.1
+
+
+@pytest.mark.parametrize("renormalise", [False, True])
+@pytest.mark.parametrize("reduction", ["sequence_mean", "token_mean"])
+def test_an_answer_of_weight_zero_counts_in_z_unless_means_are_over_kept_answers(
+    pair: Pair, tmp_path: Path, reduction: str, renormalise: bool
+) -> None:
+    settings = definition("forward_kl", reduction, "pool", 64)
+    stage = settings.stages[0].model_copy(update={"renormalise_by_kept": renormalise})
+    settings = settings.model_copy(update={"stages": (stage,)})
+    rows = [row(index, answer) for index, answer in enumerate(answers())]
+    weights = [1.0, 0.0, 0.5, 1.0] + [1.0] * (len(rows) - 4)
+    weighted = [replace(row, row_weight=weight) for row, weight in zip(rows, weights, strict=True)]
+    masked = [
+        replace(row, coefficients=row.coefficients * np.float32(weight))
+        for row, weight in zip(rows, weights, strict=True)
+    ]
+    actual, expected = (round_of(pair, settings, each) for each in (weighted, masked))
+    if reduction == "token_mean" and not renormalise:
+        # Masked tokens are no tokens; tokens of an answer of weight 0 are.
+        difference = loss_normaliser(settings, actual) - loss_normaliser(settings, expected)
+        assert difference == len(rows[1].answer.ids)
+        return
+    gradients = [
+        gradient(pair, settings, tmp_path / name, each)[0]
+        for name, each in (("weighted", weighted), ("masked", masked))
+    ]
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(value, gradients[1][name])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trainer.spec.confidence import StatedConfidence
+from trainer.spec.controllers.dynamic_sampling import DynamicSampling
 from trainer.spec.data import FileProblems
 from trainer.spec.filters.calibrated import CalibratedFilter
 from trainer.spec.networks import EndpointTeacher, TextTeacher
@@ -85,6 +86,12 @@ def _answers(stage: Stage) -> Iterator[Refusal]:
             "rollouts.generate.per_problem",
             f"is {count}, but a {stage.source} stage trains on one answer to each problem; set it "
             f"to 1 or choose student_rollouts",
+        )
+    elif isinstance(stage.rollouts.control, DynamicSampling) and count < 2:
+        yield (
+            "rollouts.generate.per_problem",
+            f"is {count}, but dynamic_sampling leaves out problems whose answers all have one "
+            "verdict, as a single answer has; raise it to 4 or more, or choose fixed",
         )
     elif generate.sampling.temperature == 0 and count > 1:
         yield (
