@@ -106,7 +106,9 @@ def _stage(stage: Stage, count: int) -> str:
     ):
         if chosen.kind != default.kind:
             steps += f"; {chosen.describe()}"
-    objective = stage.objective.describe()
+    objective = "; ".join(
+        [stage.objective.describe(), *(shaper.describe() for shaper in stage.shapers.chosen)]
+    )
     if isinstance(tokens, SelectedTokens):
         rule = {"top": "the highest", "sample": "drawn", "bottom": "the lowest"}[tokens.how]
         score = tokens.score.replace("_", " ")

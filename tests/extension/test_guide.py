@@ -29,6 +29,7 @@ ENVIRONMENT = {
 MECHANISMS = (
     {"objectives/jeffreys.py", "objectives/test_jeffreys.py"},
     {"controllers/varied.py", "rollouts/test_varied.py"},
+    {"shapers/decisions.py", "shapers/test_decisions.py"},
     {"token_scores/both.py", "text/test_both_directions.py"},
 )
 
@@ -96,6 +97,7 @@ def test_the_reference_of_all_settings_has_the_new_ones(clone: Path) -> None:
     assert "stages.*.objective.gamma" in page and "Share of forward KL." in page
     assert "same verdict are not trained on" in page
     assert "The sum of the reverse and the forward KL divergence." in page
+    assert "stages.*.shapers.decisions.factor" in page
 
 
 def test_a_run_trains_a_step_with_them(clone: Path) -> None:

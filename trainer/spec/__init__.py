@@ -60,6 +60,7 @@ from trainer.spec.rollouts import Rollouts
 from trainer.spec.run import RunSpec
 from trainer.spec.sampling import Sampling
 from trainer.spec.served_teacher import HiddenStates, SampledLogprobs, TopLogprobs
+from trainer.spec.shapers.shaper import Shaper
 from trainer.spec.stages import Optimiser, Stage, Until
 from trainer.spec.token_scores import TOKEN_SCORES
 from trainer.spec.tokens import AllTokens, SelectedTokens, Tokens
@@ -132,6 +133,7 @@ __all__ = [
     "SelectedTokens",
     "SelfTeacher",
     "ServedTeacher",
+    "Shaper",
     "SkewedKL",
     "SpecError",
     "SpecIssue",

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import pkgutil
 import re
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, Union, get_args
 
 from pydantic import Field
 
@@ -41,13 +42,25 @@ class Mechanism(Section):
         raise NotImplementedError
 
 
+Family = TypeVar("Family", bound=Mechanism)
+
+
 def choices(package: str, base: type[Mechanism]) -> Any:
     """Return the type of a field that holds one of the mechanisms declared in `package`.
 
-    They are found in alphabetical order of their modules. Raises DeclarationError if one is not
-    complete or two have one `kind`.
+    Raises DeclarationError if one is not complete or two have one `kind`.
     """
-    members: dict[str, type[Mechanism]] = {}
+    members = members_in(package, base)
+    union: Any = Union[tuple(members.values())]  # noqa: UP007 (the members are known at run time)
+    return Annotated[union, Field(discriminator="kind")] if len(members) > 1 else union
+
+
+def members_in(package: str, base: type[Family]) -> dict[str, type[Family]]:
+    """Return the mechanisms declared in `package` by kind, in alphabetical order of their modules.
+
+    Raises DeclarationError if one is not complete or two have one `kind`.
+    """
+    members: dict[str, type[Family]] = {}
     for module in declared_in(package):
         for member in vars(module).values():
             if not (isinstance(member, type) and issubclass(member, base)):
@@ -58,11 +71,10 @@ def choices(package: str, base: type[Mechanism]) -> Any:
             if mistake := _mistake(member, kind.default, members):
                 raise DeclarationError(f"{module.__file__}: {member.__name__} {mistake}")
             members[kind.default] = member
-    union: Any = Union[tuple(members.values())]  # noqa: UP007 (the members are known at run time)
-    return Annotated[union, Field(discriminator="kind")] if len(members) > 1 else union
+    return members
 
 
-def _mistake(member: type[Mechanism], kind: Any, members: dict[str, type[Mechanism]]) -> str:
+def _mistake(member: type[Mechanism], kind: Any, members: Mapping[str, type[Mechanism]]) -> str:
     """Return what is wrong with a declaration, "" if it is complete."""
     if kind in members:
         return f"has the kind {kind}, which {members[kind].__module__} declares too"

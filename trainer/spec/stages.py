@@ -6,8 +6,10 @@ from typing import Literal
 
 from trainer.spec.base import Section, Slug, option
 from trainer.spec.objectives import AnyObjective
+from trainer.spec.objectives.objective import TEACHER_NEEDS, Need
 from trainer.spec.objectives.reverse_kl import ReverseKL
 from trainer.spec.rollouts import Rollouts
+from trainer.spec.shapers import Shapers
 from trainer.spec.tokens import AllTokens, Tokens
 
 
@@ -104,6 +106,13 @@ class Stage(Section):
     objective: AnyObjective = option(
         title="Objective", help="Loss at each token.", factory=ReverseKL
     )
+    shapers: Shapers = option(
+        title="Shapers",
+        help="What changes the advantages, clip ranges, ratios and weights of a ratio objective.",
+        factory=Shapers,
+        expert=True,
+        subheading=True,
+    )
     tokens: Tokens = option(
         title="Tokens", help="Tokens of an answer that are trained on.", factory=AllTokens
     )
@@ -159,6 +168,18 @@ class Stage(Section):
     def updates(self) -> int:
         """The number of updates of the whole stage."""
         return self.until.steps * self.updates_per_step
+
+    @property
+    def requirements(self) -> frozenset[Need]:
+        """What the objective and the shapers compute from."""
+        return self.objective.requirements.union(
+            *(shaper.requirements for shaper in self.shapers.chosen)
+        )
+
+    @property
+    def compares_with_teacher(self) -> bool:
+        """Whether it needs probabilities of a teacher that the trainer has loaded."""
+        return bool(self.requirements & TEACHER_NEEDS)
 
     @property
     def logit_temperature(self) -> float:

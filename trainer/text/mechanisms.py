@@ -40,6 +40,7 @@ def _mechanisms(spec: RunSpec) -> Iterator[Mechanism | TokenScore]:
     for stage in spec.stages:
         rollouts = stage.rollouts
         yield stage.objective
+        yield from stage.shapers.chosen
         yield from (rollouts.generate, rollouts.filter, rollouts.control, rollouts.replay)
         if isinstance(stage.tokens, SelectedTokens):
             yield TOKEN_SCORES[stage.tokens.score]

@@ -10,6 +10,7 @@ from trainer.spec import FieldInfo, fields, load, to_dict
 from trainer.spec.base import Section, option
 from trainer.spec.fields.field_list import Heading
 from trainer.spec.jobs import JobSpec
+from trainer.spec.shapers import Shapers
 
 ALL = {(info.path, info.when): info for info in fields()}
 
@@ -44,9 +45,10 @@ def test_every_setting_of_a_definition_is_listed() -> None:
             }
         },
     ]
+    shapers = {f"stages.*.shapers.{kind}" for kind in Shapers.model_fields}
     for settings in alternatives:
         paths = leaves(to_dict(load({"stages": [{"name": "a"}], **settings})))
-        assert paths - listed <= {"data.retained", "networks.specialists"}, (
+        assert paths - listed <= {"data.retained", "networks.specialists"} | shapers, (
             "only absent sections have no line of their own"
         )
 

@@ -15,6 +15,7 @@ from trainer.spec.rules.stages import stage_refusals
 
 WEIGHTINGS = ", ".join(sections(Pool.model_fields["weighting"].annotation))
 STAGE: dict[str, Any] = {"name": "only"}
+GRPO_WITH_KL = {"objective": {"kind": "grpo"}, "shapers": {"kl": {"to": "teacher"}}}
 TWO_STAGES = [{"name": "one"}, {"name": "two"}]
 
 
@@ -269,6 +270,40 @@ def stage(**generate: Any) -> dict[str, Any]:
             "stages.0.objective.temperature",
             "is 1.3, but the answers are sampled at 0.7",
         ),
+        (
+            {"stages": [STAGE | {"shapers": {"kl": {}}}]},
+            "stages.0.shapers.kl",
+            "is kl, which changes advantages, but reverse_kl does not learn by that; remove it",
+        ),
+        (
+            {
+                "stages": [stage(per_problem=2) | GRPO_WITH_KL],
+                "networks": {"teacher": {"kind": "texts", "path": "file:answers.jsonl"}},
+            },
+            "stages.0.shapers.kl",
+            "needs the teacher's probabilities, but a teacher of kind texts gives texts only",
+        ),
+        (
+            {"stages": [stage(per_problem=1) | {"objective": {"kind": "grpo"}}]},
+            "stages.0.rollouts.generate.per_problem",
+            "is 1, but grpo compares the answers",
+        ),
+        (
+            {
+                "stages": [
+                    stage(per_problem=2)
+                    | GRPO_WITH_KL
+                    | {"objective": {"kind": "grpo", "ratio": "sequence"}}
+                ]
+            },
+            "stages.0.objective.ratio",
+            "the shaper kl gives each token its own advantage; choose sequence_token",
+        ),
+        (
+            {"stages": [STAGE | {"rollouts": {"control": {"kind": "dynamic_sampling"}}}]},
+            "stages.0.rollouts.generate.per_problem",
+            "as a single answer has; raise it to 4 or more, or choose fixed",
+        ),
     ],
 )
 def test_incompatible_settings_are_refused_with_the_reason(
@@ -302,6 +337,7 @@ def test_incompatible_settings_are_refused_with_the_reason(
             }
             for objective in (
                 {"kind": "grpo"},
+                {"kind": "grpo", "kl": {"kind": "kl", "to": "teacher"}, "dual_clip": 3},
                 {"kind": "policy_gradient"},
                 {"kind": "policy_gradient", "temperature": 0.7},
             )

@@ -110,11 +110,14 @@ def test_losses_that_would_broadcast_or_teach_nothing_are_refused() -> None:
 
 
 def test_what_an_objective_does_not_declare_it_cannot_use() -> None:
-    tokens = SampledTokens(torch.zeros(2), CrossEntropy(), lambda name: torch.zeros(2))
+    tokens = SampledTokens(
+        torch.zeros(2), CrossEntropy(), lambda name: torch.zeros(2), torch.zeros(2)
+    )
     for name, need in (
         ("advantages", "GROUP_VERDICTS"),
         ("old_logprob", "OLD_LOGPROB"),
         ("teacher_logprob", "TEACHER_LOGPROB"),
+        ("reference_logprob", "REFERENCE_LOGPROB"),
     ):
         with pytest.raises(CodeError, match=f"add Need.{need} to the needs"):
             getattr(tokens, name)

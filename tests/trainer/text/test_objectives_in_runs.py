@@ -103,6 +103,38 @@ def test_grpo_without_any_difference_between_answers_leaves_the_student_as_it_wa
     assert after["difference"] == {"pass_rate": 0.0, "interval": [0.0, 0.0]}
 
 
+def test_grpo_with_all_its_parts_trains(tmp_path: Path) -> None:
+    """Old, reference and teacher log-probs together, several updates of a step, and shapers."""
+    stage = {
+        "objective": {
+            "kind": "grpo",
+            "dual_clip": 3,
+            "ratio": "sequence_token",
+            "clip_low": 0.001,
+            "clip_high": 0.001,
+            "kl": {"kind": "kl", "to": "reference"},
+        },
+        "shapers": {"kl": {"to": "teacher"}, "overlong": {"share": 0.5}},
+        "rollouts": {
+            "generate": {"per_problem": 4, "sampling": {"max_new_tokens": 72}},
+            "control": {"kind": "dynamic_sampling", "most_answers": 8},
+        },
+        "inner_epochs": 3,
+        "problems_per_step": 8,
+        "until": {"steps": 2},
+    }
+    folder = carried_out(short(stage), tmp_path)
+    rows = trained_rows(folder, 1)
+    assert all(row["teacher_prompt_ids"] for row in rows)
+    assert all(len(set(row["advantage"])) > 1 for row in rows if len(row["advantage"]) > 1)
+    assert all(norm > 0 for norm in column(folder, "grad_norm"))
+    shares = [column(folder, f"ratio/clipped_{kind}share") for kind in ("", "upper_", "lower_")]
+    assert max(shares[0]) > 0
+    np.testing.assert_allclose(shares[0], np.add(shares[1], shares[2]), atol=1e-9)
+    by_action = [key for event in events(folder, "pipeline") for key in event["decisions"]]
+    assert any(key.startswith("resample") for key in by_action)
+
+
 @pytest.mark.parametrize("source", ["teacher_written", "solutions"])
 def test_cross_entropy_is_the_negative_log_likelihood_of_what_was_written(
     tmp_path: Path, source: str

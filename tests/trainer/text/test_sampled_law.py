@@ -20,14 +20,14 @@ from trainer.spec import PlainContext
 from trainer.spec.operation import Checkpoints
 from trainer.text.language.models import LanguageModel
 from trainer.text.problems import Problem
-from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.questions import Answer
-from trainer.text.rollouts.records import RATIO, TrainRow
+from trainer.text.rollouts.records import RATIO, TrainRow, with_column
+from trainer.text.shapers.shaping import shape
 from trainer.text.teachers.loading import Teachers
 from trainer.text.teachers.snapshots import UnchangedWeights
 from trainer.text.teachers.teacher_view import TeacherView
 from trainer.text.training.micro_batch_loss import MicroBatchLoss
-from trainer.text.training.score_phase import score_and_select
+from trainer.text.training.score_phase import teacher_logprobs
 from trainer.text.training.teacher_states import compute_teacher_states
 from trainer.text.training.update import GROUP, TrainRound, compute_gradients
 
@@ -52,19 +52,21 @@ def law(model: LanguageModel, temperature: float) -> Tensor:
 
 
 def expected_gradient(
-    objective: str,
+    objective: str | dict[str, Any],
     temperature: float,
     student: LanguageModel,
     teacher: LanguageModel,
     advantages_V: Tensor | None,
     folder: Path,
+    shapers: dict[str, Any] | None = None,
 ) -> dict[str, Tensor]:
     """The gradient of an update on all answers of one token, in proportion to their probability."""
     definition = spec(
         stages=[
             {
                 "name": "only",
-                "objective": {"kind": objective},
+                "objective": {"kind": objective} if isinstance(objective, str) else objective,
+                "shapers": shapers or {},
                 "reduction": "sequence_sum",
                 "rollouts": {
                     "generate": {"per_problem": 2, "sampling": {"temperature": temperature}}
@@ -95,15 +97,15 @@ def expected_gradient(
     ]
     view = TeacherView("teacher", teacher, PlainContext(), UnchangedWeights(), 16)
     states = compute_teacher_states(Teachers(count, view), rows, 64)
-    selection = score_and_select(
-        student, rows, states, stage, Noise(0, 0), 64, False, range(count), World()
-    )
-    logprobs = [score.teacher_logprob for score in selection.scores] if selection.scores else None
+    if stage.compares_with_teacher:
+        logprobs = teacher_logprobs(states, range(count), temperature, World())
+        rows = with_column(rows, "teacher_logprobs", logprobs)
+    rows = shape(rows, stage)
     rt = Runtime(folder, EventLog(folder / "events", 1), torch.device("cpu"), Checkpoints(), 0)
     parameters = dict(student.model.named_parameters())
     student.model.zero_grad()
     rt.group(GROUP, parameters)
-    round = TrainRound(stage, [1.0], selection.rows, states, range(count), logprobs)
+    round = TrainRound(stage, [1.0], rows, states, range(count))
     compute_gradients(MicroBatchLoss(student), definition, round, rt)
     return gradients(student)
 
@@ -144,6 +146,46 @@ def test_the_gradient_of_grpo_is_that_of_the_expected_advantage_of_sampled_answe
     actual = expected_gradient("grpo", temperature, student, teacher, advantages_V, tmp_path)
     expected_V = law(student, temperature).exp() * advantages_V
     assert_same(actual, -expected_V.sum(), student)
+
+
+KL_TERM = {"kind": "kl", "to": "teacher", "coefficient": 0.5}
+
+
+def kl_gradient(
+    form: str, temperature: float, student: LanguageModel, teacher: LanguageModel, folder: Path
+) -> dict[str, Tensor]:
+    """The expected gradient of half the KL to the teacher, in one of its three forms."""
+    term = {"kind": "none"} if form == "k1" else KL_TERM | {"estimator": form}
+    shapers = {"kl": {"to": "teacher", "coefficient": 0.5}} if form == "k1" else {}
+    none_V = torch.zeros(student.vocabulary)
+    objective = {"kind": "grpo", "kl": term}
+    return expected_gradient(objective, temperature, student, teacher, none_V, folder, shapers)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("form", ["k1", "k2"])
+def test_k1_in_the_advantage_and_k2_as_a_loss_have_the_gradient_of_the_reverse_kl(
+    student: LanguageModel, teacher: LanguageModel, form: str, temperature: float, tmp_path: Path
+) -> None:
+    actual = kl_gradient(form, temperature, student, teacher, tmp_path)
+    own_V = law(student, temperature)
+    with torch.no_grad():
+        other_V = law(teacher, temperature)
+    assert_same(actual, 0.5 * (own_V.exp() * (own_V - other_V)).sum(), student)
+
+
+def test_k3_as_a_loss_has_the_gradient_of_the_forward_kl_instead(
+    student: LanguageModel, teacher: LanguageModel, tmp_path: Path
+) -> None:
+    actual = kl_gradient("k3", 1.0, student, teacher, tmp_path)
+    own_V = law(student, 1.0)
+    with torch.no_grad():
+        other_V = law(teacher, 1.0)
+    assert_same(actual, 0.5 * (other_V.exp() * (other_V - own_V)).sum(), student)
+    reverse = kl_gradient("k2", 1.0, student, teacher, tmp_path / "k2")
+    distance = sum(float((actual[name] - reverse[name]).norm() ** 2) for name in reverse) ** 0.5
+    size = sum(float(value.norm() ** 2) for value in reverse.values()) ** 0.5
+    assert distance > 0.05 * size
 
 
 @pytest.mark.parametrize("sampling", [{}, {"temperature": 1.2}, {"temperature": 1.4}])

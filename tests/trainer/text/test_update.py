@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,14 +23,13 @@ from trainer.events import EventLog
 from trainer.spec import PlainContext, RunSpec
 from trainer.spec.operation import Checkpoints
 from trainer.text.language.models import LanguageModel
-from trainer.text.lm_head.linear_divergence import TokenStatistics
 from trainer.text.problems import Problem
 from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import DIVERGENCE, TrainRow
 from trainer.text.teachers.loading import Teachers
 from trainer.text.teachers.snapshots import UnchangedWeights
 from trainer.text.teachers.teacher_view import TeacherView
-from trainer.text.training.micro_batch_loss import MicroBatch, MicroBatchLoss, empty_statistics
+from trainer.text.training.micro_batch_loss import MicroBatchLoss
 from trainer.text.training.minibatches import minibatch
 from trainer.text.training.teacher_states import TeacherStates, compute_teacher_states
 from trainer.text.training.update import (
@@ -337,29 +336,30 @@ def test_bfloat16_computes_in_it_but_holds_weights_and_gradients_in_float32(tmp_
         assert float((rounded[name] - value).norm() / value.norm()) < 0.1
 
 
-def test_scores_that_ranks_exchanged_return_to_the_device_of_the_coefficients(
-    pair: Pair, tmp_path: Path
+@pytest.mark.parametrize("renormalise", [False, True])
+@pytest.mark.parametrize("reduction", ["sequence_mean", "token_mean"])
+def test_an_answer_of_weight_zero_counts_in_z_unless_means_are_over_kept_answers(
+    pair: Pair, tmp_path: Path, reduction: str, renormalise: bool
 ) -> None:
-    """Another device than the CPU's, on which nothing is computed here."""
-    settings = definition("policy_gradient", "sequence_mean", "pool", 24)
-    round = round_of(pair, settings)
-    scores = [torch.zeros(len(row.answer.ids)) for row in round.rows]
-    rt = Runtime(
-        tmp_path,
-        EventLog(tmp_path / "events", 1),
-        torch.device("meta"),
-        Checkpoints(),
-        0,
-        settings=settings.compute,
-    )
-    weight = torch.nn.Parameter(torch.ones(()))
-    rt.group(GROUP, {"weight": weight})
-    devices: set[str] = set()
-
-    def loss(batch: MicroBatch, *_: Any) -> tuple[Tensor, TokenStatistics]:
-        assert batch.teacher_logprobs is not None
-        devices.update((batch.teacher_logprobs.device.type, batch.coefficients.device.type))
-        return weight * 0.0, empty_statistics(sum(batch.lengths), rt.device)
-
-    compute_gradients(cast(Any, loss), settings, replace(round, teacher_logprobs=scores), rt)
-    assert devices == {"meta"}
+    settings = definition("forward_kl", reduction, "pool", 64)
+    stage = settings.stages[0].model_copy(update={"renormalise_by_kept": renormalise})
+    settings = settings.model_copy(update={"stages": (stage,)})
+    rows = [row(index, answer) for index, answer in enumerate(answers())]
+    weights = [1.0, 0.0, 0.5, 1.0] + [1.0] * (len(rows) - 4)
+    weighted = [replace(row, row_weight=weight) for row, weight in zip(rows, weights, strict=True)]
+    masked = [
+        replace(row, coefficients=row.coefficients * np.float32(weight))
+        for row, weight in zip(rows, weights, strict=True)
+    ]
+    actual, expected = (round_of(pair, settings, each) for each in (weighted, masked))
+    if reduction == "token_mean" and not renormalise:
+        # Masked tokens are no tokens; tokens of an answer of weight 0 are.
+        difference = loss_normaliser(settings, actual) - loss_normaliser(settings, expected)
+        assert difference == len(rows[1].answer.ids)
+        return
+    gradients = [
+        gradient(pair, settings, tmp_path / name, each)[0]
+        for name, each in (("weighted", weighted), ("masked", masked))
+    ]
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(value, gradients[1][name])

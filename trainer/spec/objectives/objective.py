@@ -15,7 +15,27 @@ class Need(StrEnum):
     TEACHER_LOGITS = "the teacher's distribution over the vocabulary"
     TEACHER_LOGPROB = "the teacher's log-prob of the sampled token"
     OLD_LOGPROB = "the log-prob of the sampled token under the weights that sampled it"
+    REFERENCE_LOGPROB = "the log-prob of the sampled token under the weights at the stage's start"
     GROUP_VERDICTS = "the verdicts on all answers to the problem"
+
+
+# What only a teacher with probabilities gives.
+TEACHER_NEEDS = frozenset({Need.TEACHER_LOGITS, Need.TEACHER_LOGPROB})
+
+
+class Write(StrEnum):
+    """What a shaper may change of an answer, by the name of what it returns.
+
+    RATIO_OFFSETS are γ of the ratio π / (sg[π] + γ), which takes the place of the clipped ratio
+    wherever it is not NaN (`trainer.text.objectives.surrogates`).
+    """
+
+    ADVANTAGES = "advantages"
+    CLIP_LOW = "clip_low"
+    CLIP_HIGH = "clip_high"
+    RATIO_OFFSETS = "ratio_offsets"
+    IMPORTANCE_WEIGHTS = "importance_weights"
+    ROW_WEIGHT = "row_weight"
 
 
 class Objective(Mechanism):
@@ -24,18 +44,30 @@ class Objective(Mechanism):
     `function` is a `TokenLoss` (`trainer.text.objectives.sampled_tokens`); a divergence declares
     its entries instead (`Divergence`). `answers` says whose answers it learns from: any, the
     student's own, or given ones. `edited_answers` says whether an answer may be changed after it
-    was sampled, as CaOPD does: the log-probs of its tokens are then unknown.
+    was sampled, as CaOPD does: the log-probs of its tokens are then unknown. `shaped_by` are the
+    changes of shapers that its loss follows.
     """
 
     REQUIRED = ("function", "needs")
     needs: ClassVar[frozenset[Need]]
     answers: ClassVar[Literal["any", "own", "given"]] = "any"
     edited_answers: ClassVar[bool] = False
+    shaped_by: ClassVar[frozenset[Write]] = frozenset()
+
+    @property
+    def requirements(self) -> frozenset[Need]:
+        """`needs`, with what these settings need besides."""
+        return self.needs
+
+    @property
+    def learns_by_advantage_alone(self) -> bool:
+        """Whether an answer whose advantages are 0 has no gradient, if it has advantages."""
+        return True
 
     @property
     def compares_with_teacher(self) -> bool:
         """Whether it needs probabilities of a teacher that the trainer has loaded."""
-        return bool(self.needs & {Need.TEACHER_LOGITS, Need.TEACHER_LOGPROB})
+        return bool(self.requirements & TEACHER_NEEDS)
 
     @property
     def standardises_advantages(self) -> bool:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Literal
 
 from trainer.spec.base import option
-from trainer.spec.objectives.objective import Need, Objective
+from trainer.spec.objectives.objective import Need, Objective, Write
 
 
 class PolicyGradient(Objective):
@@ -16,6 +16,7 @@ class PolicyGradient(Objective):
     function = "trainer.text.objectives.policy_gradient:loss"
     needs = frozenset({Need.TEACHER_LOGPROB})
     answers = "own"
+    shaped_by = frozenset({Write.IMPORTANCE_WEIGHTS, Write.ROW_WEIGHT})
     # Kept for stored definitions: the temperature of sampling divides the logits of both models.
     temperature: float = option(
         1.0,

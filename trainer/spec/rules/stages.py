@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trainer.spec.confidence import StatedConfidence
+from trainer.spec.controllers.dynamic_sampling import DynamicSampling
 from trainer.spec.data import FileProblems
 from trainer.spec.filters.calibrated import CalibratedFilter
 from trainer.spec.networks import EndpointTeacher, TextTeacher
@@ -14,6 +15,7 @@ from trainer.spec.operation import VllmSampler
 from trainer.spec.replays.none import NoReplay
 from trainer.spec.rules.networks import Refusal
 from trainer.spec.rules.served import served_stage_refusals
+from trainer.spec.rules.shapers import shaper_refusals
 from trainer.spec.stages import Stage
 from trainer.spec.token_scores import TOKEN_SCORES
 from trainer.spec.tokens import SelectedTokens
@@ -27,6 +29,7 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _answers(stage)
     yield from _objective(spec, stage)
     yield from _sampled_law(stage)
+    yield from shaper_refusals(spec, stage)
     yield from _tokens(stage)
     yield from _calibrated(spec, stage)
     yield from _sampler(spec, stage)
@@ -85,6 +88,12 @@ def _answers(stage: Stage) -> Iterator[Refusal]:
             "rollouts.generate.per_problem",
             f"is {count}, but a {stage.source} stage trains on one answer to each problem; set it "
             f"to 1 or choose student_rollouts",
+        )
+    elif isinstance(stage.rollouts.control, DynamicSampling) and count < 2:
+        yield (
+            "rollouts.generate.per_problem",
+            f"is {count}, but dynamic_sampling leaves out problems whose answers all have one "
+            "verdict, as a single answer has; raise it to 4 or more, or choose fixed",
         )
     elif generate.sampling.temperature == 0 and count > 1:
         yield (
@@ -164,7 +173,7 @@ def _tokens(stage: Stage) -> Iterator[Refusal]:
     if not isinstance(tokens, SelectedTokens):
         return
     score = TOKEN_SCORES[tokens.score]
-    if score.compares_with_teacher and not stage.objective.compares_with_teacher:
+    if score.compares_with_teacher and not stage.compares_with_teacher:
         yield (
             "tokens.score",
             f"is {tokens.score}, which compares with the teacher, but {stage.objective.kind} does "

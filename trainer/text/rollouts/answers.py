@@ -157,7 +157,7 @@ class SamplerAndJudge:
                 # NaN marks what a sampling program does not report; later stages test for None.
                 _none_if_nan(trajectory.logprobs),
                 _none_if_nan(trajectory.entropies),
-                _none_if_nan(trajectory.sampled_logprobs),
+                _known_in_part(trajectory.law_logprobs),
                 trajectory.versions,
                 trajectory.inherited,
             )
@@ -168,6 +168,11 @@ class SamplerAndJudge:
 def _none_if_nan(values_T: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """None where the sampling program reports no values."""
     return None if np.isnan(values_T).any() else values_T
+
+
+def _known_in_part(values_T: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """None where the values of all tokens are unknown."""
+    return None if np.isnan(values_T).all() else values_T
 
 
 def tally(problems: Sequence[Problem], answers: Iterable[Answer]) -> tuple[Counts, Counts]:

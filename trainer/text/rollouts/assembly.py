@@ -9,7 +9,6 @@ from pathlib import Path
 from trainer.engine.distributed.world import World
 from trainer.spec import Divergence, Objective, RunSpec, Stage
 from trainer.spec.operation import VllmSampler
-from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.mechanisms import function_of
 from trainer.text.rollouts.answers import SamplerAndJudge
@@ -19,7 +18,6 @@ from trainer.text.rollouts.engines.vllm.engine import VllmEngine
 from trainer.text.rollouts.engines.vllm.gpu_memory import gpu_names
 from trainer.text.rollouts.engines.vllm.server import Launch
 from trainer.text.rollouts.filters.filter_parts import FilterParts
-from trainer.text.rollouts.importance_weights import ImportanceWeightedFilter
 from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.protocols import Engine, Filter
 from trainer.text.rollouts.questions import Question
@@ -89,20 +87,14 @@ def build_pipeline(
     sampler: SamplerAndJudge,
     student: LanguageModel,
     teachers: Teachers,
-    tokens: Callable[[], int],
     held_out: Iterable[str] = (),
 ) -> RolloutPipeline:
-    """Build the rollout pipeline of a stage; the student reads answers `tokens()` ids at a time.
+    """Build the rollout pipeline of a stage.
 
     `held_out` are ids of problems that must never be trained on. Raises ModelError.
     """
-    rollouts, sampling = stage.rollouts, stage.rollouts.generate.sampling
+    rollouts = stage.rollouts
     answer_filter = build_filter(spec, stage, sampler, student, teachers)
-    if sampling.temperature and _samples_by_another_law(spec, sampling):
-        bfloat16 = spec.networks.student.dtype == "bfloat16"
-        answer_filter = ImportanceWeightedFilter(
-            answer_filter, student, sampling.temperature, tokens, bfloat16
-        )
     return RolloutPipeline(
         engine,
         function_of(rollouts.generate)(rollouts.generate),
@@ -111,17 +103,6 @@ def build_pipeline(
         function_of(rollouts.replay)(rollouts.replay),
         frozenset(held_out),
     )
-
-
-def _samples_by_another_law(spec: RunSpec, sampling: Sampling) -> bool:
-    """Whether answers are sampled by another distribution than the one that an update computes."""
-    # Overlapped answers come from older weights, so they need importance weights like a server's.
-    if isinstance(spec.compute.sampler, VllmSampler) or spec.compute.overlap:
-        return True
-    # Updates in bfloat16 compute other log-probs than the sampler, which computes in float32. A cut
-    # distribution is chosen to be another one than the student's.
-    is_cut = sampling.top_p < 1 or sampling.top_k > 0
-    return spec.networks.student.dtype == "bfloat16" and not is_cut
 
 
 def build_filter(

@@ -36,9 +36,9 @@ class Answer:
 
     `read` is the answer that the verifier extracted from `text`; `source` names its author.
     `logprobs` and `entropies` [T] are the author's at temperature 1, `sampled_logprobs` [T] are
-    under the distribution that was sampled from, and `versions` are those of the weights that wrote
-    the segments. All are None or empty where unknown. The first `inherited` tokens are those of
-    another answer, which it branches from.
+    under the distribution that the student sampled from, NaN for tokens of others, and `versions`
+    are those of the weights that wrote the segments. All are None or empty where unknown. The first
+    `inherited` tokens are those of another answer, which it branches from.
     """
 
     problem: Problem

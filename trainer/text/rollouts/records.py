@@ -11,10 +11,10 @@ Shapes: T tokens of an answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +123,21 @@ class Trajectory:
         return np.concatenate([segment.sampled_logprobs for segment in self.segments])
 
     @cached_property
+    def law_logprobs(self) -> NDArray[np.float32]:
+        """`sampled_logprobs`, NaN where a segment is not the student's.
+
+        The student's law does not contain what others have written or forced.
+        """
+        return np.concatenate(
+            [
+                segment.sampled_logprobs
+                if segment.source == "student"
+                else np.full(len(segment.ids), np.nan, np.float32)
+                for segment in self.segments
+            ]
+        )
+
+    @cached_property
     def entropies(self) -> NDArray[np.float32]:
         return np.concatenate([segment.entropies for segment in self.segments])
 
@@ -210,6 +225,20 @@ class DroppedAnswer:
 # likelihood of the token itself.
 NONE, DIVERGENCE, RATIO, CROSS_ENTROPY = range(4)
 
+# The fields of a `TrainRow` that have a value for each token.
+TOKEN_COLUMNS = (
+    "kinds",
+    "coefficients",
+    "advantages",
+    "anchor_logprobs",
+    "behaviour_logprobs",
+    "teacher_logprobs",
+    "reference_logprobs",
+    "clip_low",
+    "clip_high",
+    "ratio_offsets",
+)
+
 
 @dataclass(frozen=True, eq=False)
 class TrainRow:
@@ -217,14 +246,17 @@ class TrainRow:
 
     The student learns `answer.ids` after `answer.prompt`, the learning context; the teacher reads
     the same ids after `teacher_prompt`. `owner` is the index of its problem in the batch,
-    `siblings` how many rows that problem has, `weight` its w̃. Per token [T]: `kinds` (what it is
-    trained by), `coefficients` (1 unless a plug-in says otherwise), `advantages` (ratio
-    objectives), `anchor_logprobs` (of the policy that sampled it, at its temperature) and
-    `behaviour_logprobs` (under the exact distribution it was sampled from, where another program
-    sampled it). The last two are None where the student did not write these ids after this prompt:
-    in an edited answer, in the teacher's, and where the learning context is not the sampling
-    context. `versions` are those of the weights that wrote its segments. Raises ValueError if the
-    lengths differ.
+    `siblings` how many rows that problem has, `weight` its w̃. `row_weight` multiplies the loss of
+    the row; with 0 it still counts in Z. Per token [T]: `kinds` (what it is trained by),
+    `coefficients` (1 unless a plug-in says otherwise), `advantages` (ratio objectives),
+    `anchor_logprobs` (of the weights at the beginning of the round, at the temperature of sampling)
+    and `behaviour_logprobs` (under the exact distribution it was sampled from; NaN for tokens that
+    the student did not sample). The last is None where the student did not write these ids after
+    this prompt: in an edited answer, in the teacher's, and where the learning context is not the
+    sampling context. The score phase gives the anchors where they are missing, and
+    `teacher_logprobs` and `reference_logprobs` where the stage needs them. Shapers give `clip_low`,
+    `clip_high` and `ratio_offsets` (`Write`). `versions` are those of the weights that wrote its
+    segments. Raises ValueError if the lengths differ.
     """
 
     answer: Answer
@@ -238,6 +270,12 @@ class TrainRow:
     advantages: NDArray[np.float32] | None = None
     anchor_logprobs: NDArray[np.float32] | None = None
     behaviour_logprobs: NDArray[np.float32] | None = None
+    teacher_logprobs: NDArray[np.float32] | None = None
+    reference_logprobs: NDArray[np.float32] | None = None
+    clip_low: NDArray[np.float32] | None = None
+    clip_high: NDArray[np.float32] | None = None
+    ratio_offsets: NDArray[np.float32] | None = None
+    row_weight: float = 1.0
     edited: bool = False
     versions: tuple[int, ...] = ()
     confidence: float | None = None
@@ -245,24 +283,24 @@ class TrainRow:
 
     def __post_init__(self) -> None:
         length = len(self.answer.ids)
-        for name in (
-            "kinds",
-            "coefficients",
-            "advantages",
-            "anchor_logprobs",
-            "behaviour_logprobs",
-        ):
+        for name in TOKEN_COLUMNS:
             column = getattr(self, name)
             if column is not None and len(column) != length:
                 raise ValueError(
                     f"Answer {self.answer.sample} to {self.answer.problem.id} has {length} "
                     f"tokens, but {len(column)} {name}."
                 )
-        # A ratio or importance weight of an edited answer would be computed without any error.
-        if self.edited and (
-            self.anchor_logprobs is not None or self.behaviour_logprobs is not None
-        ):
+        # An importance weight of an edited answer would be computed without any error.
+        if self.edited and self.behaviour_logprobs is not None:
             raise ValueError(
                 f"Answer {self.answer.sample} to {self.answer.problem.id} is edited: nobody "
                 "sampled it as it stands."
             )
+
+
+def with_column(
+    rows: Sequence[TrainRow], name: str, columns: Sequence[NDArray[np.float32]]
+) -> list[TrainRow]:
+    """Return the rows with a column of their tokens, one [T] for each row."""
+    changes: list[dict[str, Any]] = [{name: column} for column in columns]
+    return [replace(row, **change) for row, change in zip(rows, changes, strict=True)]

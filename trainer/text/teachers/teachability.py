@@ -27,7 +27,7 @@ TEXTS_ONLY_REMEDY = (
 
 def compares_probabilities(spec: RunSpec) -> bool:
     """Whether a stage compares the student with a teacher's probabilities."""
-    return any(stage.objective.compares_with_teacher for stage in spec.stages)
+    return any(stage.compares_with_teacher for stage in spec.stages)
 
 
 def needs_teacher(spec: RunSpec) -> bool:

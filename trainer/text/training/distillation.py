@@ -36,7 +36,8 @@ from trainer.text.recording.rollout_files import record_train_rows, token_signal
 from trainer.text.recording.token_regions import emit_token_regions
 from trainer.text.rollouts.assembly import build_engine
 from trainer.text.rollouts.engines.noise import Noise
-from trainer.text.rollouts.records import Prompt
+from trainer.text.rollouts.records import Prompt, with_column
+from trainer.text.shapers.shaping import shape
 from trainer.text.training import update
 from trainer.text.training.components import load_components, model_folder_files
 from trainer.text.training.costs import (
@@ -50,8 +51,10 @@ from trainer.text.training.micro_batch_loss import MicroBatchLoss
 from trainer.text.training.minibatches import minibatch
 from trainer.text.training.pool_measurement import current_pool, stage_at
 from trainer.text.training.problem_pool import ProblemPool, draw
+from trainer.text.training.reference import Reference
 from trainer.text.training.row_collection import CollectedRows, RowCollector
-from trainer.text.training.score_phase import Selection, score_and_select
+from trainer.text.training.score_phase import Selection, score_and_select, teacher_logprobs
+from trainer.text.training.student_logprobs import LogprobReader, with_anchors
 from trainer.text.training.teacher_answers import (
     TeacherAnswerStore,
     solution_answer,
@@ -97,6 +100,9 @@ class Distillation:
         self.loss_function = MicroBatchLoss(self.components.student)
         self.average = Average(
             rt.groups[GROUP].parameters, self.spec.evaluation.ema_decay, rt.refresh
+        )
+        self.reference = Reference(
+            self.spec, self.components.student.model, rt.groups[GROUP].parameters, rt.refresh
         )
         self.files = model_folder_files(self.components.student, self.spec.networks.student.adapter)
         rt.stage = self.spec.stages[0].name
@@ -148,6 +154,7 @@ class Distillation:
         # loaded.
         if rt.step == begin and stage.optimiser.state == "reset":
             rt.groups[GROUP].reset()
+        self.reference.enter(stage, rt.step == begin)
         return stage, self._draw_indices(self.pool, stage, begin, rt.step)
 
     def _draw_indices(self, pool: ProblemPool, stage: Stage, begin: int, step: int) -> list[int]:
@@ -197,6 +204,7 @@ class Distillation:
             "rollouts": rollout_tensors,
             "ema": self.average.tensors(),
             "teacher": self.components.teachers.tensors(),
+            "reference": self.reference.tensors(),
             "teacher_answers": self.teacher_answers.tensors(),
             "adapter_model": exported_adapter,
         }
@@ -206,6 +214,7 @@ class Distillation:
             "teacher_set_aside": self.teacher_answers.reasons(),
             "held_out": self.evaluator.state(),
             "rollouts": rollouts,
+            "reference_stage": self.reference.stage,
         }
         return MethodState(
             {name: group for name, group in tensors.items() if group}, values, self.files
@@ -228,6 +237,9 @@ class Distillation:
         self.evaluator.load(values["held_out"])
         # Checkpoints of older versions have no rollouts.
         self.collector.load(values.get("rollouts"), snapshot.tensors.get("rollouts", {}))
+        self.reference.load(
+            values.get("reference_stage", ""), snapshot.tensors.get("reference", {})
+        )
         self.average.load(snapshot.tensors.get("ema", {}))
         self.components.teachers.load(snapshot.tensors.get("teacher", {}))
 
@@ -267,7 +279,7 @@ class Distillation:
         ]
 
     def _score(self, batch: BatchPlan, rt: Runtime) -> dict[str, float]:
-        """Compute teacher states and token scores, and select the tokens to train on."""
+        """Compute teacher states, log-probs and token scores; shape and select what is learnt."""
         (stage, _), components, tokens = batch, self.components, rt.micro_batch_tokens
         rows = self._collected.rows
         # Longest first, so that the ranks get shares of similar size.
@@ -280,9 +292,22 @@ class Distillation:
         with torch.autocast(
             rt.device.type, torch.bfloat16, enabled=self.spec.networks.student.dtype == "bfloat16"
         ):
+            reader = LogprobReader(components.student, tokens, stage.logit_temperature, rt.world)
+            rows, read_rows = with_anchors(rows, self.spec, stage, rt.updates, reader)
+            if Need.REFERENCE_LOGPROB in stage.requirements:
+                with self.reference.in_place():
+                    logprobs = reader.read(rows)
+                rows = with_column(rows, "reference_logprobs", logprobs)
+                read_rows += rows
             began = time.perf_counter()
             teacher_states = compute_teacher_states(components.teachers, rows, tokens, own_rows)
             teacher_seconds = time.perf_counter() - began
+            if Need.TEACHER_LOGPROB in stage.requirements:
+                logprobs = teacher_logprobs(
+                    teacher_states, own_rows, stage.logit_temperature, rt.world
+                )
+                rows = with_column(rows, "teacher_logprobs", logprobs)
+            rows = shape(rows, stage)
             selection = score_and_select(
                 components.student,
                 rows,
@@ -295,13 +320,9 @@ class Distillation:
                 rt.world,
             )
         count_read_by_teachers(rt, components.teachers, rows)
+        count_scored(rt, components.student, [row.answer for row in read_rows])
         if selection.scores is not None:
             count_scored(rt, components.student, [row.answer for row in rows])
-        logprobs = (
-            [score.teacher_logprob for score in selection.scores or ()]
-            if Need.TEACHER_LOGPROB in stage.objective.needs
-            else None
-        )
         self._selection = selection
         self._round = TrainRound(
             stage,
@@ -309,7 +330,6 @@ class Distillation:
             selection.rows,
             teacher_states,
             own_rows,
-            logprobs,
         )
         return {"time/teacher_s": teacher_seconds}
 
@@ -322,7 +342,9 @@ class Distillation:
         indices = [index for index, row in enumerate(round.rows) if round.includes(row.owner)]
         rows = [round.rows[index] for index in indices]
         count_trained(
-            rt, self.components.student, [row.answer for row in rows if trains_student(row)]
+            rt,
+            self.components.student,
+            [row.answer for row in rows if trains_student(row, stage.objective)],
         )
         if rt.update_in_round < stage.minibatches:
             self._statistics |= zip(indices, statistics, strict=True)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from trainer.spec import CrossEntropy, Divergence, Objective
+from trainer.spec.objectives.objective import Write
 from trainer.text.language.heads import head_of
 from trainer.text.language.hidden_states import completion_ids, response_hidden
 from trainer.text.language.models import LanguageModel
@@ -32,20 +33,18 @@ from trainer.text.training.teacher_states import TeacherStates
 # Token ids are never negative, so −1 marks a token without a computed likeliest id.
 UNKNOWN_ID = -1
 CROSS_ENTROPY_LOSS = CrossEntropy()
+# Columns that only shapers write; the objective has a value for rows without them.
+SHAPED_COLUMNS = (Write.CLIP_LOW, Write.CLIP_HIGH, Write.RATIO_OFFSETS)
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Rows at `indices` of a round, with the coefficients [T] of their tokens.
-
-    `teacher_logprobs` [T] are given where the objective needs them.
-    """
+    """Rows at `indices` of a round, with the coefficients [T] of their tokens."""
 
     rows: Sequence[TrainRow]
     indices: Sequence[int]
     coefficients: Tensor
     states: TeacherStates
-    teacher_logprobs: Tensor | None = None
 
     @property
     def lengths(self) -> list[int]:
@@ -64,8 +63,8 @@ class MicroBatchLoss:
         """Return the scalar loss and detached statistics [T]; NaN and −1 where not computed.
 
         The loss may be differentiated once. `temperature` divides the logits of tokens that are
-        trained by a ratio (`Stage.logit_temperature`). For a ratio objective `capped` says whether
-        it was clipped.
+        trained by a ratio (`Stage.logit_temperature`). For a ratio objective `capped` has the
+        kind of its clip (`ClipKind`).
         """
         texts = [(row.answer.prompt, row.answer.ids) for row in batch.rows]
         hidden_TH = response_hidden(self.student, texts)
@@ -127,7 +126,11 @@ class MicroBatchLoss:
         statistics: TokenStatistics,
     ) -> Tensor:
         logprob_K = self._logprob(hidden_TH, ids_T, selected_T, batch, statistics, temperature)
-        tokens = SampledTokens(logprob_K, objective, partial(_column, batch, selected_T=selected_T))
+        lengths_N = torch.tensor(batch.lengths, device=selected_T.device)
+        rows_T = torch.arange(len(lengths_N), device=selected_T.device).repeat_interleave(lengths_N)
+        tokens = SampledTokens(
+            logprob_K, objective, partial(_column, batch, selected_T=selected_T), rows_T[selected_T]
+        )
         computed: TokenLoss = function_of(objective)(objective, tokens)
         _require_token_loss(computed, logprob_K, objective)
         if computed.clipped is not None:
@@ -188,14 +191,14 @@ def empty_statistics(tokens: int, device: torch.device) -> TokenStatistics:
     return TokenStatistics(**columns | ids)
 
 
-def _column(batch: MicroBatch, name: str, selected_T: Tensor) -> Tensor:
+def _column(batch: MicroBatch, name: str, selected_T: Tensor) -> Tensor | None:
     """Return a per-token array of the rows at the selected tokens, [K].
 
-    Raises ValueError if a row with selected tokens lacks the array.
+    None if it is one of `SHAPED_COLUMNS` and no row has it. Raises ValueError if a row with
+    selected tokens lacks the array.
     """
-    if name == "teacher_logprobs":
-        assert batch.teacher_logprobs is not None
-        return batch.teacher_logprobs[selected_T]
+    if name in SHAPED_COLUMNS and all(getattr(row, name) is None for row in batch.rows):
+        return None
     columns = []
     for row, row_selected in zip(batch.rows, selected_T.split(batch.lengths), strict=True):
         column = getattr(row, name)

@@ -105,7 +105,7 @@ class RowCollector:
         }
         if stage.rollouts.decides:
             values |= round.telemetry.metrics()
-        if Need.GROUP_VERDICTS in stage.objective.needs:
+        if Need.GROUP_VERDICTS in stage.requirements:
             zero_variance = [
                 not row.advantages.any() for row in round.rows if row.advantages is not None
             ]
@@ -202,7 +202,6 @@ class RowCollector:
             components.sampler,
             components.student,
             components.teachers,
-            lambda: rt.micro_batch_tokens,
             held_out,
         )
 

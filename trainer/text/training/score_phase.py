@@ -2,7 +2,8 @@
 
 Scores cover the whole round, because they are scaled by its maximum and minimum (TIP, arXiv
 2604.14084, section 3). Entropies that the sampler recorded are used as they are; a comparison with
-the teacher takes one more forward pass of the student.
+the teacher takes one more forward pass of the student. Of a teacher whose log-probs of the sampled
+tokens are all that is needed, only these are asked.
 """
 
 from __future__ import annotations
@@ -55,12 +56,12 @@ def score_and_select(
     does not need, so that the left-out tokens can be shown; it changes no choice.
     """
     needed = _needs_scores(rows, stage)
-    can_be_recorded = isinstance(stage.tokens, SelectedTokens) and all(row.teacher for row in rows)
+    can_be_recorded = all(row.teacher for row in rows) and (
+        isinstance(stage.tokens, SelectedTokens) or Need.TEACHER_LOGPROB in stage.objective.needs
+    )
     if not (needed or (record_scores and can_be_recorded)):
         return Selection(_with_selection(rows, stage, noise, None))
-    # A divergence is measured at temperature 1, whatever temperature it is trained at.
-    temperature = stage.logit_temperature if _learns_from_logprob(stage) else 1.0
-    own_scores = score_rows(student, rows, states, tokens, own_rows, temperature)
+    own_scores = score_rows(student, rows, states, tokens, own_rows)
     scores = gather_rows(dict(zip(own_rows, own_scores, strict=True)), world)
     # Scores for recording alone are withheld from the selection: they differ by rounding from the
     # sampler's entropies, and recording must not change a choice.
@@ -74,9 +75,11 @@ def score_rows(
     states: TeacherStates,
     tokens: int,
     row_indices: Sequence[int],
-    temperature: float = 1.0,
 ) -> list[TokenScores]:
-    """Return scores [T] of the rows at `row_indices`, in that order, `tokens` ids at a time."""
+    """Return scores [T] of the rows at `row_indices`, in that order, `tokens` ids at a time.
+
+    A divergence is measured at temperature 1, whatever temperature it is trained at.
+    """
     scores_by_row: dict[int, TokenScores] = {}
     # One teacher at a time: each has its own head.
     for teacher in dict.fromkeys(rows[index].teacher for index in row_indices):
@@ -93,7 +96,6 @@ def score_rows(
                 logits,
                 ids_T.to(hidden_TH.device),
                 vocabulary=states.vocabulary,
-                temperature=temperature,
             )
             scores_by_row |= zip(
                 (indices[position] for position in batch),
@@ -104,8 +106,6 @@ def score_rows(
 
 
 def _needs_scores(rows: Sequence[TrainRow], stage: Stage) -> bool:
-    if _learns_from_logprob(stage):
-        return True
     if not isinstance(stage.tokens, SelectedTokens):
         return False
     score = TOKEN_SCORES[stage.tokens.score]
@@ -120,9 +120,18 @@ def _needs_scores(rows: Sequence[TrainRow], stage: Stage) -> bool:
     )
 
 
-def _learns_from_logprob(stage: Stage) -> bool:
-    """Whether the objective needs the teacher's log-prob of each sampled token."""
-    return Need.TEACHER_LOGPROB in stage.objective.needs
+def teacher_logprobs(
+    states: TeacherStates, own_rows: Sequence[int], temperature: float, world: World
+) -> list[NDArray[np.float32]]:
+    """Return the teachers' log-probs [T] of the tokens of all rows.
+
+    Each rank has those of its `own_rows`.
+    """
+    own = [
+        (index, states.logprobs([index], temperature).float().cpu().numpy()) for index in own_rows
+    ]
+    by_row = dict(world.concatenate(own))
+    return [by_row[index] for index in sorted(by_row)]
 
 
 def _with_selection(

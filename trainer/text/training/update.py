@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from trainer.engine.loop import Runtime
-from trainer.spec import Clip, Need, RunSpec, SelectedTokens, Stage
+from trainer.spec import Clip, Need, Objective, RunSpec, SelectedTokens, Stage
 from trainer.text.language.hidden_states import micro_batches
 from trainer.text.lm_head.linear_divergence import TokenStatistics
 from trainer.text.objectives.reductions import normaliser, token_coefficients
+from trainer.text.objectives.surrogates import ClipKind
 from trainer.text.recording.token_columns import gather_rows, split
 from trainer.text.rollouts.records import RATIO, TrainRow
 from trainer.text.training.micro_batch_loss import MicroBatch, MicroBatchLoss, empty_statistics
@@ -42,7 +43,6 @@ class TrainRound:
     rows: Sequence[TrainRow]
     states: TeacherStates
     own_rows: Sequence[int]
-    teacher_logprobs: Sequence[Tensor] | None = None
     problems: frozenset[int] | None = None
 
     def includes(self, problem: int) -> bool:
@@ -61,7 +61,7 @@ def compute_gradients(
     statistics_by_row = {
         index: empty_statistics(len(rows[index].answer.ids), rt.device) for index in round.own_rows
     }
-    micro_batches_of_rank = batches(rows, rt.micro_batch_tokens, round.own_rows)
+    micro_batches_of_rank = batches(rows, rt.micro_batch_tokens, round.own_rows, stage.objective)
     for number in range(rt.micro_batches_to_run(len(micro_batches_of_rank), GROUP)):
         # A rank with fewer micro-batches repeats one with share 0: all ranks must take part in
         # every one.
@@ -83,18 +83,8 @@ def compute_gradients(
 def _micro_batch(
     round: TrainRound, indices: Sequence[int], coefficients: Sequence[Tensor]
 ) -> MicroBatch:
-    coefficients_T = torch.cat(list(coefficients))
-    logprobs = (
-        None
-        if round.teacher_logprobs is None
-        # Scores that several ranks have exchanged are on the CPU.
-        else torch.cat([round.teacher_logprobs[index] for index in indices]).to(
-            coefficients_T.device
-        )
-    )
-    return MicroBatch(
-        [round.rows[index] for index in indices], indices, coefficients_T, round.states, logprobs
-    )
+    rows = [round.rows[index] for index in indices]
+    return MicroBatch(rows, indices, torch.cat(list(coefficients)), round.states)
 
 
 def loss_normaliser(spec: RunSpec, round: TrainRound) -> float:
@@ -107,7 +97,7 @@ def loss_normaliser(spec: RunSpec, round: TrainRound) -> float:
     rows = [row for row in round.rows if round.includes(row.owner)]
     problems = [problem for problem in range(len(round.weights)) if round.includes(problem)]
     if round.stage.renormalise_by_kept:
-        rows = [row for row in rows if kept(row)]
+        rows = [row for row in rows if kept(row) and row.row_weight]
         with_rows = {row.owner for row in rows}
         problems = [problem for problem in problems if problem in with_rows]
     return normaliser(
@@ -123,10 +113,14 @@ def loss_normaliser(spec: RunSpec, round: TrainRound) -> float:
 def coefficients(round: TrainRound) -> list[Tensor]:
     """Coefficient of each token of each row before division by Z: [T] for every row."""
     rows = [row for row in round.rows if kept(row)]
-    kept_rows = Counter(row.owner for row in rows)
+    kept_rows = Counter(row.owner for row in rows if row.row_weight)
     counting = token_coefficients(
         [row.weight for row in rows],
-        [kept_rows[row.owner] if round.stage.renormalise_by_kept else row.siblings for row in rows],
+        [
+            # A problem of which no row is kept has only coefficients of 0.
+            kept_rows[row.owner] or 1 if round.stage.renormalise_by_kept else row.siblings
+            for row in rows
+        ],
         [kept(row) for row in rows],
         round.stage.reduction,
     )
@@ -142,19 +136,23 @@ def kept(row: TrainRow) -> int:
     return int(np.count_nonzero(row.coefficients))
 
 
-def trains_student(row: TrainRow) -> bool:
+def trains_student(row: TrainRow, objective: Objective) -> bool:
     """Whether a row can change the student.
 
-    Its weight, a coefficient and, where only ratios count, an advantage must not be 0.
+    Its weights, a coefficient and, where only advantages count, one of these must not be 0.
     """
-    if not row.weight or not kept(row):
+    if not row.weight or not row.row_weight or not kept(row):
         return False
+    if not objective.learns_by_advantage_alone:
+        return True
     # A divergence or a likelihood has a gradient without any advantage.
     ratios_only = bool((row.kinds[row.coefficients != 0] == RATIO).all())
     return not ratios_only or row.advantages is None or bool(row.advantages.any())
 
 
-def batches(rows: Sequence[TrainRow], tokens: int, own_rows: Sequence[int]) -> list[list[int]]:
+def batches(
+    rows: Sequence[TrainRow], tokens: int, own_rows: Sequence[int], objective: Objective
+) -> list[list[int]]:
     """Micro-batches of row indices among `own_rows`, of one teacher each.
 
     Rows that cannot change the student are left out.
@@ -165,7 +163,7 @@ def batches(rows: Sequence[TrainRow], tokens: int, own_rows: Sequence[int]) -> l
         indices = [
             index
             for index in own_rows
-            if rows[index].teacher == teacher and trains_student(rows[index])
+            if rows[index].teacher == teacher and trains_student(rows[index], objective)
         ]
         texts = [(rows[index].answer.prompt, rows[index].answer.ids) for index in indices]
         row_batches += [
@@ -189,7 +187,11 @@ def token_metrics(round: TrainRound, statistics: Sequence[TokenStatistics]) -> d
             "divergence/p99": float(np.quantile(divergences, 0.99)),
         }
     if Need.OLD_LOGPROB in round.stage.objective.needs and len(capped):
-        values["ratio/clipped_share"] = float(capped.mean())
+        values |= {"ratio/clipped_share": float((capped != ClipKind.NONE).mean())} | {
+            f"ratio/clipped_{kind.name.lower()}_share": float((capped == kind).mean())
+            for kind in ClipKind
+            if kind is not ClipKind.NONE
+        }
     if isinstance(getattr(round.stage.objective, "clip", None), Clip) and len(capped):
         values["tokens/capped_share"] = float(capped.mean())
     if isinstance(round.stage.tokens, SelectedTokens):
@@ -202,9 +204,10 @@ def token_metrics(round: TrainRound, statistics: Sequence[TokenStatistics]) -> d
 
 def _at_counting_tokens(row: TrainRow, shares_K: Tensor) -> Tensor:
     """Spread shares [K] over the row's tokens [T] and multiply by the tokens' coefficients."""
-    own_T = torch.from_numpy(row.coefficients).double()
+    own_T = torch.from_numpy(row.coefficients).double() * row.row_weight
     spread_T = torch.zeros_like(own_T)
-    spread_T[own_T != 0] = shares_K * own_T[own_T != 0]
+    counting_T = torch.from_numpy(row.coefficients != 0)
+    spread_T[counting_T] = shares_K * own_T[counting_T]
     return spread_T
 
 

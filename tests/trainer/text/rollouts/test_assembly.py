@@ -14,7 +14,6 @@ from tests.trainer.text.tiny import language_model
 from tests.trainer.text.tiny_run import spec
 from trainer.engine.distributed.world import World
 from trainer.spec import NumericVerifier, RunSpec
-from trainer.spec.operation import Compute
 from trainer.text.language.models import ModelError
 from trainer.text.problems import Problem
 from trainer.text.rollouts.answers import SamplerAndJudge
@@ -56,7 +55,6 @@ def rounds(
         sampler,
         student(),
         teachers,
-        lambda: 64,
         held_out,
     )
 
@@ -152,38 +150,3 @@ def test_the_sampler_says_who_samples(sampler: SamplerAndJudge, tmp_path: Path) 
         )
         assert isinstance(server, VllmEngine) and server.launch.dtype == "float32"
         assert server.launch.longest == len(questions[1].prompt) + 24
-
-
-@pytest.mark.parametrize(
-    ("compute", "dtype", "sampling", "weighed"),
-    [
-        ({}, "float32", {}, False),
-        ({"sampler": {"kind": "vllm"}}, "float32", {}, True),
-        ({"overlap": True}, "float32", {}, True),
-        ({}, "bfloat16", {}, True),
-        ({}, "bfloat16", {"temperature": 0.7}, True),
-        ({}, "bfloat16", {"top_p": 0.9}, False),
-        ({}, "float64", {}, False),
-    ],
-)
-def test_answers_sampled_by_another_law_are_weighed(
-    sampler: SamplerAndJudge,
-    compute: dict[str, Any],
-    dtype: str,
-    sampling: dict[str, Any],
-    weighed: bool,
-) -> None:
-    run_spec = definition(
-        objective={"kind": "reverse_kl"},
-        rollouts={"generate": {"sampling": {"max_new_tokens": 24, **sampling}}},
-    )
-    student_settings = run_spec.networks.student.model_copy(update={"dtype": dtype})
-    run_spec = run_spec.model_copy(
-        update={
-            "compute": Compute.model_validate(compute),
-            "networks": run_spec.networks.model_copy(update={"student": student_settings}),
-        }
-    )
-    rows = rounds(sampler, run_spec).run_round(asked(sampler), Noise(0, 0), 5).rows
-    assert any((row.coefficients != 1).any() for row in rows) == weighed
-    assert all((row.coefficients <= 2).all() for row in rows)

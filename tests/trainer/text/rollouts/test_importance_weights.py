@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.text.rollouts.rounds import ToyFilter, pipeline, prompts
-from tests.trainer.text.tiny import language_model
-from trainer.text.language.heads import head_of, last_hidden
+from tests.trainer.text.rollouts.rounds import pipeline, prompts
+from tests.trainer.text.tiny_run import spec
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.importance_weights import (
-    ImportanceWeightedFilter,
+    needs_importance_weights,
     with_importance_weights,
 )
-from trainer.text.rollouts.records import DroppedAnswer, Group, TrainRow
+from trainer.text.rollouts.records import TrainRow
 
 NUMBERS = st.lists(st.tuples(st.floats(-2000, 0), st.floats(-2000, 0)), min_size=1, max_size=6)
 
@@ -55,75 +54,52 @@ def test_no_token_is_left_out_so_the_normaliser_stays(numbers: list[tuple[float,
     )
 
 
-@dataclass
-class Editing(ToyFilter):
-    """Edits the second row."""
-
-    def rows(self, groups: Sequence[Group]) -> tuple[list[TrainRow], list[DroppedAnswer]]:
-        rows, dropped = super().rows(groups)
-        rows[1] = replace(rows[1], anchor_logprobs=None, behaviour_logprobs=None, edited=True)
-        return rows, dropped
-
-
-@pytest.mark.parametrize("temperature", [1.0, 0.5])
-def test_the_student_reads_what_was_drawn_and_edited_answers_are_not_weighed(
-    temperature: float,
+@pytest.mark.parametrize(
+    ("compute", "dtype", "sampling", "versions", "weighed"),
+    [
+        ({}, "float32", {}, (5,), False),
+        ({}, "float32", {}, (3, 5), True),
+        ({}, "float32", {}, (4,), True),
+        ({}, "float32", {"top_k": 4}, (4,), False),
+        ({}, "float32", {"temperature": 0}, (4,), False),
+        ({"sampler": {"kind": "vllm"}}, "float32", {}, (5,), True),
+        ({"overlap": True}, "float32", {}, (5,), True),
+        ({}, "bfloat16", {}, (5,), True),
+        ({}, "bfloat16", {"temperature": 0.7}, (5,), True),
+        ({}, "bfloat16", {"top_p": 0.9}, (5,), False),
+        ({}, "float64", {}, (5,), False),
+    ],
+)
+def test_answers_sampled_by_another_law_are_weighed(
+    compute: dict[str, Any],
+    dtype: str,
+    sampling: dict[str, Any],
+    versions: tuple[int, ...],
+    weighed: bool,
 ) -> None:
-    model = language_model()
-    plain = pipeline(3, filter=Editing())
-    rows = plain.run_round(prompts("a", "b"), Noise(0, 0), 0).rows
-    done = (
-        replace(plain, filter=ImportanceWeightedFilter(Editing(), model, temperature, lambda: 40))
-        .run_round(prompts("a", "b"), Noise(0, 0), 0)
-        .rows
+    generate = {"per_problem": 1, "sampling": sampling}
+    definition = spec(
+        stages=[{"name": "a", "rollouts": {"generate": generate}}],
+        compute=compute,
+        networks={"student": {"model": "builtin:student", "dtype": dtype}},
     )
-    assert (
-        len(done) == 6
-        and done[1].edited
-        and (done[1].coefficients == 1).all()
-        and done[1].anchor_logprobs is None
-    )
-    for before, after in zip(rows, done, strict=True):
-        if before.behaviour_logprobs is None:
-            continue
-        ids = torch.tensor([before.answer.prompt + before.answer.ids])
-        with torch.no_grad():
-            logits_TV = model.model(ids).logits[
-                0, len(before.answer.prompt) - 1 : -1, : model.vocabulary
-            ]
-        sampling_logprobs = (
-            (logits_TV / temperature)
-            .log_softmax(-1)
-            .gather(-1, torch.tensor(before.answer.ids)[:, None])[:, 0]
-            .numpy()
-        )
-        np.testing.assert_allclose(
-            after.coefficients,
-            np.minimum(np.exp(sampling_logprobs - before.behaviour_logprobs), 2),
-            rtol=1e-4,
-        )
-        assert after.anchor_logprobs is not None
-        np.testing.assert_allclose(after.anchor_logprobs, sampling_logprobs, atol=1e-4)
+    stage = definition.stages[0]
+    sampled = replace(row([-1.0, -2.0], [1.0, 1.0]), versions=versions)
+    assert needs_importance_weights(definition, stage, sampled, 5) == weighed
+    written_by_others = replace(sampled, behaviour_logprobs=None)
+    assert not needs_importance_weights(definition, stage, written_by_others, 5)
 
 
-def test_a_student_that_updates_in_bfloat16_is_read_in_it() -> None:
-    model = language_model()
-    plain = pipeline(3)
-    asked = prompts("a", "b")
-    rows = plain.run_round(asked, Noise(0, 0), 0).rows
-    weighted = ImportanceWeightedFilter(ToyFilter(), model, 1.0, lambda: 40, bfloat16=True)
-    done = replace(plain, filter=weighted).run_round(asked, Noise(0, 0), 0).rows
-    distances: dict[bool, float] = {}
-    for bfloat16 in (True, False):
-        differences = []
-        for before, after in zip(rows, done, strict=True):
-            answer, ids = before.answer, torch.tensor(before.answer.ids)
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-                hidden_TH = last_hidden(model.model, torch.tensor([answer.prompt + answer.ids]))
-            head = head_of(model.model)
-            logits_TV = head.logits(hidden_TH[0, len(answer.prompt) - 1 : -1], model.vocabulary)
-            own_T = logits_TV.log_softmax(-1).gather(-1, ids[:, None])[:, 0].detach().numpy()
-            assert after.anchor_logprobs is not None
-            differences.append(np.abs(after.anchor_logprobs - own_T).mean())
-        distances[bfloat16] = float(np.mean(differences))
-    assert distances[True] < distances[False] / 2
+def test_tokens_without_a_law_weigh_one() -> None:
+    """A teacher's tokens, and those that were forced."""
+    actual = np.array([-1.0, -2.0, -3.0], np.float32)
+    done = with_importance_weights(row([-2.0, np.nan, -2.0], [1.0, 0.5, 1.0]), actual)
+    np.testing.assert_allclose(done.coefficients, [2.0, 0.5, np.exp(-1.0)], rtol=1e-6)
+
+
+def test_an_edited_answer_may_have_an_anchor_but_no_importance_weight() -> None:
+    sampled = row([-1.0, -2.0], [1.0, 1.0])
+    anchor = np.array([-1.0, -2.0], np.float32)
+    replace(sampled, behaviour_logprobs=None, anchor_logprobs=anchor, edited=True)
+    with pytest.raises(ValueError, match="nobody sampled it"):
+        replace(sampled, edited=True)

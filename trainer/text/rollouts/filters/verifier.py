@@ -27,7 +27,7 @@ def build(_: VerifierFilter, parts: FilterParts) -> VerdictFilter:
     standardise = (
         objective.standardises_advantages if Need.GROUP_VERDICTS in objective.needs else None
     )
-    context = TeacherPrompts(parts.teachers) if objective.compares_with_teacher else None
+    context = TeacherPrompts(parts.teachers) if parts.stage.compares_with_teacher else None
     return VerdictFilter(parts.sampler, parts.student, parts.kind, context, standardise)
 
 
@@ -96,6 +96,7 @@ def plain_row(
         )
     # A teacher's log-probs are not those of the student's older policy, so they are no anchor.
     by_student = answer.source == "student"
+    sampled_T = answer.sampled_logprobs if by_student else None
     return TrainRow(
         answer=answer,
         owner=owner,
@@ -106,8 +107,9 @@ def plain_row(
         kinds=np.full(len(answer.ids), kind, np.int8),
         coefficients=np.ones(len(answer.ids), np.float32),
         # The policy in training is the law that was sampled from, with its temperature.
-        anchor_logprobs=answer.sampled_logprobs if by_student else None,
-        behaviour_logprobs=answer.sampled_logprobs if by_student else None,
+        # Without those of forced tokens and of what a teacher has written there is no anchor.
+        anchor_logprobs=None if sampled_T is None or np.isnan(sampled_T).any() else sampled_T,
+        behaviour_logprobs=sampled_T,
         versions=answer.versions,
     )
 
