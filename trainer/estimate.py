@@ -50,7 +50,7 @@ def _tokens(spec: RunSpec, counts: ProblemCounts) -> Iterator[int]:
         planned = planned_answers(stage)
         # The teacher writes each problem of the pool once, however often its answer is trained on.
         answers = {
-            "teacher_written": min(counts.train, planned),
+            "teacher_written": min(counts.train * stage.rollouts.generate.per_problem, planned),
             "solutions": 0,
             "student_rollouts": planned,
         }[stage.source]

@@ -90,8 +90,7 @@ class Stage(Section):
     source: Literal["teacher_written", "student_rollouts", "solutions"] = option(
         "student_rollouts",
         title="Source of answers",
-        help="teacher_written: one answer of the teacher to each problem, written before the "
-        "stage. "
+        help="teacher_written: answers of the teacher to each problem, written before the stage. "
         "student_rollouts: new answers of the student in each step. solutions: the worked "
         "solutions of the data.",
     )
@@ -150,6 +149,11 @@ class Stage(Section):
         title="Optimiser", help="Settings of AdamW.", factory=Optimiser, subheading=True
     )
     until: Until = option(title="Length", help="Length of the stage.", factory=Until)
+
+    @property
+    def uses_teacher_answers(self) -> bool:
+        """Whether the teacher writes answers for this stage."""
+        return self.source == "teacher_written"
 
     @property
     def updates_per_step(self) -> int:

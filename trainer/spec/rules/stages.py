@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _source(spec, stage)
-    yield from _answers(stage)
+    yield from _answers(spec, stage)
     yield from _objective(spec, stage)
     yield from _sampled_law(stage)
     yield from _tokens(stage)
@@ -75,21 +75,26 @@ def _source(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
         )
 
 
-def _answers(stage: Stage) -> Iterator[Refusal]:
+def _answers(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     generate = stage.rollouts.generate
     count = generate.per_problem
-    if stage.source != "student_rollouts" and count > 1:
+    if stage.source == "solutions" and count > 1:
         yield (
             "rollouts.generate.per_problem",
-            f"is {count}, but a {stage.source} stage trains on one answer to each problem; set it "
-            f"to 1 or choose student_rollouts",
+            f"is {count}, but the data has one worked solution of each problem; set it to 1, or "
+            f"give several as the texts of a teacher",
         )
-    elif generate.sampling.temperature == 0 and count > 1:
+    # The texts of a file are not sampled.
+    elif generate.sampling.temperature == 0 and count > 1 and not _reads_texts(spec, stage):
         yield (
             "rollouts.generate.sampling.temperature",
             f"is 0: {count} greedy answers to a problem are all the same; raise it or set "
             f"per_problem to 1",
         )
+
+
+def _reads_texts(spec: RunSpec, stage: Stage) -> bool:
+    return stage.source == "teacher_written" and isinstance(spec.networks.teacher, TextTeacher)
 
 
 def _objective(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:

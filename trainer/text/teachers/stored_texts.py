@@ -13,16 +13,21 @@ from trainer.text.problems import Problem, ProblemError, files, locate
 from trainer.text.problems.mapping import asked_and_answer
 
 
-def texts_for(teacher: TextTeacher, problems: Sequence[Problem]) -> list[str]:
-    """The file's first answer to each problem. Raises ProblemError if one is missing."""
+def texts_for(teacher: TextTeacher, problems: Sequence[Problem], most: int = 1) -> list[list[str]]:
+    """The file's first answers to each problem, at most `most` of different wording.
+
+    Raises ProblemError if a problem has none.
+    """
     path = locate(teacher.path)
-    answer_by_question: dict[str, str] = {}
+    answers_by_question: dict[str, list[str]] = {}
     columns = Columns(question=teacher.question, answer=teacher.response, history=teacher.history)
     for row in files.rows(path):
         question, response = asked_and_answer(row, columns, path.name)
         if response.strip():
-            answer_by_question.setdefault(_key(question), response)
-    unanswered = [problem for problem in problems if _key(problem.asked) not in answer_by_question]
+            answers = answers_by_question.setdefault(_key(question), [])
+            if len(answers) < most and response not in answers:
+                answers.append(response)
+    unanswered = [problem for problem in problems if _key(problem.asked) not in answers_by_question]
     if unanswered:
         first = unanswered[0].question
         excerpt = first if len(first) <= 60 else f"{first[:60]}…"
@@ -32,7 +37,7 @@ def texts_for(teacher: TextTeacher, problems: Sequence[Problem]) -> list[str]:
             f"“{excerpt}”; add them to the file, check "
             "networks.teacher.question, or train on the other problems alone"
         )
-    return [answer_by_question[_key(problem.asked)] for problem in problems]
+    return [answers_by_question[_key(problem.asked)] for problem in problems]
 
 
 def _key(question: str) -> str:

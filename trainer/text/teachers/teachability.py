@@ -32,9 +32,7 @@ def compares_probabilities(spec: RunSpec) -> bool:
 
 def needs_teacher(spec: RunSpec) -> bool:
     """Whether a stage learns from a teacher; otherwise none is loaded."""
-    return compares_probabilities(spec) or any(
-        stage.source == "teacher_written" for stage in spec.stages
-    )
+    return compares_probabilities(spec) or any(stage.uses_teacher_answers for stage in spec.stages)
 
 
 def shares_vocabulary(student: TextModel, teacher: TextModel, compared: bool) -> bool:

@@ -37,6 +37,7 @@ from trainer.text.rollouts.assembly import build_engine
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import Prompt
 from trainer.text.training import update
+from trainer.text.training.answer_store import AnswerStore
 from trainer.text.training.components import load_components, model_folder_files
 from trainer.text.training.costs import (
     count_answers,
@@ -51,11 +52,7 @@ from trainer.text.training.pool_measurement import current_pool, stage_at
 from trainer.text.training.problem_pool import ProblemPool, draw
 from trainer.text.training.row_collection import CollectedRows, RowCollector
 from trainer.text.training.score_phase import Selection, score_and_select
-from trainer.text.training.teacher_answers import (
-    TeacherAnswerStore,
-    solution_answer,
-    write_teacher_answers,
-)
+from trainer.text.training.teacher_answers import solution_answer, write_teacher_answers
 from trainer.text.training.teacher_states import compute_teacher_states
 from trainer.text.training.update import GROUP, TrainRound, compute_gradients, trains_student
 
@@ -73,7 +70,7 @@ class Distillation:
         self.spec, self.total_steps = spec, spec.total_steps
         self._stack = ExitStack()
         self.pool: ProblemPool | None = None
-        self.teacher_answers = TeacherAnswerStore()
+        self.teacher_answers = AnswerStore()
         self._collected = CollectedRows([], [], {})
         # Statistics of the first update that learns from a row, by its index.
         self._statistics: dict[int, TokenStatistics] = {}
@@ -130,11 +127,11 @@ class Distillation:
         if not len(self.pool.kept_problems):
             raise NothingToTrain(*explain_empty_pool(self.pool, self.spec))
         if stage.source == "teacher_written":
-            # The teacher answers each kept problem once per run.
+            # The teacher answers each kept problem once per run, for all stages.
             missing = self.teacher_answers.missing(self.pool.kept_problems.tolist())
             if missing:
                 self.teacher_answers.add(
-                    missing, *write_teacher_answers(self.components, self.spec, stage, missing, rt)
+                    *write_teacher_answers(self.components, self.spec, stage, missing, rt)
                 )
                 # They may be the longest or the only paid work of a run: a kill must not repeat it.
                 rt.checkpoint_requested = True
@@ -251,13 +248,14 @@ class Distillation:
                 self.collector.begin(stage, self._prompts(self.pool, next_indices), step, rt)
             return self._collected.metrics
         if stage.source == "teacher_written":
-            answers = [self.teacher_answers.by_index[index] for index in indices]
+            most = stage.rollouts.generate.per_problem
+            answers = [self.teacher_answers.by_index[index][:most] for index in indices]
         else:
             longest = stage.rollouts.generate.sampling.max_new_tokens
             student, train = self.components.student, self.components.train
-            answers = [solution_answer(student, train[index], longest) for index in indices]
+            answers = [(solution_answer(student, train[index], longest),) for index in indices]
         self._collected = self.collector.rows_from_answers(stage, prompts, answers)
-        count_answers(rt, answers)
+        count_answers(rt, [answer for group in answers for answer in group])
         return self._collected.metrics
 
     def _prompts(self, pool: ProblemPool, indices: list[int]) -> list[Prompt]:
