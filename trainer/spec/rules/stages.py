@@ -13,6 +13,7 @@ from trainer.spec.objectives.objective import Need
 from trainer.spec.operation import VllmSampler
 from trainer.spec.replays.none import NoReplay
 from trainer.spec.rules.networks import Refusal
+from trainer.spec.rules.pairs import pair_refusals
 from trainer.spec.stages import Stage
 from trainer.spec.token_scores import TOKEN_SCORES
 from trainer.spec.tokens import SelectedTokens
@@ -31,6 +32,7 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _sampler(spec, stage)
     yield from _stored(spec, stage)
     yield from _updates(stage)
+    yield from pair_refusals(spec, stage)
     if stage.optimiser.warmup_steps > stage.updates:
         what = "steps" if stage.updates_per_step == 1 else "updates"
         yield (
@@ -94,7 +96,10 @@ def _answers(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
 
 
 def _reads_texts(spec: RunSpec, stage: Stage) -> bool:
-    return stage.source == "teacher_written" and isinstance(spec.networks.teacher, TextTeacher)
+    is_written = stage.source == "teacher_written" and isinstance(
+        spec.networks.teacher, TextTeacher
+    )
+    return is_written or stage.reads_pairs
 
 
 def _objective(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
@@ -113,7 +118,7 @@ def _objective(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
             f"is {objective.kind}, which would teach the student its own answers; choose "
             "teacher_written or solutions as source",
         )
-    if objective.answers == "own" and stage.source != "student_rollouts":
+    if objective.answers == "own" and stage.source not in ("student_rollouts", "pairs"):
         yield (
             "objective.kind",
             f"is {objective.kind}, which learns from the student's own answers; choose "

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from trainer.text.rollouts.questions import Answer, Question
 
 Source = Literal["student", "teacher"]
+# Of a preference pair.
+Side = Literal["chosen", "rejected"]
 # Called with (done, of) as answers finish; it may raise, which cancels the sampling.
 Progress = Callable[[int, int], None]
 
@@ -206,9 +208,9 @@ class DroppedAnswer:
     reason: str
 
 
-# What a token is trained by: nothing, the divergence to the teacher, a ratio of policies, or the
-# likelihood of the token itself.
-NONE, DIVERGENCE, RATIO, CROSS_ENTROPY = range(4)
+# What a token is trained by: nothing, the divergence to the teacher, a ratio of policies, the
+# likelihood of the token itself, or that of its whole answer against another one.
+NONE, DIVERGENCE, RATIO, CROSS_ENTROPY, PREFERENCE = range(5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,8 +225,9 @@ class TrainRow:
     `behaviour_logprobs` (under the exact distribution it was sampled from, where another program
     sampled it). The last two are None where the student did not write these ids after this prompt:
     in an edited answer, in the teacher's, and where the learning context is not the sampling
-    context. `versions` are those of the weights that wrote its segments. Raises ValueError if the
-    lengths differ.
+    context. `versions` are those of the weights that wrote its segments. The two rows of a
+    preference pair have its number in the round as `pair`, their `side`, and as `reference_logprob`
+    the sum of their tokens' log-probs under the reference. Raises ValueError if the lengths differ.
     """
 
     answer: Answer
@@ -242,6 +245,9 @@ class TrainRow:
     versions: tuple[int, ...] = ()
     confidence: float | None = None
     target_confidence: float | None = None
+    pair: int | None = None
+    side: Side | None = None
+    reference_logprob: float = 0.0
 
     def __post_init__(self) -> None:
         length = len(self.answer.ids)

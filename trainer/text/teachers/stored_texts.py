@@ -20,7 +20,7 @@ def texts_for(teacher: TextTeacher, problems: Sequence[Problem], most: int = 1) 
     """
     path = locate(teacher.path)
     answers_by_question: dict[str, list[str]] = {}
-    columns = Columns(question=teacher.question, answer=teacher.response, history=teacher.history)
+    columns = _columns(teacher)
     for row in files.rows(path):
         question, response = asked_and_answer(row, columns, path.name)
         if response.strip():
@@ -38,6 +38,30 @@ def texts_for(teacher: TextTeacher, problems: Sequence[Problem], most: int = 1) 
             "networks.teacher.question, or train on the other problems alone"
         )
     return [answers_by_question[_key(problem.asked)] for problem in problems]
+
+
+def pairs_for(
+    teacher: TextTeacher, problems: Sequence[Problem], most: int
+) -> list[list[tuple[str, str]]]:
+    """The (chosen, rejected) texts of the file's first rows for each problem, at most `most`.
+
+    Raises ProblemError if the file has no rejected column.
+    """
+    path = locate(teacher.path)
+    columns = _columns(teacher)
+    rejected_columns = columns.model_copy(update={"answer": teacher.rejected})
+    wanted = {_key(problem.asked) for problem in problems}
+    pairs_by_question: dict[str, list[tuple[str, str]]] = {}
+    for row in files.rows(path):
+        question, chosen = asked_and_answer(row, columns, path.name)
+        pairs = pairs_by_question.setdefault(_key(question), [])
+        if _key(question) in wanted and len(pairs) < most:
+            pairs.append((chosen, asked_and_answer(row, rejected_columns, path.name)[1]))
+    return [pairs_by_question.get(_key(problem.asked), []) for problem in problems]
+
+
+def _columns(teacher: TextTeacher) -> Columns:
+    return Columns(question=teacher.question, answer=teacher.response, history=teacher.history)
 
 
 def _key(question: str) -> str:

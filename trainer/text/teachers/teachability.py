@@ -32,7 +32,9 @@ def compares_probabilities(spec: RunSpec) -> bool:
 
 def needs_teacher(spec: RunSpec) -> bool:
     """Whether a stage learns from a teacher; otherwise none is loaded."""
-    return compares_probabilities(spec) or any(stage.uses_teacher_answers for stage in spec.stages)
+    return compares_probabilities(spec) or any(
+        stage.uses_teacher_answers or stage.reads_pairs for stage in spec.stages
+    )
 
 
 def shares_vocabulary(student: TextModel, teacher: TextModel, compared: bool) -> bool:
