@@ -89,9 +89,10 @@ def _pool(spec: RunSpec, count: int) -> str:
 def _stage(stage: Stage, count: int) -> str:
     generate, tokens = stage.rollouts.generate, stage.tokens
     answers = {
-        "teacher_written": "one answer of the teacher to each, at most "
-        f"{min(count, planned_answers(stage)):,} written before the stage",
+        "teacher_written": f"{_teacher_answers(generate.per_problem)} to each, at most "
+        f"{min(count * generate.per_problem, planned_answers(stage)):,} written before the stage",
         "solutions": "the worked solution of each",
+        "pairs": f"pairs of {_chosen(stage)} and {_rejected(stage)}",
         "student_rollouts": f"{generate.describe()} of the student to each, of at most "
         f"{generate.sampling.max_new_tokens:,} tokens",
     }[stage.source]
@@ -114,3 +115,23 @@ def _stage(stage: Stage, count: int) -> str:
         score = tokens.score.replace("_", " ")
         objective += f" on {tokens.share:.0%} of the tokens, {rule} by {score}"
     return f"{steps}; {objective}; AdamW with learning rate {stage.optimiser.learning_rate:g}."
+
+
+def _teacher_answers(count: int) -> str:
+    return "one answer of the teacher" if count == 1 else f"{count} answers of the teacher"
+
+
+def _chosen(stage: Stage) -> str:
+    if stage.pairs.chosen == "solutions":
+        return "the worked solution"
+    return _teacher_answers(stage.rollouts.generate.per_problem)
+
+
+def _rejected(stage: Stage) -> str:
+    count = stage.rollouts.generate.per_problem
+    own = "one answer of the student" if count == 1 else f"{count} answers of the student"
+    return {
+        "student_before_run": f"{own}, written before the run",
+        "student_before_stage": f"{own}, written before the stage",
+        "column": "as many rejected ones of its file",
+    }[stage.pairs.rejected]

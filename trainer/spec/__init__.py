@@ -38,6 +38,7 @@ from trainer.spec.networks import (
 from trainer.spec.objectives.adaptive_kl import AdaptiveKL
 from trainer.spec.objectives.cross_entropy import CrossEntropy
 from trainer.spec.objectives.divergence import AllLogits, Clip, Divergence, NoClip, TopLogits
+from trainer.spec.objectives.dpo import DPO
 from trainer.spec.objectives.forward_kl import ForwardKL
 from trainer.spec.objectives.grpo import GRPO
 from trainer.spec.objectives.jsd import JSD
@@ -75,6 +76,7 @@ from trainer.spec.weightings.uniform import UniformWeights
 from trainer.spec.weightings.weighting import Weighting
 
 __all__ = [
+    "DPO",
     "GRPO",
     "JSD",
     "TOKEN_SCORES",

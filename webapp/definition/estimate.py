@@ -31,6 +31,7 @@ SOURCES = {
     "teacher_written": "the teacher's answers",
     "student_rollouts": "the student's own answers",
     "solutions": "the worked solutions",
+    "pairs": "preference pairs",
 }
 
 

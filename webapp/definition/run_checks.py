@@ -156,7 +156,7 @@ def _samplings(spec: RunSpec, path: str) -> Iterator[tuple[str, Sampling]]:
         yield "pool.sampling", spec.pool.sampling
         yield "evaluation.sampling", spec.evaluation.sampling
     for index, stage in enumerate(spec.stages):
-        if path == STUDENT or stage.source == "teacher_written":
+        if path == STUDENT or stage.uses_teacher_answers:
             yield f"stages.{index}.rollouts.generate.sampling", stage.rollouts.generate.sampling
 
 

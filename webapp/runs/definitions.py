@@ -64,7 +64,8 @@ def trains_on_own_answers(spec: Definition) -> bool:
 
 def compares_distributions(spec: Definition) -> bool:
     return any(
-        objective.get("kind") not in ("grpo", "cross_entropy") for objective in _objectives(spec)
+        objective.get("kind") not in ("grpo", "cross_entropy", "dpo")
+        for objective in _objectives(spec)
     )
 
 
@@ -74,6 +75,10 @@ def clips(spec: Definition) -> bool:
 
 def has_advantages(spec: Definition) -> bool:
     return any(objective.get("kind") == "grpo" for objective in _objectives(spec))
+
+
+def learns_from_pairs(spec: Definition) -> bool:
+    return any(stage.get("source") == "pairs" for stage in _stages(spec))
 
 
 def decides_about_rollouts(spec: Definition) -> bool:

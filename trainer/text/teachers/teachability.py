@@ -33,7 +33,7 @@ def compares_probabilities(spec: RunSpec) -> bool:
 def needs_teacher(spec: RunSpec) -> bool:
     """Whether a stage learns from a teacher; otherwise none is loaded."""
     return compares_probabilities(spec) or any(
-        stage.source == "teacher_written" for stage in spec.stages
+        stage.uses_teacher_answers or stage.reads_pairs for stage in spec.stages
     )
 
 

@@ -108,7 +108,7 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
     def questions_of(role: str, longest: int) -> list[Question]:
         return sampler.questions(student, sets[role].items, longest) if role in sets else []
 
-    if any(stage.source == "solutions" for stage in spec.stages):
+    if any(stage.uses_solutions for stage in spec.stages):
         require_solutions(problem_sets.train.items)
         for problem in problem_sets.train.items:
             text_ids(student, problem.solution)
