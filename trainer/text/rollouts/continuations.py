@@ -41,8 +41,8 @@ def write(
             if allowance == sampling.max_new_tokens
             else sampling.model_copy(update={"max_new_tokens": allowance})
         )
-        # Another stream: that of the answer has been used for the tokens of the prefix.
-        stream = replace(noise, purpose=f"{noise.purpose}+{length}") if length else noise
+        # An answer that goes on with the same weights is the one that was never interrupted.
+        stream = replace(noise, offset=noise.offset + length)
         answers = iter(
             engine.write([_as_prompt(requests[index]) for index in indices], law, stream, progress)
         )

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from trainer.text.rollouts.questions import Answer, Question
 
-Source = Literal["student", "teacher"]
+# Who wrote a token; a forced one was neither sampled nor written by a teacher.
+Source = Literal["student", "teacher", "forced"]
 # Called with (done, of) as answers finish; it may raise, which cancels the sampling.
 Progress = Callable[[int, int], None]
 
@@ -33,7 +34,8 @@ class SampleRequest:
 
     `problem` is its stable id and `samples` are rollout indices; both select the sampling noise.
     The answers continue the tokens of `prefix`, if there is one; they stop after at most
-    `allowance` further tokens (default: what the length limit leaves).
+    `allowance` further tokens (default: what the length limit leaves). `forced` is the id of their
+    next token, which is not sampled and becomes a segment of its own.
     """
 
     problem: str
@@ -41,6 +43,7 @@ class SampleRequest:
     samples: tuple[int, ...]
     prefix: Trajectory | None = None
     allowance: int | None = None
+    forced: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

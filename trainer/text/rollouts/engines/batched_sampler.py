@@ -116,7 +116,7 @@ class SamplingBatch:
 
     def advance(self) -> list[int]:
         """Sample one token in every row; return the rows whose answers it finishes."""
-        numbers = uniforms(self.keys, self.transcript.lengths)
+        numbers = uniforms(self.keys, self.transcript.lengths + self.noise.offset)
         choice = choose(self.logits, self._tensor(numbers), self.sampling)
         ids = self.transcript.append(choice, self.active)
         finished = self.active & (

@@ -27,14 +27,18 @@ from trainer.text.rollouts.records import SampleRequest, Source, Trajectory
 class KeyedChoice(LogitsProcessor):
     """Samples each row's token by its key and forbids all others; `transcript` records them."""
 
-    def __init__(self, keys: NDArray[np.uint64], vocabulary: int, sampling: Sampling) -> None:
-        self.keys, self.vocabulary, self.sampling = keys, vocabulary, sampling
+    def __init__(
+        self, keys: NDArray[np.uint64], offset: int, vocabulary: int, sampling: Sampling
+    ) -> None:
+        self.keys, self.offset = keys, offset
+        self.vocabulary, self.sampling = vocabulary, sampling
         self.transcript = Transcript()
         self.transcript.extend(len(keys))
         self.all_rows: NDArray[np.bool_] = np.ones(len(keys), dtype=np.bool_)
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        numbers = torch.from_numpy(uniforms(self.keys, self.transcript.lengths)).to(scores.device)
+        positions = self.transcript.lengths + self.offset
+        numbers = torch.from_numpy(uniforms(self.keys, positions)).to(scores.device)
         choice = choose(scores[:, : self.vocabulary], numbers, self.sampling)
         self.transcript.append(choice, self.all_rows)
         return torch.full_like(scores, -torch.inf).scatter_(1, choice.ids[:, None], 0.0)
@@ -64,7 +68,7 @@ def _batch(
     source: Source,
 ) -> Iterator[Trajectory]:
     keys = rollout_keys(noise, ((request.problem, sample) for request, sample in answers))
-    keyed_choice = KeyedChoice(keys, language_model.vocabulary, sampling)
+    keyed_choice = KeyedChoice(keys, noise.offset, language_model.vocabulary, sampling)
     ids, mask = _left_padded([request.prompt for request, _ in answers], language_model.device)
     model: Any = language_model.model
     # The model's own sampling defaults (penalties, temperature) would change the logits before
