@@ -56,7 +56,7 @@ class Measures:
 class StepEvents:
     """Tokens that were written since the last call, ordered by token step and then by handle.
 
-    Columns: `handles`, `ids`, `positions` (of the token in its answer, prefix included) int64 [E];
+    Columns: `handles`, `ids` and `positions` (in the answer, its prefix included) int64 [E];
     `logprobs` and `entropies` float32 [E] in nats, of the model's own distribution; `top_ids` int64
     and `top_logprobs` float32 [E, K], most likely first. What was not asked for is None. A forced
     token is an event like any other.
@@ -129,7 +129,7 @@ class StreamingEngine(Protocol):
     @property
     def abilities(self) -> frozenset[Ability]: ...
 
-    def stream(self, sampling: Sampling, noise: Noise, measures: Measures = ...) -> Stream:
+    def stream(self, sampling: Sampling, noise: Noise, measures: Measures | None = None) -> Stream:
         """Open a stream that samples with the weights of the last `update`.
 
         Raises UnableEngine for a measure that the engine does not have.
