@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from trainer.text.rollouts.questions import Answer, Question
 
-Source = Literal["student", "teacher"]
+# Who wrote a token; a forced one was neither sampled nor written by a teacher.
+Source = Literal["student", "teacher", "forced"]
 # Of a preference pair.
 Side = Literal["chosen", "rejected"]
 # Called with (done, of) as answers finish; it may raise, which cancels the sampling.
@@ -35,7 +36,8 @@ class SampleRequest:
 
     `problem` is its stable id and `samples` are rollout indices; both select the sampling noise.
     The answers continue the tokens of `prefix`, if there is one; they stop after at most
-    `allowance` further tokens (default: what the length limit leaves).
+    `allowance` further tokens (default: what the length limit leaves). `forced` is the id of their
+    next token, which is not sampled and becomes a segment of its own.
     """
 
     problem: str
@@ -43,6 +45,37 @@ class SampleRequest:
     samples: tuple[int, ...]
     prefix: Trajectory | None = None
     allowance: int | None = None
+    forced: int | None = None
+
+    @property
+    def written(self) -> int:
+        """Tokens of an answer that exist before it is continued."""
+        return self.prefix.length if self.prefix else 0
+
+    @property
+    def context(self) -> tuple[int, ...]:
+        """What is read before the next token: the prompt and the tokens of the prefix."""
+        return self.prompt + self.prefix.ids if self.prefix else self.prompt
+
+    def allowed(self, longest: int) -> int:
+        """Return how many further tokens an answer of at most `longest` tokens may have."""
+        left = longest - self.written
+        return left if self.allowance is None else min(left, self.allowance)
+
+    def answered(self, sample: int, segments: tuple[Segment, ...], truncated: bool) -> Trajectory:
+        """Return the answer that continues the prefix with new segments, if there are any."""
+        prefix = self.prefix
+        if prefix is None:
+            return Trajectory(self.problem, sample, self.prompt, segments, truncated)
+        is_same = prefix.sample == sample
+        return replace(
+            prefix,
+            sample=sample,
+            segments=(*prefix.segments, *segments),
+            truncated=truncated,
+            parent=prefix.parent if is_same else prefix.sample,
+            inherited=prefix.inherited if is_same else prefix.length,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +151,11 @@ class Trajectory:
 
     @cached_property
     def logprobs(self) -> NDArray[np.float32]:
-        return np.concatenate([segment.logprobs for segment in self.segments])
+        return _joined([segment.logprobs for segment in self.segments])
 
     @cached_property
     def sampled_logprobs(self) -> NDArray[np.float32]:
-        return np.concatenate([segment.sampled_logprobs for segment in self.segments])
+        return _joined([segment.sampled_logprobs for segment in self.segments])
 
     @cached_property
     def law_logprobs(self) -> NDArray[np.float32]:
@@ -130,7 +163,7 @@ class Trajectory:
 
         The student's law does not contain what others have written or forced.
         """
-        return np.concatenate(
+        return _joined(
             [
                 segment.sampled_logprobs
                 if segment.source == "student"
@@ -141,7 +174,12 @@ class Trajectory:
 
     @cached_property
     def entropies(self) -> NDArray[np.float32]:
-        return np.concatenate([segment.entropies for segment in self.segments])
+        return _joined([segment.entropies for segment in self.segments])
+
+
+def _joined(columns: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    # An answer that was paused before its first token has no segments.
+    return np.concatenate(columns) if columns else np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from itertools import islice
 from trainer.spec.sampling import Sampling
 from trainer.text.mechanisms import CodeError
 from trainer.text.rollouts.budget import Budget
-from trainer.text.rollouts.continuations import write
 from trainer.text.rollouts.engines.noise import Noise
+from trainer.text.rollouts.engines.whole_answers import open_stream
 from trainer.text.rollouts.protocols import Controller, Engine, TrajectoryController
 from trainer.text.rollouts.records import (
     Decision,
@@ -107,26 +107,21 @@ class RoundWriter:
         for writing in writings:
             for sample in writing.request.samples:
                 self._see(writing.request.problem, sample)
+        stream = open_stream(self.engine, self.sampling, self.noise)
         waiting = list(writings)
         while waiting:
-            answers = iter(
-                write(
-                    self.engine,
-                    [writing.request for writing in waiting],
-                    self.sampling,
-                    self.noise,
-                    self.progress,
-                )
-            )
-            stopped = [
-                (writing, trajectory)
+            handles = stream.submit([writing.request for writing in waiting])
+            owners = iter(handles)
+            writing_by_handle = {
+                handle: writing
                 for writing in waiting
-                for trajectory in islice(answers, len(writing.request.samples))
-            ]
+                for handle in islice(owners, len(writing.request.samples))
+            }
+            stopped = stream.finish(self.progress)
             waiting = [
                 further
-                for writing, trajectory in stopped
-                for further in self._react(writing, trajectory)
+                for handle, writing in writing_by_handle.items()
+                for further in self._react(writing, stopped[handle])
             ]
 
     def count(self, decision: Decision, allowed: Sequence[str] = OF_GROUPS) -> Decision:

@@ -20,7 +20,6 @@ from trainer.spec.networks import Network
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel, load
 from trainer.text.rollouts.engines import decoder, transformers_generate
-from trainer.text.rollouts.engines.key_value_cache import CohortCache
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import sample, slow_sampling_note
 from trainer.text.rollouts.records import SampleRequest, Trajectory
@@ -205,10 +204,10 @@ def test_each_prompt_is_read_once_however_many_answers_it_gets(
     start = decoder.Decoder.start
 
     def counted(
-        self: decoder.Decoder, ids_PT: Tensor, *tensors: Tensor
-    ) -> tuple[CohortCache, Tensor]:
+        self: decoder.Decoder, ids_PT: Tensor, lengths_P: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
         read.append(len(ids_PT))
-        return start(self, ids_PT, *tensors)
+        return start(self, ids_PT, lengths_P)
 
     monkeypatch.setattr(decoder.Decoder, "start", counted)
     sample(language_model(), requests(samples=8), Sampling(max_new_tokens=6), NOISE, rows=32)

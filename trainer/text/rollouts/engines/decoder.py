@@ -17,18 +17,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.engines.key_value_cache import CohortCache
+from trainer.text.rollouts.engines.row_cache import FIRST_COLUMNS, RowCache
 
 MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3"})
 # Other types (dynamic, longrope) change all rotations with the length of the text, which would make
 # the keys in the cache wrong.
 ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})
-# Free columns after the prompt, before the cache grows for the first time.
-FIRST_COLUMNS = 32
 # Weights of joined layers; copying more takes longer than the calls that it saves.
 MOST_JOINED = 1 << 20
 
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+# Of a layer and its heads [T, Q + 2·K, D], queries and keys rotated: what is mixed, [T, Q·D].
+Attend = Callable[[int, Tensor], Tensor]
 
 
 def unsupported(language_model: LanguageModel) -> str | None:
@@ -71,27 +70,23 @@ class Decoder:
         self.down_projections = [JoinedLinear([layer.mlp.down_proj]) for layer in self.layers]
         self.cosines, self.sines = self._rotations(FIRST_COLUMNS)
 
-    def start(
-        self, ids_PT: Tensor, lengths_P: Tensor, prompt_of_row: Tensor
-    ) -> tuple[CohortCache, Tensor]:
-        """Read right-padded prompts once each, for one or more rows each.
+    def start(self, ids_PT: Tensor, lengths_P: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Read right-padded prompts.
 
-        Returns their cohort's cache and the next token's logits [N, V].
+        Returns their keys and values, L tensors [2, P, K, T, D], and the next token's logits
+        [P, V].
         """
         prompts, tokens = ids_PT.shape
-        cohort: CohortCache | None = None
+        layers: list[Tensor] = []
+        queries, keys = self.heads
 
-        def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            nonlocal cohort
+        def attend(layer: int, heads: Tensor) -> Tensor:
             query, key, value = (
-                projection.unflatten(0, (prompts, tokens)).transpose(1, 2)
-                for projection in (query, key, value)
+                heads.unflatten(0, (prompts, tokens))
+                .transpose(1, 2)
+                .split((queries, keys, keys), 1)
             )
-            cohort = cohort or CohortCache(
-                len(self.layers), lengths_P[prompt_of_row], tokens, tokens + FIRST_COLUMNS, key
-            )
-            cohort.keys[layer, :, :, :tokens] = key[prompt_of_row]
-            cohort.values[layer, :, :, :tokens] = value[prompt_of_row]
+            layers.append(torch.stack((key, value)))
             # Padding stands on the right, where the causal mask hides it from every real token.
             mixed = F.scaled_dot_product_attention(
                 query, key, value, is_causal=True, scale=self._scale(layer), enable_gqa=True
@@ -102,32 +97,19 @@ class Decoder:
         hidden = self._hidden(ids_PT.flatten(), positions, tokens, attend)
         # The head is computed for each prompt's last token alone: it predicts the first new one.
         last = torch.arange(prompts, device=ids_PT.device) * tokens + lengths_P - 1
-        assert cohort is not None
-        return cohort, self._logits(hidden[last])[prompt_of_row]
+        return layers, self._logits(hidden[last])
 
-    def step(self, ids_N: Tensor, cohorts: Sequence[CohortCache]) -> Tensor:
-        """Append one token to every row, cohort by cohort; return the next logits [N, V]."""
-        positions = torch.cat([cohort.lengths for cohort in cohorts])
-        sizes = [len(cohort) for cohort in cohorts]
-        for cohort in cohorts:
-            cohort.advance()
+    def step(self, ids_N: Tensor, cache: RowCache) -> Tensor:
+        """Append one token to every row; return the next logits [N, V]."""
+        positions = torch.from_numpy(cache.lengths).to(ids_N.device)
+        cache.advance()
+        queries = self.heads[0]
 
-        def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            if len(cohorts) == 1:
-                return cohorts[0].attend(layer, query, key, value, self._scale(layer))
-            cohort_inputs = zip(
-                cohorts, query.split(sizes), key.split(sizes), value.split(sizes), strict=True
-            )
-            return torch.cat(
-                [
-                    cohort.attend(layer, q, k, v, self._scale(layer))
-                    for cohort, q, k, v in cohort_inputs
-                ]
-            )
+        def attend(layer: int, heads: Tensor) -> Tensor:
+            cache.store(layer, heads[:, queries:])
+            return cache.attend(layer, heads[:, :queries], self._scale(layer))
 
-        return self._logits(
-            self._hidden(ids_N, positions, max(cohort.longest for cohort in cohorts), attend)
-        )
+        return self._logits(self._hidden(ids_N, positions, cache.longest, attend))
 
     def _hidden(self, ids: Tensor, positions: Tensor, columns: int, attend: Attend) -> Tensor:
         """Last hidden states [T, H] of a flat list of tokens at positions below `columns`."""
@@ -146,30 +128,23 @@ class Decoder:
         )
         for layer_index, (layer, project, mix, gate, close) in enumerate(blocks):
             heads = project(_normed(layer.input_layernorm, hidden)).view(len(ids), -1, self.width)
-            query, key, value = self._rotate(layer.self_attn, heads, cosines, sines)
-            hidden = hidden + mix(attend(layer_index, query, key, value))
+            self._rotate(layer.self_attn, heads, cosines, sines)
+            hidden = hidden + mix(attend(layer_index, heads))
             opened, raised = gate(_normed(layer.post_attention_layernorm, hidden)).chunk(2, -1)
             hidden = hidden + close(layer.mlp.act_fn(opened) * raised)
         return _normed(self.model.model.norm, hidden)
 
-    def _rotate(
-        self, attention: Any, heads: Tensor, cosines: Tensor, sines: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Split all heads [T, Q + 2K, D] into rotated queries, rotated keys, and values."""
+    def _rotate(self, attention: Any, heads: Tensor, cosines: Tensor, sines: Tensor) -> None:
+        """Rotate the queries and keys among all heads [T, Q + 2·K, D], in place."""
         queries, keys = self.heads
         rotating = heads[:, : queries + keys]
         if hasattr(attention, "q_norm"):
-            rotating = torch.cat(
-                (
-                    _normed(attention.q_norm, rotating[:, :queries]),
-                    _normed(attention.k_norm, rotating[:, queries:]),
-                ),
-                1,
-            )
+            rotating[:, :queries] = _normed(attention.q_norm, rotating[:, :queries])
+            rotating[:, queries:] = _normed(attention.k_norm, rotating[:, queries:])
         # Rolling by half of the width swaps the two halves of a head; the sign of the swap is in
         # the sines, which saves a negation and a concatenation per layer.
-        rotated = rotating * cosines + rotating.roll(self.width // 2, -1) * sines
-        return rotated[:, :queries], rotated[:, queries:], heads[:, queries + keys :]
+        swapped = rotating.roll(self.width // 2, -1).mul_(sines)
+        rotating.mul_(cosines).add_(swapped)
 
     def _logits(self, hidden: Tensor) -> Tensor:
         # Checkpoints pad the head to a round number of rows; no token has these ids.

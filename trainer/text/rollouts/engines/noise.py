@@ -28,12 +28,14 @@ SECOND = np.uint64(0x94D049BB133111EB)
 class Noise:
     """One independent stream of noise.
 
-    `purpose` separates training, evaluation and pass rates; `round` counts within a purpose.
+    `purpose` separates training, evaluation and pass rates; `round` counts within a purpose. The
+    first token uses number `offset`: what continues an answer of so many tokens begins there.
     """
 
     seed: int
     round: int
     purpose: str = "train"
+    offset: int = 0
 
 
 def rollout_keys(

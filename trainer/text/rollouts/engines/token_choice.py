@@ -18,16 +18,30 @@ from trainer.spec.sampling import Sampling
 
 
 class TokenChoice(NamedTuple):
-    """Ids, log-probs (model, sampling distribution) and the model's entropies, each [N]."""
+    """Ids, log-probs (model, sampling distribution) and the model's entropies, each [N].
+
+    The model's most likely tokens and their log-probs are [N, K], or None.
+    """
 
     ids: Tensor
     logprobs: Tensor
     sampled_logprobs: Tensor
     entropies: Tensor
+    top_ids: Tensor | None = None
+    top_logprobs: Tensor | None = None
 
 
-def choose(logits_NV: Tensor, uniforms_N: Tensor, sampling: Sampling) -> TokenChoice:
-    """Draw one token per row. Computed in float32, or in float64 for float64 logits."""
+def choose(
+    logits_NV: Tensor,
+    uniforms_N: Tensor,
+    sampling: Sampling,
+    forced_N: Tensor | None = None,
+    top: int = 0,
+) -> TokenChoice:
+    """Draw one token per row. Computed in float32, or in float64 for float64 logits.
+
+    A row whose `forced_N` is an id takes it; −1 draws. The `top` most likely tokens are reported.
+    """
     logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
     model_NV = logits_NV.log_softmax(-1)
     probabilities_NV = model_NV.exp()
@@ -35,18 +49,24 @@ def choose(logits_NV: Tensor, uniforms_N: Tensor, sampling: Sampling) -> TokenCh
     if entropies.isnan().any():
         # 0 · log 0 of a token that the model never writes (a logit of −∞) is 0.
         entropies = torch.special.entr(probabilities_NV).sum(-1)
+    top_logprobs, top_ids = model_NV.topk(top, dim=-1) if top else (None, None)
     if sampling.temperature == 0:
-        ids = logits_NV.argmax(-1)
+        ids = _with_forced(logits_NV.argmax(-1), forced_N)
         logprobs = _at(model_NV, ids)
-        return TokenChoice(ids, logprobs, torch.zeros_like(logprobs), entropies)
+        sampled_logprobs = torch.zeros_like(logprobs)
     # Without cuts both distributions are the same: one softmax less per token.
-    if sampling.temperature == 1 and sampling.top_k == 0 and sampling.top_p == 1:
-        ids = _inverse_cdf(probabilities_NV, uniforms_N)
-        logprobs = _at(model_NV, ids)
-        return TokenChoice(ids, logprobs, logprobs, entropies)
-    sampling_NV = _sampling_logprobs(logits_NV, sampling)
-    ids = _inverse_cdf(sampling_NV.exp(), uniforms_N)
-    return TokenChoice(ids, _at(model_NV, ids), _at(sampling_NV, ids), entropies)
+    elif sampling.temperature == 1 and sampling.top_k == 0 and sampling.top_p == 1:
+        ids = _with_forced(_inverse_cdf(probabilities_NV, uniforms_N), forced_N)
+        logprobs = sampled_logprobs = _at(model_NV, ids)
+    else:
+        sampling_NV = _sampling_logprobs(logits_NV, sampling)
+        ids = _with_forced(_inverse_cdf(sampling_NV.exp(), uniforms_N), forced_N)
+        logprobs, sampled_logprobs = _at(model_NV, ids), _at(sampling_NV, ids)
+    return TokenChoice(ids, logprobs, sampled_logprobs, entropies, top_ids, top_logprobs)
+
+
+def _with_forced(ids_N: Tensor, forced_N: Tensor | None) -> Tensor:
+    return ids_N if forced_N is None else torch.where(forced_N < 0, ids_N, forced_N)
 
 
 def _sampling_logprobs(logits_NV: Tensor, sampling: Sampling) -> Tensor:

@@ -60,12 +60,18 @@ class Transcript:
         self.lengths[rows] += 1
         return ids
 
-    def segment(self, line: int, source: Source) -> Segment:
-        length = self.lengths[line]
+    def segment(self, line: int, source: Source, version: int = 0, first: int = 0) -> Segment:
+        """The tokens of a line from the one at `first` on."""
+        last = self.lengths[line]
         # A copy: a view would keep the tracks of the whole batch in memory with each answer.
-        logprobs, sampled_logprobs, entropies = self.tracks[:, line, :length].copy()
+        logprobs, sampled_logprobs, entropies = self.tracks[:, line, first:last].copy()
         return Segment(
-            tuple(self.ids[line, :length].tolist()), logprobs, sampled_logprobs, entropies, source
+            tuple(self.ids[line, first:last].tolist()),
+            logprobs,
+            sampled_logprobs,
+            entropies,
+            source,
+            version,
         )
 
     def keep(self, lines: NDArray[np.int64]) -> None:

@@ -21,20 +21,24 @@ from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys, uniforms
 from trainer.text.rollouts.engines.token_choice import choose
 from trainer.text.rollouts.engines.transcript import Transcript
-from trainer.text.rollouts.records import SampleRequest, Source, Trajectory
+from trainer.text.rollouts.records import Progress, SampleRequest, Segment, Source, Trajectory
 
 
 class KeyedChoice(LogitsProcessor):
     """Samples each row's token by its key and forbids all others; `transcript` records them."""
 
-    def __init__(self, keys: NDArray[np.uint64], vocabulary: int, sampling: Sampling) -> None:
-        self.keys, self.vocabulary, self.sampling = keys, vocabulary, sampling
+    def __init__(
+        self, keys: NDArray[np.uint64], offset: int, vocabulary: int, sampling: Sampling
+    ) -> None:
+        self.keys, self.offset = keys, offset
+        self.vocabulary, self.sampling = vocabulary, sampling
         self.transcript = Transcript()
         self.transcript.extend(len(keys))
         self.all_rows: NDArray[np.bool_] = np.ones(len(keys), dtype=np.bool_)
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        numbers = torch.from_numpy(uniforms(self.keys, self.transcript.lengths)).to(scores.device)
+        positions = self.transcript.lengths + self.offset
+        numbers = torch.from_numpy(uniforms(self.keys, positions)).to(scores.device)
         choice = choose(scores[:, : self.vocabulary], numbers, self.sampling)
         self.transcript.append(choice, self.all_rows)
         return torch.full_like(scores, -torch.inf).scatter_(1, choice.ids[:, None], 0.0)
@@ -48,12 +52,30 @@ def write(
     noise: Noise,
     rows: int,
     source: Source,
-) -> Iterator[Trajectory]:
-    """Answers in the order of prompt lengths, longest first; `rows` of them side by side."""
-    answers = [(request, sample) for request in requests for sample in request.samples]
-    answers.sort(key=lambda answer: -len(answer[0].prompt))
+    version: int = 0,
+    progress: Progress | None = None,
+) -> list[list[Trajectory]]:
+    """The answers to each request; those to long prompts are written first, `rows` at a time."""
+    answers = [
+        (index, request, sample)
+        for index, request in enumerate(requests)
+        for sample in request.samples
+    ]
+    answers.sort(key=lambda answer: -len(answer[1].prompt))
+    written: dict[tuple[int, int], Trajectory] = {}
     for start in range(0, len(answers), rows):
-        yield from _batch(language_model, answers[start : start + rows], sampling, noise, source)
+        batch = answers[start : start + rows]
+        rollouts = [(request, sample) for _, request, sample in batch]
+        segments = _batch(language_model, rollouts, sampling, noise, source, version)
+        for (index, request, sample), segment in zip(batch, segments, strict=True):
+            truncated = segment.ids[-1] not in language_model.eos_ids
+            written[index, sample] = request.answered(sample, (segment,), truncated)
+            if progress:
+                progress(len(written), len(answers))
+    return [
+        [written[index, sample] for sample in request.samples]
+        for index, request in enumerate(requests)
+    ]
 
 
 def _batch(
@@ -62,9 +84,10 @@ def _batch(
     sampling: Sampling,
     noise: Noise,
     source: Source,
-) -> Iterator[Trajectory]:
+    version: int,
+) -> Iterator[Segment]:
     keys = rollout_keys(noise, ((request.problem, sample) for request, sample in answers))
-    keyed_choice = KeyedChoice(keys, language_model.vocabulary, sampling)
+    keyed_choice = KeyedChoice(keys, noise.offset, language_model.vocabulary, sampling)
     ids, mask = _left_padded([request.prompt for request, _ in answers], language_model.device)
     model: Any = language_model.model
     # The model's own sampling defaults (penalties, temperature) would change the logits before
@@ -83,20 +106,14 @@ def _batch(
         )
     finally:
         model.generation_config = own_config
+    lines = keyed_choice.transcript
     eos_ids = np.array(language_model.eos_ids)
-    for row, (request, sample) in enumerate(answers):
+    for row in range(len(answers)):
         # Finished rows go on sampling until the whole batch is done; their rest is cut here.
-        stops = np.flatnonzero(
-            np.isin(
-                keyed_choice.transcript.ids[row, : keyed_choice.transcript.lengths[row]], eos_ids
-            )
-        )
+        stops = np.flatnonzero(np.isin(lines.ids[row, : lines.lengths[row]], eos_ids))
         if len(stops):
-            keyed_choice.transcript.lengths[row] = stops[0] + 1
-        segment = keyed_choice.transcript.segment(row, source)
-        yield Trajectory(
-            request.problem, sample, request.prompt, (segment,), truncated=not len(stops)
-        )
+            lines.lengths[row] = stops[0] + 1
+        yield lines.segment(row, source, version)
 
 
 def _left_padded(prompts: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -107,6 +107,10 @@ class VllmEngine:
         keeps dying.
         """
         samples = [(request, sample) for request in requests for sample in request.samples]
+        # A server counts its own noise from a request's first token, so the rest of an answer needs
+        # another seed than its beginning.
+        if noise.offset:
+            noise = replace(noise, purpose=f"{noise.purpose}+{noise.offset}", offset=0)
         keys = rollout_keys(noise, ((request.problem, sample) for request, sample in samples))
         trajectories: dict[int, Trajectory] = {}
         while missing := [index for index in range(len(samples)) if index not in trajectories]:
