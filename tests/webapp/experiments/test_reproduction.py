@@ -347,7 +347,8 @@ def test_the_logs_of_ended_runs_are_read_once_until_one_of_them_grows(
     monkeypatch.setattr(verdicts_module, "outcome_of", read)
     first = verdicts_of(sample, cells_of(sample))
     assert verdicts_of(sample, cells_of(sample)) == first and seeds == [16, 17, 18]
-    Run.objects.filter(pk=cells_of(sample)[0].run_id).update(batch_count=F("batch_count") + 1)
+    seed_16 = Run.objects.filter(experimentrun__experiment=sample, experimentrun__seed=16)
+    seed_16.update(batch_count=F("batch_count") + 1)
     assert verdicts_of(sample, cells_of(sample)) == first and seeds == [16, 17, 18] * 2
 
 
