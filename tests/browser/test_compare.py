@@ -178,6 +178,8 @@ def test_lines_are_hidden_in_the_legend_and_changes_of_a_saved_comparison_are_sa
     expect(legend.locator("[aria-pressed=true]")).to_have_count(1)
 
     changed = page.locator(".page-head .badge")
+    expect(changed).to_be_visible()
+    name.click(modifiers=["Shift"])
     expect(changed).to_be_hidden()
     page.locator("[data-axis]").select_option("tokens")
     expect(changed).to_be_visible()
@@ -188,3 +190,35 @@ def test_lines_are_hidden_in_the_legend_and_changes_of_a_saved_comparison_are_sa
     expect(page.get_by_text("Changes saved.")).to_be_visible()
     expect(page.locator("[data-axis]")).to_have_value("tokens")
     expect(changed).to_be_hidden()
+
+
+def test_what_is_hidden_smoothed_and_zoomed_is_in_the_address_and_in_a_saved_comparison(
+    page: Page, open_page: Callable[..., Page], still: Team, alice: User, runs: list[Run]
+) -> None:
+    saved = saving.save(still, alice, "alpha", runs, Choices())
+    page.goto(f"/compare/{saved.public_id}/")
+    page.locator("#chart-compared-0 .legend button").first.click()
+    page.locator("[data-smoothing]").select_option("strong")
+    plot = page.locator("#chart-compared-1 .u-over")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 4, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, middle, steps=4)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"smoothing=0.9.*zoom=\d.*"))
+    page.get_by_role("button", name="Save changes").click()
+    expect(page.get_by_text("Changes saved.")).to_be_visible()
+
+    again = open_page(alice)
+    for address in (page.url, f"/compare/{saved.public_id}/"):
+        again.goto(address)
+        expect(again.locator("[data-smoothing]")).to_have_value("0.9")
+        expect(again.locator("[data-zoom-out]")).to_be_visible()
+        pressed = again.locator("#chart-compared-1 .legend [aria-pressed=true]")
+        expect(pressed).to_have_count(1)
+    expect(again.locator(".page-head .badge")).to_be_hidden()
+    again.locator("[data-zoom-out]").click()
+    expect(again.locator(".page-head .badge")).to_be_visible()

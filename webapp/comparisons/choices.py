@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -18,6 +19,8 @@ LONGEST_VALUE = 4000
 By = Literal["groups", "runs"]
 # Lines of the charts: means of the groups with their bands, those of single runs, or both.
 Lines = Literal["means", "runs", "both"]
+# Weights of smoothing, as in the address.
+Smoothing = Literal["0", "0.6", "0.9"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Choices:
 
     `baseline` is the id of a run of the pinned group. `merge` has pairs of ids of runs whose groups
     are joined. `against` is the setting of the scatter plot. `asked_interest` is δ as it was typed.
+    `smoothing` is that of the charts, `zoom` the part of their x axis that is shown, as `100:200`,
+    and `hidden` are the ids of lines that are not drawn: of a run, or of a group as `id/mean`.
     `coordinates` are the axes of the parallel coordinates, such as `setting:seed`, and `ranges`
     what was marked on them, such as `0.1:0.5:setting:seed`; an end without a number is open.
     """
@@ -39,6 +44,9 @@ class Choices:
     axis: Axis = "step"
     charts: tuple[str, ...] = ()
     lines: Lines = "means"
+    smoothing: Smoothing = "0"
+    zoom: str = ""
+    hidden: tuple[str, ...] = ()
     against: str = ""
     coordinates: tuple[str, ...] = ()
     ranges: tuple[str, ...] = ()
@@ -60,6 +68,9 @@ class Choices:
             "axis": "" if self.axis == "step" else self.axis,
             "charts": "\n".join(self.charts),
             "lines": "" if self.lines == "means" else self.lines,
+            "smoothing": "" if self.smoothing == "0" else self.smoothing,
+            "zoom": self.zoom,
+            "hidden": ",".join(self.hidden),
             "against": self.against,
             "coordinates": "\n".join(self.coordinates),
             "ranges": "\n".join(self.ranges),
@@ -83,6 +94,9 @@ def read(values: Mapping[str, str]) -> Choices:
             "axis",
             "charts",
             "lines",
+            "smoothing",
+            "zoom",
+            "hidden",
             "against",
             "coordinates",
             "ranges",
@@ -101,6 +115,9 @@ def read(values: Mapping[str, str]) -> Choices:
         # A key of a series may contain commas.
         charts=tuple(filter(None, text["charts"].splitlines()))[:MOST_CHARTS],
         lines=text["lines"] if text["lines"] in get_args(Lines) else "means",  # type: ignore[arg-type]
+        smoothing=text["smoothing"] if text["smoothing"] in get_args(Smoothing) else "0",  # type: ignore[arg-type]
+        zoom=text["zoom"] if _is_range(text["zoom"]) else "",
+        hidden=_ids(text["hidden"]),
         against=text["against"],
         coordinates=tuple(dict.fromkeys(filter(None, text["coordinates"].splitlines())))[
             :MOST_COORDINATES
@@ -113,6 +130,15 @@ def read(values: Mapping[str, str]) -> Choices:
 def run_ids(text: str) -> list[str]:
     """Return the different ids of runs in a list separated by commas, in their order."""
     return list(dict.fromkeys(_ids(text.replace("\0", ""))))
+
+
+def _is_range(text: str) -> bool:
+    """Return whether it is two numbers, the lower one first."""
+    low, _, high = text.partition(":")
+    try:
+        return -math.inf < float(low) < float(high) < math.inf
+    except ValueError:
+        return False
 
 
 def _ids(text: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from webapp.comparisons.run_settings import RunSettings
 from webapp.runs import branches
-from webapp.runs.models import Checkpoint, Evaluation, Event, Run
+from webapp.runs.models import FINISHED, Checkpoint, Evaluation, Event, Run
 from webapp.runs.problem_results import per_problem_of
 from webapp.series import series_store
 from webapp.series.series_store import LastPoint
@@ -90,13 +90,17 @@ def calibrations_of(runs: Sequence[Run]) -> dict[str, dict[int, dict[str, object
 
 
 def to_evaluate(results: Sequence[RunResult], metric: str) -> list[tuple[Run, int]]:
-    """Return runs without results by problem of `metric`, with the step of their last checkpoint.
+    """Return ended runs without results by problem of `metric`, and their last checkpoints' steps.
 
-    An evaluation job of that checkpoint gives them such results.
+    An evaluation job of that checkpoint gives them such results. Others still record their own.
     """
     if metric != HELD_OUT:
         return []
-    runs = [result.run for result in results if metric not in result.by_problem and result.run.spec]
+    runs = [
+        result.run
+        for result in results
+        if metric not in result.by_problem and result.run.spec and result.run.state in FINISHED
+    ]
     segments = branches.segments_by_run(runs)
     checkpoints = Checkpoint.objects.filter(run__in=runs).order_by("step")
     # A job takes no checkpoint that a later attempt has abandoned.

@@ -8,7 +8,8 @@ every run has ended, because a look in between would make chance differences mor
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from trainer import experiments
@@ -27,6 +28,8 @@ SECTIONS = {
     "claims": "Claims",
     "explored": "Explored beside the claims, not adjusted for their number",
 }
+# Experiments of which a process keeps the numbers.
+MOST_KEPT = 100
 TOO_FEW = f"no verdict: fewer than {FEWEST_SEEDS} seeds"
 
 
@@ -87,7 +90,7 @@ def verdicts_of(experiment: Experiment, cells: Sequence[ExperimentRun]) -> Verdi
     except ValueError:
         return None
     published = experiments.results(shipped.name) or {}
-    here, awaited = _here(shipped, cells)
+    here, awaited = _here(experiment, shipped, cells)
     return Verdicts(
         shipped.name,
         shipped.recipe,
@@ -115,22 +118,46 @@ def published_measured(contrast: Mapping[str, Any]) -> Measured:
     )
 
 
+@dataclass(frozen=True)
+class _EndedRuns:
+    """The completed runs of an experiment: their primary keys, and how far their logs go.
+
+    Equal ones give the same numbers.
+    """
+
+    experiment: int
+    logs: tuple[tuple[int, int], ...]
+    shipped: Shipped = field(compare=False)
+    cells: Sequence[ExperimentRun] = field(compare=False)
+
+
 def _here(
-    shipped: Shipped, cells: Sequence[ExperimentRun]
-) -> tuple[dict[str, list[Measured]], str]:
+    experiment: Experiment, shipped: Shipped, cells: Sequence[ExperimentRun]
+) -> tuple[Mapping[str, Sequence[Measured]], str]:
     """Return the contrasts' numbers by section, or why there are none."""
     if not progress_of(cells).is_over:
         return {}, "The verdict is given when every run has ended."
-    arms = list(shipped.arms)
-    outcomes = [
-        outcome_of(shipped, arms[cell.arm], cell.seed, cell.run)
-        for cell in sorted(cells, key=lambda cell: (cell.seed, cell.arm))
-        if cell.run and cell.run.state == State.COMPLETED
-    ]
-    if not outcomes:
+    completed = sorted(
+        (cell for cell in cells if cell.run and cell.run.state == State.COMPLETED),
+        key=lambda cell: (cell.seed, cell.arm),
+    )
+    logs = tuple((cell.run.pk, cell.run.batch_count) for cell in completed if cell.run)
+    if not logs:
         return {}, "No run has completed, so there is no verdict. Run them again."
+    return _judged(_EndedRuns(experiment.pk, logs, shipped, completed))
+
+
+# Kept, because reading the logs of a hundred runs takes many seconds.
+@lru_cache(maxsize=MOST_KEPT)
+def _judged(ended: _EndedRuns) -> tuple[Mapping[str, Sequence[Measured]], str]:
+    arms = list(ended.shipped.arms)
+    outcomes = [
+        outcome_of(ended.shipped, arms[cell.arm], cell.seed, cell.run)
+        for cell in ended.cells
+        if cell.run
+    ]
     try:
-        judged = findings(shipped, outcomes)
+        judged = findings(ended.shipped, outcomes)
     except KeyError as error:
         return {}, f"There is no verdict: {error.args[0]}."
     return {

@@ -12,25 +12,36 @@ import { onGrid } from "./grid.js";
 import { groupSeries } from "./group_means.js";
 
 /**
+ * @typedef {import("../charts/columns.js").Declaration["lines"][number] & {id: string}} ComparedLine
  * @typedef {import("../charts/columns.js").Declaration & {name: string}} ComparedChart
  * @typedef {import("../charts/chart.js").View} View
  * @typedef {import("../charts/series.js").Series} Series
- * @typedef {{series: string, axis: View["axis"], charts: ComparedChart[], quantiles: number[]}}
- *   BoardData
+ * @typedef {{series: string, axis: View["axis"], smoothing: number, zoom: [number, number] | null,
+ *   hidden: string[], charts: ComparedChart[], quantiles: number[]}} BoardData
+ * `hidden` are ids of lines, which are the same in all charts.
  */
 
+/** Significant digits of an end of the zoom in the address. */
+const DIGITS = 8;
 /** Lines of a chart from which on its legend scrolls. */
 const MANY_LINES = 12;
 const RETRY_MS = 5000;
 
 const data = /** @type {BoardData} */ (pageData("board-data"));
 /** @type {View} */
-let view = { ...EMPTY_VIEW, axis: data.axis };
+let view = {
+  ...EMPTY_VIEW,
+  axis: data.axis,
+  smoothing: data.smoothing,
+  from: data.zoom?.[0] ?? null,
+  to: data.zoom?.[1] ?? null,
+};
 /** @type {Map<string, Series>} */
 let store = new Map();
 let requestNumber = 0;
+const lines = /** @type {ComparedLine[]} */ (data.charts[0]?.lines ?? []);
 /** Numbers of hidden lines, the same in all charts. @type {Set<number>} */
-let hidden = new Set();
+let hidden = new Set(lines.flatMap(({ id }, index) => (data.hidden.includes(id) ? [index] : [])));
 const charts = data.charts.map((declaration) => {
   const figure = /** @type {HTMLElement} */ (document.getElementById(`chart-${declaration.id}`));
   if (declaration.lines.length > MANY_LINES) {
@@ -39,7 +50,9 @@ const charts = data.charts.map((declaration) => {
     legend.tabIndex = 0;
     legend.setAttribute("aria-label", `Legend of ${declaration.title}`);
   }
-  return createChart(figure, declaration, "compared", zoom, toggle);
+  const chart = createChart(figure, declaration, "compared", zoom, toggle);
+  if (hidden.size) chart.setHidden(hidden);
+  return chart;
 });
 
 async function load() {
@@ -71,23 +84,24 @@ async function load() {
 function show() {
   const extent = extentOf(store);
   view = { ...view, extent };
-  const lines = data.charts.flatMap((chart) => chart.lines);
   const drawn = new Map(
-    lines.flatMap(({ key, of, low, high }) => {
-      const series = store.get(key);
-      if (!of || !low || !high) return series ? [[key, series]] : [];
-      const group = groupSeries(
-        of.flatMap((run) => store.get(run) ?? []),
-        of.length,
-        view.smoothing,
-        data.quantiles,
-      );
-      return [
-        [key, group.mean],
-        [low, group.low],
-        [high, group.high],
-      ];
-    }),
+    data.charts
+      .flatMap((chart) => chart.lines)
+      .flatMap(({ key, of, low, high }) => {
+        const series = store.get(key);
+        if (!of || !low || !high) return series ? [[key, series]] : [];
+        const group = groupSeries(
+          of.flatMap((run) => store.get(run) ?? []),
+          of.length,
+          view.smoothing,
+          data.quantiles,
+        );
+        return [
+          [key, group.mean],
+          [low, group.low],
+          [high, group.high],
+        ];
+      }),
   );
   const placed = onGrid(drawn, view.from ?? extent?.[0] ?? 0, view.to ?? extent?.[1] ?? 0);
   for (const chart of charts) chart.show(new Map([...store, ...placed]), view);
@@ -95,7 +109,7 @@ function show() {
 
 /** @param {number} index of a line @param {boolean} only */
 function toggle(index, only) {
-  const others = data.charts[0].lines.map((_, i) => i).filter((i) => i !== index);
+  const others = lines.map((_, i) => i).filter((i) => i !== index);
   const isOnly = !hidden.has(index) && others.every((i) => hidden.has(i));
   if (only) hidden = new Set(isOnly ? [] : others);
   else {
@@ -103,12 +117,16 @@ function toggle(index, only) {
     if (!hidden.delete(index)) hidden.add(index);
   }
   for (const chart of charts) chart.setHidden(hidden);
+  const ids = lines.filter((_, i) => hidden.has(i)).map(({ id }) => id);
+  choose("hidden", ids.join(","));
 }
 
 /** @param {number | null} from @param {number | null} to */
 function zoom(from, to) {
   view = { ...view, from, to };
   document.querySelector("[data-zoom-out]")?.toggleAttribute("hidden", from === null);
+  const ends = [from, to].map((end) => Number(end?.toPrecision(DIGITS)));
+  choose("zoom", from === null || to === null ? "" : ends.join(":"));
   load();
 }
 
@@ -119,13 +137,15 @@ function onSelect(selector, action) {
 }
 
 onSelect("[data-axis]", (axis) => {
-  view = { ...view, axis: /** @type {View["axis"]} */ (axis), from: null, to: null };
+  view = { ...view, axis: /** @type {View["axis"]} */ (axis) };
   store = new Map();
   choose("axis", axis === "step" ? "" : axis);
-  load();
+  // A part of one axis is none of another.
+  zoom(null, null);
 });
 onSelect("[data-smoothing]", (weight) => {
   view = { ...view, smoothing: Number(weight) };
+  choose("smoothing", weight === "0" ? "" : weight);
   show();
 });
 // The lines are declared by the server.

@@ -127,10 +127,18 @@ def test_settings_have_a_row_each_with_the_values_of_every_column() -> None:
 def test_choices_are_read_as_they_were_stored() -> None:
     choices = Choices(
         *("a", "loss", "0.05", "runs", ("a", "b"), (("a", "c"),), "tokens", ("x,y", "z"), "both"),
+        *("0.6", "10:2e3", ("a", "b/mean")),
         *("lr", ("setting:lr", "result:a,b"), ("0.1:0.5:setting:lr",), True),
     )
     assert choices_of.read(choices.stored()) == choices
     assert choices_of.read({}) == Choices() and Choices().stored() == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1", "1:", ":1", "2:1", "1:1", "nan:1", "0:inf", "1:2:3"]
+)
+def test_a_zoom_that_is_no_range_is_none(text: str) -> None:
+    assert choices_of.read({"zoom": text, "smoothing": "0.7"}) == Choices()
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "0", "nan", "inf", "1e999"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.db.models.functions import Now
 from django.test import Client
 from django.utils.html import escape
@@ -20,6 +21,7 @@ from trainer.experiments.run_log import outcome
 from trainer.experiments.verdicts import findings
 from webapp.access.models import Team, User
 from webapp.experiments import bases, lifecycle, reproduction
+from webapp.experiments import verdicts as verdicts_module
 from webapp.experiments.models import BaseStudent, Experiment, ExperimentRun
 from webapp.experiments.run_outcomes import outcome_of
 from webapp.experiments.verdicts import TOO_FEW, verdicts_of
@@ -330,6 +332,24 @@ def test_the_verdict_is_that_of_the_command_line_beside_the_published_one(
     ]
     text = page(as_(alice), sample)
     assert ">in each seed, shown</span>" in text and "0.130 [0." in text
+
+
+def test_the_logs_of_ended_runs_are_read_once_until_one_of_them_grows(
+    alice: User, sample: Experiment, carry_out: Carry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry_out(sample, {16: 0.1, 17: 0.12, 18: 0.17})
+    seeds: list[int] = []
+
+    def read(shipped: definition.Experiment, arm: str, seed: int, run: Run) -> Outcome:
+        seeds.append(seed)
+        return outcome_of(shipped, arm, seed, run)
+
+    monkeypatch.setattr(verdicts_module, "outcome_of", read)
+    first = verdicts_of(sample, cells_of(sample))
+    assert verdicts_of(sample, cells_of(sample)) == first and seeds == [16, 17, 18]
+    seed_16 = Run.objects.filter(experimentrun__experiment=sample, experimentrun__seed=16)
+    seed_16.update(batch_count=F("batch_count") + 1)
+    assert verdicts_of(sample, cells_of(sample)) == first and seeds == [16, 17, 18] * 2
 
 
 def test_two_seeds_give_numbers_and_no_verdict(still: Team, alice: User, carry_out: Carry) -> None:

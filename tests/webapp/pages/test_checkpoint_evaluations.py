@@ -135,6 +135,8 @@ def test_a_checkpoint_of_an_abandoned_tail_is_not_the_last_one(run: Run) -> None
         batch_number=run.batch_count,
     )
     assert to_evaluate([RunResult(run, settings_of(run, None), {})], HELD_OUT) == [(run, 30)]
+    run.state = "running"
+    assert to_evaluate([RunResult(run, settings_of(run, None), {})], HELD_OUT) == []
     assert complete_job(job_of(run).pk)
     assert Evaluation.objects.exclude(job="").get().when == "after"
 

@@ -16,6 +16,7 @@ USUAL_CHARTS = ("eval/common/pass_rate", "loss", "divergence/mean", "length/mean
 FEWEST_CHARTS = 4
 # Parts of the names of metrics that are shares; others are written as plain numbers.
 SHARES = ("pass_rate", "accuracy", "share")
+SMOOTHINGS = {"0": "none", "0.6": "light", "0.9": "strong"}
 LINES = {"means": "means of groups", "runs": "single runs", "both": "both"}
 
 
@@ -61,11 +62,15 @@ def charts(
             "series": series,
             "charts": declarations,
             "axis": choices.axis,
+            "smoothing": float(choices.smoothing),
+            "zoom": [float(end) for end in choices.zoom.split(":")] if choices.zoom else None,
+            "hidden": choices.hidden,
             "quantiles": quantiles,
         },
         "chart_keys": keys,
         "most_charts": MOST_CHARTS,
         "line_choices": LINES.items(),
+        "smoothings": SMOOTHINGS.items(),
     }
 
 
@@ -76,6 +81,7 @@ def _lines(item: ComparedItem, number: int, key: str, lines: Lines) -> Iterator[
         size = len(item.results)
         interval = "min to max" if size < FEWEST_SEEDS else "95 %"
         yield {
+            "id": f"{item.id}/mean",
             "key": mean,
             "low": f"{mean}/low",
             "high": f"{mean}/high",
@@ -87,6 +93,7 @@ def _lines(item: ComparedItem, number: int, key: str, lines: Lines) -> Iterator[
         return
     for result in item.results:
         yield {
+            "id": result.run.public_id,
             "key": f"{result.run.public_id}/{key}",
             "label": line_label(item, result),
             "tint": number,

@@ -11,7 +11,7 @@ from webapp.comparisons.interest import interest_of
 from webapp.comparisons.statements import ComparedItem
 
 # Choices that scripts change without loading the page again (static/js/compare/choices.js).
-IN_PAGE = ("axis", "coordinates", "ranges")
+IN_PAGE = ("axis", "smoothing", "zoom", "hidden", "coordinates", "ranges")
 
 
 def saved_state(
