@@ -149,8 +149,9 @@ def _samplings(spec: RunSpec, path: str) -> Iterator[tuple[str, Sampling]]:
 
 
 def _check_data(spec: RunSpec, team: Team, report: ReferenceReport) -> None:
+    role = "train"
     if _trains_on_held_out(spec, team):
-        report.issues.append(SpecIssue("data.train.path", HELD_OUT_SET))
+        report.issues.append(SpecIssue(f"data.{role}.path", HELD_OUT_SET))
         return
     problems = problem_sources.check(spec, team)
     report.issues += problems.issues
