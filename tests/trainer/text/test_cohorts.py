@@ -11,7 +11,7 @@ import pytest
 
 from tests.trainer.text.short_run import carried_out, column, short, trained_rows
 from tests.trainer.text.test_resume import stop_after
-from tests.trainer.text.tiny_run import events, final_hash, numbers, start
+from tests.trainer.text.tiny_run import end, events, final_hash, numbers, start
 from trainer.explain import explain
 from trainer.spec import RunSpec, issues_in, to_dict
 from trainer.text import run
@@ -73,8 +73,11 @@ def test_shuffled_references_leave_the_weights_bit_identical(tmp_path: Path) -> 
 def test_no_reference_is_in_what_a_run_records_of_its_training(tmp_path: Path) -> None:
     folder = carried_out(cohort(references(tmp_path / "data.jsonl")), tmp_path / "run")
     assert {row["reference"] for step in (1, 2, 3) for row in trained_rows(folder, step)} == {""}
-    (note,) = [event["message"] for event in events(folder, "log") if "cohort" in event["message"]]
-    assert note.startswith("This run trains on its evaluation problems, without their references")
+    messages = [event["message"] for event in events(folder, "log")]
+    note = "This run trains on its evaluation problems, without their references"
+    assert any(message.startswith(note) for message in messages)
+    assert any("of the problems of the cohort that it trains on" in text for text in messages)
+    assert "problems of the cohort that it trains on" in end(folder)["reason"]
 
 
 def test_a_run_on_a_cohort_resumes_bit_for_bit(
