@@ -32,8 +32,13 @@ def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     teacher = teacher_text(spec.networks.teacher)
     yield f"Networks: {spec.networks.student.model} learns from {teacher}."
     retained = f", {len(problems.retained):,} of a retained skill" if problems.retained else ""
+    held_out = (
+        "the same, without their references, are its evaluation: a test-time cohort"
+        if spec.data.is_cohort
+        else f"{len(problems.evaluation):,} held out"
+    )
     yield (
-        f"Problems: {count:,} to train on, {len(problems.evaluation):,} held out{retained}; "
+        f"Problems: {count:,} to train on, {held_out}{retained}; "
         f"judged by the verifier {spec.data.verifier.kind} ({spec.data.verifier.describe()})."
     )
     yield _pool(spec, count)
@@ -42,7 +47,8 @@ def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     evaluation = spec.evaluation
     during = f", {evaluation.samples} every {evaluation.every:,} steps" if evaluation.every else ""
     answers = f"{evaluation.final_samples} answers to each of {len(problems.evaluation):,}"
-    yield f"Evaluation: {answers} held-out problems before and after{during}."
+    evaluated = "problems of the cohort" if spec.data.is_cohort else "held-out problems"
+    yield f"Evaluation: {answers} {evaluated} before and after{during}."
     # A bound and not an estimate: how long the answers will be is not known before the run.
     counts = ProblemCounts(count, len(problems.evaluation), len(problems.retained or ()))
     yield (

@@ -7,6 +7,7 @@ from trainer.spec.confidence import Confidence, NoConfidence, StatedConfidence
 from trainer.spec.controllers.fixed import FixedControl
 from trainer.spec.data import (
     ArithmeticProblems,
+    CohortProblems,
     Columns,
     Data,
     FileProblems,
@@ -16,6 +17,7 @@ from trainer.spec.errors import SpecError, SpecIssue
 from trainer.spec.fields.field_list import FieldChoice, FieldInfo, fields
 from trainer.spec.filters.calibrated import CalibratedFilter
 from trainer.spec.filters.verifier import VerifierFilter
+from trainer.spec.filters.vote import VoteFilter
 from trainer.spec.generators.plain import PlainGenerate
 from trainer.spec.mechanisms import Mechanism
 from trainer.spec.networks import (
@@ -88,6 +90,7 @@ __all__ = [
     "Checkpoints",
     "ChoiceVerifier",
     "Clip",
+    "CohortProblems",
     "Columns",
     "Compute",
     "Confidence",
@@ -154,6 +157,7 @@ __all__ = [
     "Verifier",
     "VerifierFilter",
     "VllmSampler",
+    "VoteFilter",
     "Weighting",
     "fields",
     "issues_in",

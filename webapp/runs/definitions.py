@@ -77,6 +77,14 @@ def has_advantages(spec: Definition) -> bool:
     return any(objective.get("kind") == "grpo" for objective in _objectives(spec))
 
 
+def trains_on_evaluation(spec: Definition) -> bool:
+    """Whether its evaluation problems are those that it trains on: a test-time cohort."""
+    data = spec.get("data")
+    # A client may log parameters of these names, with any values.
+    evaluation = data.get("evaluation") if isinstance(data, Mapping) else None
+    return isinstance(evaluation, Mapping) and evaluation.get("kind") == "cohort"
+
+
 def learns_from_pairs(spec: Definition) -> bool:
     return any(stage.get("source") == "pairs" for stage in _stages(spec))
 

@@ -154,8 +154,10 @@ def test_rows_of_a_file_are_pairs_and_no_answer_is_written(tmp_path: Path) -> No
     assert (count, left_out) == (30 - 2 * same, 2 + 2 * same)
     recorded = trained_rows(folder, 1)
     written = {(row["question"], row["good"], row["bad"]) for row in rows}
-    for chosen, rejected in zip(recorded[::2], recorded[1::2], strict=True):
+    for number, (chosen, rejected) in enumerate(zip(recorded[::2], recorded[1::2], strict=True)):
         assert (chosen["question"], chosen["text"], rejected["text"]) in written
+        assert (chosen["pair"], chosen["side"]) == (number, "chosen")
+        assert (rejected["pair"], rejected["side"]) == (number, "rejected")
     assert not column(folder, "own_answers/pass_rate")
 
 

@@ -64,7 +64,8 @@ class Evaluator:
             values |= pass_rate_summary.metrics(
                 "retained", retained
             ) | pass_rate_summary.forgetting(retained)
-        return EvaluationReport(values, event["common"]["pass_rate"], describe_evaluation(event))
+        sentence = describe_evaluation(event, self.spec.data.is_cohort)
+        return EvaluationReport(values, event["common"]["pass_rate"], sentence)
 
     def track(self, rt: Runtime, weights: Sequence[float | None]) -> None:
         """Measure the pass rates of the tracked problems again."""

@@ -68,14 +68,15 @@ def describe_set_aside(reasons: Mapping[str, str], asked: int) -> str:
     )
 
 
-def describe_evaluation(event: Mapping[str, Any]) -> str:
-    """Describe an `evaluation` event in one or two sentences."""
+def describe_evaluation(event: Mapping[str, Any], is_cohort: bool = False) -> str:
+    """Describe an `evaluation` event in one or two sentences; of a cohort they say so."""
+    problems = "problems of the cohort that it trains on" if is_cohort else "held-out problems"
     low, high = map(_percent, event["interval"])
     if event["pass_rate"] == 0:
-        sentence = f"The student solves none of the {event['problems']} held-out problems"
+        sentence = f"The student solves none of the {event['problems']} {problems}"
     else:
         sentence = (
-            f"The student solves {_percent(event['pass_rate'])} of the held-out problems (95 % "
+            f"The student solves {_percent(event['pass_rate'])} of the {problems} (95 % "
             f"interval {low} to {high})"
         )
     difference = event["difference"]

@@ -193,9 +193,11 @@ class RowCollector:
 
     def _new_pipeline(self, stage: Stage, rt: Runtime) -> RolloutPipeline:
         components = self.components
-        held_out = [
-            question.problem.id for question in (*components.evaluation, *components.retained)
-        ]
+        questions = [*components.evaluation, *components.retained]
+        # A cohort is trained on what it is measured on, without references.
+        if self.spec.data.is_cohort:
+            questions = components.retained
+        held_out = [question.problem.id for question in questions]
         return build_pipeline(
             self.spec,
             stage,

@@ -8,9 +8,11 @@ not constant is escaped by `_text`, or is a number.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from html import escape
 from typing import Any
 
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
@@ -69,13 +71,19 @@ def _selection(run: Run) -> str:
 
 def _heading(run: Run, address: str) -> str:
     pinned = ' <span class="badge plain">pinned</span> ' if run.pinned else ""
+    cohort = f" {_cohort_badge()} " if run.summary.get("cohort") else ""
     # Only runs of clients have an origin.
     origin = getattr(run, "origin", None)
     about = " · ".join([run.recipe + (origin.project.name if origin else ""), *run.tags])
     return (
         f'<th scope="row" class="run-name"><a id="open-{run.public_id}" href="{address}">'
-        f'{_text(run.name)}</a>{pinned}<span class="muted small">{_text(about)}</span></th>'
+        f'{_text(run.name)}</a>{pinned}{cohort}<span class="muted small">{_text(about)}</span></th>'
     )
+
+
+@cache
+def _cohort_badge() -> str:
+    return render_to_string("runs/_cohort.html")
 
 
 def _value_cell(column: Column, text: str) -> str:
