@@ -164,6 +164,34 @@ def test_places_without_an_id_are_part_of_the_tail() -> None:
     torch.testing.assert_close(filled[0].exp(), torch.tensor([0.5, 0.2, 0.15, 0.15]))
 
 
+@given(st.integers(1, 9), st.integers(0, 2**31 - 1), st.floats(0.1, 60))
+def test_a_divergence_with_a_tail_is_never_negative(k: int, seed: int, sharpness: float) -> None:
+    """Without the tail the sum over the top tokens may be below 0, and a clamp hides it."""
+    generator = torch.Generator().manual_seed(seed)
+    teacher, student = torch.randn(2, 6, 12, generator=generator)
+    log_TV = (teacher * sharpness).log_softmax(-1)
+    ids_T = torch.randint(12, (6,), generator=generator)
+    top = log_TV.topk(k)
+    written = log_TV.gather(1, ids_T[:, None])[:, 0]
+    filled = top_logits(top.indices, top.values, ids_T, written, 12)
+    for objective in (ReverseKL, ForwardKL):
+        divergence_T = divergence_of(
+            objective(vocabulary=TopLogits(k=k)), filled, student * sharpness
+        )
+        assert (divergence_T > -1e-5).all() and torch.isfinite(divergence_T).all()
+
+
+def test_mass_that_a_student_moves_out_of_the_top_tokens_raises_the_divergence() -> None:
+    log_T = torch.tensor([[0.6, 0.3, 0.06, 0.04]]).log()
+    filled = top_logits(torch.tensor([[0, 1]]), log_T[:, :2], torch.tensor([0]), log_T[:, 0], 4)
+    objective = ReverseKL(vocabulary=TopLogits(k=2))
+    divergences = [
+        float(divergence_of(objective, filled, torch.tensor([[2 * s, s, o, o]]).log()))
+        for s, o in ((0.3, 0.05), (0.2, 0.2), (0.1, 0.35))
+    ]
+    assert divergences == sorted(divergences) and divergences[0] < 0.01 < 1 < divergences[2]
+
+
 def test_a_tail_that_rounding_makes_negative_is_not_infinite() -> None:
     filled = top_logits(
         torch.tensor([[0]]), torch.tensor([[1e-7]]), torch.tensor([0]), torch.tensor([1e-7]), 4

@@ -199,7 +199,7 @@ class Handler(BaseHTTPRequestHandler):
             server.headers.append({name.lower(): value for name, value in self.headers.items()})
             server.flying.append(len(ids))
             server.busiest = max(server.busiest, len(server.flying))
-            failing = server.failures > 0 or len(server.scored) == server.fails_at
+            failing = server.failures > 0 or 0 <= server.fails_at <= len(server.scored)
             failing |= bool(server.breaks & set(ids))
             server.failures -= server.failures > 0
             server.fails_at = -1 if failing else server.fails_at
