@@ -29,6 +29,7 @@ from trainer.spec.networks import (
     PlainContext,
     PrivilegedContext,
     SelfTeacher,
+    ServedTeacher,
     Specialist,
     Student,
     Teacher,
@@ -58,6 +59,7 @@ from trainer.spec.replays.none import NoReplay
 from trainer.spec.rollouts import Rollouts
 from trainer.spec.run import RunSpec
 from trainer.spec.sampling import Sampling
+from trainer.spec.served_teacher import HiddenStates, SampledLogprobs, TopLogprobs
 from trainer.spec.shapers.shaper import Shaper
 from trainer.spec.stages import Optimiser, Stage, Until
 from trainer.spec.token_scores import TOKEN_SCORES
@@ -100,6 +102,7 @@ __all__ = [
     "FixedControl",
     "ForwardKL",
     "HardFilterWeights",
+    "HiddenStates",
     "InProcessSampler",
     "LowRankAdapter",
     "MathVerifier",
@@ -125,9 +128,11 @@ __all__ = [
     "ReverseKL",
     "Rollouts",
     "RunSpec",
+    "SampledLogprobs",
     "Sampling",
     "SelectedTokens",
     "SelfTeacher",
+    "ServedTeacher",
     "Shaper",
     "SkewedKL",
     "SpecError",
@@ -141,6 +146,7 @@ __all__ = [
     "TextTeacher",
     "Tokens",
     "TopLogits",
+    "TopLogprobs",
     "UniformWeights",
     "Until",
     "Verifier",

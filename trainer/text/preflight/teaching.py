@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trainer.engine.outcome import sentence_of
-from trainer.spec import EndpointTeacher, ModelTeacher, RunSpec, SelfTeacher, TextTeacher
+from trainer.spec import (
+    EndpointTeacher,
+    ModelTeacher,
+    RunSpec,
+    SelfTeacher,
+    ServedTeacher,
+    TextTeacher,
+)
 from trainer.spec.networks import Context
+from trainer.spec.rules.served import served_teachers
 from trainer.text.language.chat import PromptTooLong
 from trainer.text.preflight.networks import TEACHER, OpenedNetworks, noun_of
 from trainer.text.preflight.prompts import asked_text, attempt_each
@@ -73,11 +81,23 @@ def _describe_remote(spec: RunSpec, reporter: Reporter) -> None:
             "endpoint; a prompt that it refuses is set aside while the run writes its answers.",
         )
 
+    for path, served in served_teachers(spec):
+        reporter.fact(
+            "not_checked",
+            f"{path}.urls",
+            f"The servers of {served.model} were not asked; the run checks their scores of fixed "
+            "texts before its first step.",
+        )
+
 
 def _contexts(spec: RunSpec) -> list[tuple[str, Context]]:
-    """The contexts of the teachers that are loaded, by path."""
+    """The contexts of the teachers that read the student's answers, by path."""
     own = spec.networks.teacher
-    main = [(TEACHER, own.context)] if isinstance(own, ModelTeacher | SelfTeacher) else []
+    main = (
+        [(TEACHER, own.context)]
+        if isinstance(own, ModelTeacher | SelfTeacher | ServedTeacher)
+        else []
+    )
     return main + [
         (f"networks.specialists.{index}.teacher", specialist.teacher.context)
         for index, specialist in enumerate(spec.networks.specialists)
@@ -114,13 +134,14 @@ def _check_prompts(
             problem, prompt_text(context, question, privileged_text(context, problem))
         )
 
-    questions = attempt_each(f"{path}.model", train, indices, encode, text_of, reporter)
+    setting = opened.setting(path)
+    questions = attempt_each(setting, train, indices, encode, text_of, reporter)
     if len(questions) == len(indices):
-        with reporter.check("teaching", f"{path}.model"):
+        with reporter.check("teaching", setting):
             try:
                 notes = check_taught(formatter, noun_of(path), list(questions.values()))
             except PromptTooLong as error:
-                _report_too_long(formatter, path, train, questions, error, reporter)
+                _report_too_long(formatter, setting, train, questions, error, reporter)
                 return
             for note in notes:
                 reporter.warn("length", f"{path}.context", note)
@@ -128,7 +149,7 @@ def _check_prompts(
 
 def _report_too_long(
     formatter: PromptFormatter,
-    path: str,
+    setting: str,
     train: RoleProblems,
     questions: Mapping[int, Question],
     error: PromptTooLong,
@@ -139,7 +160,7 @@ def _report_too_long(
     longest = max(too_long, key=lambda index: len(questions[index].prompt))
     reporter.refuse(
         "length",
-        f"{path}.model",
+        setting,
         f"{sentence_of(error)} This holds for {len(too_long):,} of the {train.sample_noun}; the "
         f"longest is {train.named(longest)}.",
     )
