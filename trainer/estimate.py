@@ -52,8 +52,9 @@ def _tokens(spec: RunSpec, counts: ProblemCounts) -> Iterator[int]:
         planned = planned_answers(stage)
         # The teacher writes each problem of the pool once, however often its answer is trained on.
         answers = {
-            "teacher_written": min(counts.train, planned),
+            "teacher_written": min(counts.train * stage.rollouts.generate.per_problem, planned),
             "solutions": 0,
+            "pairs": _pair_answers(stage, counts.train),
             "student_rollouts": planned,
         }[stage.source]
         yield answers * stage.rollouts.generate.sampling.max_new_tokens
@@ -71,3 +72,9 @@ def _tokens(spec: RunSpec, counts: ProblemCounts) -> Iterator[int]:
         * pool.rollouts_per_problem
         * pool.sampling.max_new_tokens
     )
+
+
+def _pair_answers(stage: Stage, problems: int) -> int:
+    """Return how many answers are written for a stage's pairs, before it, to all problems."""
+    authors = stage.uses_teacher_answers + stage.student_answers_before
+    return authors * problems * stage.rollouts.generate.per_problem

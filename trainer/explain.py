@@ -32,8 +32,13 @@ def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     teacher = teacher_text(spec.networks.teacher)
     yield f"Networks: {spec.networks.student.model} learns from {teacher}."
     retained = f", {len(problems.retained):,} of a retained skill" if problems.retained else ""
+    held_out = (
+        "the same, without their references, are its evaluation: a test-time cohort"
+        if spec.data.is_cohort
+        else f"{len(problems.evaluation):,} held out"
+    )
     yield (
-        f"Problems: {count:,} to train on, {len(problems.evaluation):,} held out{retained}; "
+        f"Problems: {count:,} to train on, {held_out}{retained}; "
         f"judged by the verifier {spec.data.verifier.kind} ({spec.data.verifier.describe()})."
     )
     yield _pool(spec, count)
@@ -42,7 +47,8 @@ def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
     evaluation = spec.evaluation
     during = f", {evaluation.samples} every {evaluation.every:,} steps" if evaluation.every else ""
     answers = f"{evaluation.final_samples} answers to each of {len(problems.evaluation):,}"
-    yield f"Evaluation: {answers} held-out problems before and after{during}."
+    evaluated = "problems of the cohort" if spec.data.is_cohort else "held-out problems"
+    yield f"Evaluation: {answers} {evaluated} before and after{during}."
     # A bound and not an estimate: how long the answers will be is not known before the run.
     counts = ProblemCounts(count, len(problems.evaluation), len(problems.retained or ()))
     yield (
@@ -89,9 +95,10 @@ def _pool(spec: RunSpec, count: int) -> str:
 def _stage(stage: Stage, count: int) -> str:
     generate, tokens = stage.rollouts.generate, stage.tokens
     answers = {
-        "teacher_written": "one answer of the teacher to each, at most "
-        f"{min(count, planned_answers(stage)):,} written before the stage",
+        "teacher_written": f"{_teacher_answers(generate.per_problem)} to each, at most "
+        f"{min(count * generate.per_problem, planned_answers(stage)):,} written before the stage",
         "solutions": "the worked solution of each",
+        "pairs": f"pairs of {_chosen(stage)} and {_rejected(stage)}",
         "student_rollouts": f"{generate.describe()} of the student to each, of at most "
         f"{generate.sampling.max_new_tokens:,} tokens",
     }[stage.source]
@@ -112,3 +119,23 @@ def _stage(stage: Stage, count: int) -> str:
         score = tokens.score.replace("_", " ")
         objective += f" on {tokens.share:.0%} of the tokens, {rule} by {score}"
     return f"{steps}; {objective}; AdamW with learning rate {stage.optimiser.learning_rate:g}."
+
+
+def _teacher_answers(count: int) -> str:
+    return "one answer of the teacher" if count == 1 else f"{count} answers of the teacher"
+
+
+def _chosen(stage: Stage) -> str:
+    if stage.pairs.chosen == "solutions":
+        return "the worked solution"
+    return _teacher_answers(stage.rollouts.generate.per_problem)
+
+
+def _rejected(stage: Stage) -> str:
+    count = stage.rollouts.generate.per_problem
+    own = "one answer of the student" if count == 1 else f"{count} answers of the student"
+    return {
+        "student_before_run": f"{own}, written before the run",
+        "student_before_stage": f"{own}, written before the stage",
+        "column": "as many rejected ones of its file",
+    }[stage.pairs.rejected]

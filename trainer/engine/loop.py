@@ -84,7 +84,9 @@ class Method(Protocol):
     def batch(self, rt: Runtime) -> Any:
         """Return the batch of the next round, which must follow from the state alone.
 
-        It may set `rt.updates_per_round`. Raises NothingToTrain if no training is left.
+        None says that a part of its preparation is done; after a checkpoint, where one is
+        requested, and a chance to stop it is called again for the next part. It may set
+        `rt.updates_per_round`. Raises NothingToTrain if no training is left.
         """
 
     def run(self, phase: Phase, batch: Any, rt: Runtime) -> Mapping[str, float]:
@@ -172,13 +174,7 @@ def _evaluate_and_save_if_due(method: Method, rt: Runtime) -> None:
 
 
 def _run_round(method: Method, rt: Runtime) -> None:
-    with rt.full_parameters():
-        batch = _repeated_with_less_memory(
-            rt, lambda: method.batch(rt), f"the preparation of step {rt.step + 1}"
-        )
-    # Pass rates or the teacher's answers are complete: the longest work that a kill could lose.
-    if rt.checkpoint_requested:
-        save(method, rt)
+    batch = _prepared_batch(method, rt)
     began, tokens = time.perf_counter(), rt.tokens
     values: dict[str, float] = {}
     for phase in method.phases:
@@ -195,6 +191,20 @@ def _run_round(method: Method, rt: Runtime) -> None:
     }
     rt.last_values = values
     rt.metrics(values)
+
+
+def _prepared_batch(method: Method, rt: Runtime) -> Any:
+    while True:
+        with rt.full_parameters():
+            batch = _repeated_with_less_memory(
+                rt, lambda: method.batch(rt), f"the preparation of step {rt.step + 1}"
+            )
+        # Pass rates or written answers are complete: the longest work that a kill could lose.
+        if rt.checkpoint_requested:
+            save(method, rt)
+        if batch is not None:
+            return batch
+        rt.raise_if_stopped()
 
 
 def _run_phase(method: Method, phase: Phase, batch: Any, rt: Runtime) -> dict[str, float]:

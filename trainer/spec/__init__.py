@@ -7,6 +7,7 @@ from trainer.spec.confidence import Confidence, NoConfidence, StatedConfidence
 from trainer.spec.controllers.fixed import FixedControl
 from trainer.spec.data import (
     ArithmeticProblems,
+    CohortProblems,
     Columns,
     Data,
     FileProblems,
@@ -16,6 +17,7 @@ from trainer.spec.errors import SpecError, SpecIssue
 from trainer.spec.fields.field_list import FieldChoice, FieldInfo, fields
 from trainer.spec.filters.calibrated import CalibratedFilter
 from trainer.spec.filters.verifier import VerifierFilter
+from trainer.spec.filters.vote import VoteFilter
 from trainer.spec.generators.plain import PlainGenerate
 from trainer.spec.mechanisms import Mechanism
 from trainer.spec.networks import (
@@ -38,6 +40,7 @@ from trainer.spec.networks import (
 from trainer.spec.objectives.adaptive_kl import AdaptiveKL
 from trainer.spec.objectives.cross_entropy import CrossEntropy
 from trainer.spec.objectives.divergence import AllLogits, Clip, Divergence, NoClip, TopLogits
+from trainer.spec.objectives.dpo import DPO
 from trainer.spec.objectives.forward_kl import ForwardKL
 from trainer.spec.objectives.grpo import GRPO
 from trainer.spec.objectives.jsd import JSD
@@ -75,6 +78,7 @@ from trainer.spec.weightings.uniform import UniformWeights
 from trainer.spec.weightings.weighting import Weighting
 
 __all__ = [
+    "DPO",
     "GRPO",
     "JSD",
     "TOKEN_SCORES",
@@ -86,6 +90,7 @@ __all__ = [
     "Checkpoints",
     "ChoiceVerifier",
     "Clip",
+    "CohortProblems",
     "Columns",
     "Compute",
     "Confidence",
@@ -152,6 +157,7 @@ __all__ = [
     "Verifier",
     "VerifierFilter",
     "VllmSampler",
+    "VoteFilter",
     "Weighting",
     "fields",
     "issues_in",

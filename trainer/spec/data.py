@@ -232,9 +232,19 @@ class SplitProblems(Section):
     )
 
 
+class CohortProblems(Section):
+    """The training problems themselves, whose references are hidden from training (test time).
+
+    Such a run trains on its own test set: only the evaluation reads the references.
+    """
+
+    kind: Literal["cohort"] = "cohort"
+
+
 TrainProblems = Annotated[ArithmeticProblems | FileProblems, Field(discriminator="kind")]
 EvalProblems = Annotated[
-    ArithmeticProblems | FileProblems | SplitProblems, Field(discriminator="kind")
+    ArithmeticProblems | FileProblems | SplitProblems | CohortProblems,
+    Field(discriminator="kind"),
 ]
 
 
@@ -249,7 +259,8 @@ class Data(Section):
     )
     evaluation: EvalProblems = option(
         title="Held-out problems",
-        help="Measured during the run, never trained on.",
+        help="Measured during the run, and never trained on, except a cohort without its "
+        "references.",
         factory=SplitProblems,
         heading=True,
     )
@@ -292,6 +303,11 @@ class Data(Section):
         expert=True,
         heading=PROMPT_AND_VERIFIER,
     )
+
+    @property
+    def is_cohort(self) -> bool:
+        """Whether a run trains on its evaluation problems, without their references."""
+        return isinstance(self.evaluation, CohortProblems)
 
     @field_validator("prompt")
     @classmethod

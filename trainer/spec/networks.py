@@ -142,6 +142,11 @@ class TextTeacher(Section):
     response: str = option(
         "response", title="Answer column", help="Column with the teacher's answer.", min_length=1
     )
+    rejected: str | None = option(
+        None,
+        title="Rejected column",
+        help="Column with a worse answer, where the rows of the file are preference pairs.",
+    )
     history: str | None = option(
         None,
         title="History column",

@@ -8,6 +8,7 @@ from trainer.spec.base import Section, Slug, option
 from trainer.spec.objectives import AnyObjective
 from trainer.spec.objectives.objective import TEACHER_NEEDS, Need
 from trainer.spec.objectives.reverse_kl import ReverseKL
+from trainer.spec.pairs import Pairs
 from trainer.spec.rollouts import Rollouts
 from trainer.spec.shapers import Shapers
 from trainer.spec.tokens import AllTokens, Tokens
@@ -89,13 +90,19 @@ class Stage(Section):
     """One stage of training."""
 
     name: Slug = option(title="Name", help="Name of the stage, shown in charts at its first step.")
-    source: Literal["teacher_written", "student_rollouts", "solutions"] = option(
+    source: Literal["teacher_written", "student_rollouts", "solutions", "pairs"] = option(
         "student_rollouts",
         title="Source of answers",
-        help="teacher_written: one answer of the teacher to each problem, written before the "
-        "stage. "
+        help="teacher_written: answers of the teacher to each problem, written before the stage. "
         "student_rollouts: new answers of the student in each step. solutions: the worked "
-        "solutions of the data.",
+        "solutions of the data. pairs: chosen and rejected answers, written before the stage.",
+    )
+    pairs: Pairs = option(
+        title="Preference pairs",
+        help="Where the answers of the pairs come from.",
+        factory=Pairs,
+        subheading=True,
+        when={"source": ("pairs",)},
     )
     rollouts: Rollouts = option(
         title="Rollouts",
@@ -159,6 +166,32 @@ class Stage(Section):
         title="Optimiser", help="Settings of AdamW.", factory=Optimiser, subheading=True
     )
     until: Until = option(title="Length", help="Length of the stage.", factory=Until)
+
+    @property
+    def uses_teacher_answers(self) -> bool:
+        """Whether the teacher writes answers for this stage."""
+        return self.source == "teacher_written" or (
+            self.source == "pairs"
+            and self.pairs.chosen == "teacher"
+            and self.pairs.rejected != "column"
+        )
+
+    @property
+    def uses_solutions(self) -> bool:
+        """Whether the student learns from the worked solutions of the data."""
+        return self.source == "solutions" or (
+            self.source == "pairs" and self.pairs.chosen == "solutions"
+        )
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether both answers of its pairs are in the teacher's file."""
+        return self.source == "pairs" and self.pairs.rejected == "column"
+
+    @property
+    def student_answers_before(self) -> bool:
+        """Whether the student answers the problems once, before the stage or the run."""
+        return self.source == "pairs" and self.pairs.rejected != "column"
 
     @property
     def updates_per_step(self) -> int:

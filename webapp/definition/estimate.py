@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainer.estimate import ProblemCounts, max_written_tokens
-from trainer.spec import FileProblems, RunSpec, SplitProblems
+from trainer.spec import ArithmeticProblems, FileProblems, RunSpec, SplitProblems
 from trainer.spec.networks import LowRankAdapter, ModelTeacher, SelfTeacher
 from webapp.base.number_text import bytes_size
 from webapp.library.model_files import ModelFacts
@@ -31,6 +31,7 @@ SOURCES = {
     "teacher_written": "the teacher's answers",
     "student_rollouts": "the student's own answers",
     "solutions": "the worked solutions",
+    "pairs": "preference pairs",
 }
 
 
@@ -140,8 +141,10 @@ def problem_counts(spec: RunSpec, file_counts: Mapping[str, int | None]) -> dict
         if isinstance(source, FileProblems):
             size = file_counts.get(role)
             counts[role] = min(size, source.limit) if size is not None and source.limit else size
-        elif source is not None and not isinstance(source, SplitProblems):
+        elif isinstance(source, ArithmeticProblems):
             counts[role] = source.count
+    if spec.data.is_cohort:
+        counts["evaluation"] = counts["train"]
     if isinstance(spec.data.evaluation, SplitProblems) and counts["train"] is not None:
         held_out = round(counts["train"] * spec.data.evaluation.share)
         counts |= {"train": counts["train"] - held_out, "evaluation": held_out}

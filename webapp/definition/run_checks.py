@@ -76,9 +76,7 @@ def validate_references(spec: RunSpec, team: Team) -> ReferenceReport:
 
 def held_out_refusal(spec: RunSpec, team: Team) -> str:
     """Return why no run may be trained on the problems of a definition; "" if one may."""
-    train = spec.data.train
-    is_held_out = isinstance(train, FileProblems) and _is_held_out(train, team)
-    return f"The training set {HELD_OUT_SET}." if is_held_out else ""
+    return f"The training set {HELD_OUT_SET}." if _trains_on_held_out(spec, team) else ""
 
 
 def _loaded_networks(spec: RunSpec) -> dict[str, Network]:
@@ -169,13 +167,13 @@ def _samplings(spec: RunSpec, path: str) -> Iterator[tuple[str, Sampling]]:
         yield "pool.sampling", spec.pool.sampling
         yield "evaluation.sampling", spec.evaluation.sampling
     for index, stage in enumerate(spec.stages):
-        if path == STUDENT or stage.source == "teacher_written":
+        if path == STUDENT or stage.uses_teacher_answers:
             yield f"stages.{index}.rollouts.generate.sampling", stage.rollouts.generate.sampling
 
 
 def _check_data(spec: RunSpec, team: Team, report: ReferenceReport) -> None:
-    role, train = "train", spec.data.train
-    if isinstance(train, FileProblems) and _is_held_out(train, team):
+    role = "train"
+    if _trains_on_held_out(spec, team):
         report.issues.append(SpecIssue(f"data.{role}.path", HELD_OUT_SET))
         return
     problems = problem_sources.check(spec, team)
@@ -183,6 +181,12 @@ def _check_data(spec: RunSpec, team: Team, report: ReferenceReport) -> None:
     report.problem_counts |= problems.counts
     if not problems.is_complete:
         report.notes.append(NOT_COMPARED_NOTE)
+
+
+def _trains_on_held_out(spec: RunSpec, team: Team) -> bool:
+    """Return whether it trains on a set to measure on; a cohort may, without its references."""
+    train = spec.data.train
+    return not spec.data.is_cohort and isinstance(train, FileProblems) and _is_held_out(train, team)
 
 
 def _is_held_out(source: FileProblems, team: Team) -> bool:

@@ -51,7 +51,8 @@ def trains_on_own_answers(spec: Definition) -> bool:
 
 def compares_distributions(spec: Definition) -> bool:
     return any(
-        objective.get("kind") not in ("grpo", "cross_entropy") for objective in _objectives(spec)
+        objective.get("kind") not in ("grpo", "cross_entropy", "dpo")
+        for objective in _objectives(spec)
     )
 
 
@@ -61,6 +62,18 @@ def clips(spec: Definition) -> bool:
 
 def has_advantages(spec: Definition) -> bool:
     return any(objective.get("kind") == "grpo" for objective in _objectives(spec))
+
+
+def trains_on_evaluation(spec: Definition) -> bool:
+    """Whether its evaluation problems are those that it trains on: a test-time cohort."""
+    data = spec.get("data")
+    # A client may log parameters of these names, with any values.
+    evaluation = data.get("evaluation") if isinstance(data, Mapping) else None
+    return isinstance(evaluation, Mapping) and evaluation.get("kind") == "cohort"
+
+
+def learns_from_pairs(spec: Definition) -> bool:
+    return any(stage.get("source") == "pairs" for stage in _stages(spec))
 
 
 def decides_about_rollouts(spec: Definition) -> bool:

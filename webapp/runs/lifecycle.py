@@ -58,7 +58,7 @@ def create_run(
             memory_bytes=memory_bytes,
             # Columns of their own, because the queue and lists read them without the definition.
             max_restarts=(definition.get("compute") or {}).get("max_restarts"),
-            summary=naming.summary_of(definition),
+            summary=naming.first_summary(definition),
             total_steps=naming.total_steps(definition),
         )
         run_values.write_settings(run, run_values.settings_of(definition))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from webapp.runs import definitions
+
 
 def summary_of(spec: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a run's summary that follows from its definition: names by role."""
@@ -16,6 +18,12 @@ def summary_of(spec: dict[str, Any]) -> dict[str, Any]:
         for role in ("student", "teacher")
         if (network := networks.get(role)) and isinstance(network, dict)
     }
+
+
+def first_summary(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the summary of a new run: names by role, and whether it trains on what it measures."""
+    is_cohort = definitions.trains_on_evaluation(spec)
+    return {**summary_of(spec), **({"cohort": True} if is_cohort else {})}
 
 
 def network_name(network: dict[str, Any]) -> str:

@@ -34,6 +34,8 @@ PHASES = {
     "loading": "loading models and data",
     "pass_rates": "measuring the student's pass rate on every problem",
     "teacher_responses": "collecting the teacher's answers",
+    "own_answers": "collecting the student's answers for pairs",
+    "references": "computing the reference log-probs of pairs",
     "training": "training",
     "evaluation": "evaluating on held-out problems",
     "checkpoint": "writing a checkpoint",

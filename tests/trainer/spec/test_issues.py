@@ -210,9 +210,9 @@ def stage(**generate: Any) -> dict[str, Any]:
         ),
         ({"stages": [STAGE, STAGE]}, "stages.1.name", "names two stages"),
         (
-            {"stages": [stage(per_problem=2) | {"source": "teacher_written"}]},
+            {"stages": [stage(per_problem=2) | {"source": "solutions"}]},
             "stages.0.rollouts.generate.per_problem",
-            "one answer",
+            "the data has one worked solution of each problem",
         ),
         (
             {"stages": [stage(per_problem=2, sampling={"temperature": 0})]},

@@ -11,10 +11,11 @@ import pytest
 from tests.trainer.text.short_run import HINTED, carried_out, column, short, trained_rows
 from tests.trainer.text.test_resume import stop_after
 from tests.trainer.text.tiny_run import events, final_hash, merged, numbers, start
-from trainer.spec import Network
+from trainer.spec import Network, RunSpec
 from trainer.text import run
 from trainer.text.language.models import load
 from trainer.text.language.tokenizers import decode
+from trainer.text.problems import arithmetic
 
 LORA: dict[str, Any] = {"student": {"adapter": {"kind": "lora", "rank": 2, "alpha": 4.0}}}
 SELF = {"objective": {"kind": "reverse_kl"}, "optimiser": {"learning_rate": 0.01}}
@@ -204,6 +205,63 @@ def test_texts_from_a_file_are_learnt_from_without_any_teacher_being_loaded(tmp_
         for row in rows
     )
     assert numbers(folder)[0, "teacher/pass_rate"] == 1
+
+
+def several_texts(path: Path) -> dict[str, list[str]]:
+    """Write a file with three answers to every other problem and one to the others."""
+    problems = arithmetic.make(("add", "sub"), (1, 2), 16, 1)
+    texts = {
+        problem.question: [
+            f"{shift * '1+'}>{problem.answer}" for shift in range(3 if index % 2 else 1)
+        ]
+        for index, problem in enumerate(problems)
+    }
+    path.write_text(
+        "".join(
+            json.dumps({"question": question, "response": text}) + "\n"
+            for question, answers in texts.items()
+            for text in answers
+        )
+    )
+    return texts
+
+
+def learning_from(path: Path, per_problem: int) -> RunSpec:
+    stage = {
+        "objective": {"kind": "cross_entropy"},
+        "source": "teacher_written",
+        "rollouts": {"generate": {"per_problem": per_problem}},
+    }
+    teacher = {"kind": "texts", "path": f"file:{path}"}
+    return short(stage, networks={"teacher": teacher}, checkpoints={"every": 1})
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_step_learns_from_the_answers_that_a_file_has_to_each_problem(
+    tmp_path: Path, most: int
+) -> None:
+    texts = several_texts(tmp_path / "texts.jsonl")
+    folder = carried_out(learning_from(tmp_path / "texts.jsonl", most), tmp_path / "run")
+    for step in (1, 2, 3):
+        answers: dict[str, list[str]] = {}
+        for row in trained_rows(folder, step):
+            answers.setdefault(row["question"], []).append(row["text"])
+        assert len(answers) == 4
+        assert all(answers[question] == texts[question][:most] for question in answers)
+
+
+def test_a_run_with_several_given_answers_resumes_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several_texts(tmp_path / "texts.jsonl")
+    definition = learning_from(tmp_path / "texts.jsonl", 3)
+    uninterrupted, resumed = carried_out(definition, tmp_path / "whole"), tmp_path / "parts"
+    stop_after(2, monkeypatch)
+    assert start(definition, resumed) == 75
+    monkeypatch.undo()
+    assert run.resume(resumed) == 0
+    assert numbers(resumed) == numbers(uninterrupted)
+    assert final_hash(resumed) == final_hash(uninterrupted)
 
 
 def test_a_pool_that_is_not_measured_is_drawn_from_whole(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_setting_that_another_one_makes_unused_is_not_sent() -> None:
     form = forms.form_from(
         {"stages": [{"name": "only", "rollouts": {"generate": {"per_problem": 4}}}]}
     )
-    form["stages.0.source"] = "teacher_written"
+    form["stages.0.source"] = "solutions"
     assert "per_problem" not in forms.spec_from(form)["stages"][0]["rollouts"]["generate"]
 
 

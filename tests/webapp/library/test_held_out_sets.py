@@ -11,7 +11,9 @@ from tests.webapp.conftest import SPEC
 from tests.webapp.library.saving import save
 from tests.webapp.library.test_data_sets import COLUMNS, upload
 from tests.webapp.pages.test_new_run import as_
+from trainer.spec import load
 from webapp.access.models import User
+from webapp.definition.run_checks import held_out_refusal, validate_references
 from webapp.experiments.models import Experiment
 from webapp.library import data_readings, locations
 from webapp.library.models import Artifact, DataReading, DataSet
@@ -139,3 +141,24 @@ def test_a_run_on_a_set_that_was_held_out_since_is_not_carried_out_again(
     client.post(f"/data/{sums.pk}/held-out/", {"held_out": "no"})
     client.post(f"/experiments/{experiment.public_id}/repeat/", {"cell": cell.pk})
     assert Run.objects.count() == 2
+
+
+def test_a_cohort_may_be_a_held_out_set_because_its_references_are_hidden(
+    alice: User, sums: DataSet
+) -> None:
+    as_(alice).post(f"/data/{sums.pk}/held-out/", {"held_out": "yes"})
+    train = {"kind": "file", "path": locations.uri_of_data(sums), "columns": sums.columns}
+    vote = {
+        "name": "vote",
+        "objective": {"kind": "grpo"},
+        "rollouts": {"filter": {"kind": "vote"}, "generate": {"per_problem": 4}},
+    }
+    pool = {"estimate": "never", "weighting": {"kind": "uniform"}, "track_problems": 0}
+    settings = {"stages": [vote], "pool": pool}
+    cohort = load({**settings, "data": {"train": train, "evaluation": {"kind": "cohort"}}})
+    split = load({**settings, "data": {"train": train}})
+    refusals = [held_out_refusal(spec, sums.team) for spec in (cohort, split)]
+    assert refusals[0] == "" and "held-out set of the team" in refusals[1]
+    assert "data.train.path" not in {
+        issue.path for issue in validate_references(cohort, sums.team).issues
+    }

@@ -12,7 +12,8 @@ class FilterSettings(Mechanism):
 
     `function` makes a `Filter` (`trainer.text.rollouts.protocols`) from these settings and a
     `FilterParts` (`trainer.text.rollouts.filters.filter_parts`). `edits_answers` says whether it
-    changes answers.
+    changes answers, `reads_references` whether its verdicts compare them with the references.
     """
 
     edits_answers: ClassVar[bool] = False
+    reads_references: ClassVar[bool] = True

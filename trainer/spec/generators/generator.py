@@ -17,9 +17,10 @@ class GeneratorSettings(Mechanism):
     per_problem: int = option(
         1,
         title="Answers per problem",
-        help="Answers of the student to each problem of a step.",
+        help="Answers to each problem of a step: of the student, or of a teacher that writes them; "
+        "a file may have fewer to some. Of pairs: both.",
         ge=1,
         le=1024,
-        when={"source": ("student_rollouts",)},
+        when={"source": ("student_rollouts", "teacher_written", "pairs")},
     )
     sampling: Sampling = option(title="Sampling", help="Sampling of answers.", factory=Sampling)

@@ -42,15 +42,16 @@ class Objective(Mechanism):
     """The loss at each token.
 
     `function` is a `TokenLoss` (`trainer.text.objectives.sampled_tokens`); a divergence declares
-    its entries instead (`Divergence`). `answers` says whose answers it learns from: any, the
-    student's own, or given ones. `edited_answers` says whether an answer may be changed after it
-    was sampled, as CaOPD does: the log-probs of its tokens are then unknown. `shaped_by` are the
-    changes of shapers that its loss follows.
+    its entries instead (`Divergence`), and DPO's gives the loss of each pair. `answers` says what
+    it learns from: any answers, the student's own, given ones, or pairs of a chosen and a rejected
+    answer. `edited_answers` says whether an answer may be changed after it was sampled, as CaOPD
+    does: the log-probs of its tokens are then unknown. `shaped_by` are the changes of shapers that
+    its loss follows.
     """
 
     REQUIRED = ("function", "needs")
     needs: ClassVar[frozenset[Need]]
-    answers: ClassVar[Literal["any", "own", "given"]] = "any"
+    answers: ClassVar[Literal["any", "own", "given", "pairs"]] = "any"
     edited_answers: ClassVar[bool] = False
     shaped_by: ClassVar[frozenset[Write]] = frozenset()
 

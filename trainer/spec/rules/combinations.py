@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from trainer.spec.objectives.divergence import Divergence
 from trainer.spec.pool import Pool
+from trainer.spec.rules.cohorts import cohort_refusals
 from trainer.spec.rules.networks import Refusal, network_refusals
 from trainer.spec.rules.stages import stage_refusals
 
@@ -26,6 +27,7 @@ def incompatible_settings(spec: RunSpec) -> list[Refusal]:
         *_refresh(spec),
         *_evaluation(spec),
         *_stage_names(spec),
+        *cohort_refusals(spec),
     ]
     for index, stage in enumerate(spec.stages):
         refusals += [

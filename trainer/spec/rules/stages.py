@@ -14,6 +14,7 @@ from trainer.spec.objectives.objective import Need
 from trainer.spec.operation import VllmSampler
 from trainer.spec.replays.none import NoReplay
 from trainer.spec.rules.networks import Refusal
+from trainer.spec.rules.pairs import pair_refusals
 from trainer.spec.rules.served import served_stage_refusals
 from trainer.spec.rules.shapers import shaper_refusals
 from trainer.spec.stages import Stage
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _source(spec, stage)
-    yield from _answers(stage)
+    yield from _answers(spec, stage)
     yield from _objective(spec, stage)
     yield from _sampled_law(stage)
     yield from shaper_refusals(spec, stage)
@@ -36,6 +37,7 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _stored(spec, stage)
     yield from _updates(stage)
     yield from served_stage_refusals(spec, stage)
+    yield from pair_refusals(spec, stage)
     if stage.optimiser.warmup_steps > stage.updates:
         what = "steps" if stage.updates_per_step == 1 else "updates"
         yield (
@@ -80,14 +82,14 @@ def _source(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
         )
 
 
-def _answers(stage: Stage) -> Iterator[Refusal]:
+def _answers(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     generate = stage.rollouts.generate
     count = generate.per_problem
-    if stage.source != "student_rollouts" and count > 1:
+    if stage.source == "solutions" and count > 1:
         yield (
             "rollouts.generate.per_problem",
-            f"is {count}, but a {stage.source} stage trains on one answer to each problem; set it "
-            f"to 1 or choose student_rollouts",
+            f"is {count}, but the data has one worked solution of each problem; set it to 1, or "
+            f"give several as the texts of a teacher",
         )
     elif isinstance(stage.rollouts.control, DynamicSampling) and count < 2:
         yield (
@@ -95,12 +97,20 @@ def _answers(stage: Stage) -> Iterator[Refusal]:
             f"is {count}, but dynamic_sampling leaves out problems whose answers all have one "
             "verdict, as a single answer has; raise it to 4 or more, or choose fixed",
         )
-    elif generate.sampling.temperature == 0 and count > 1:
+    # The texts of a file are not sampled.
+    elif generate.sampling.temperature == 0 and count > 1 and not _reads_texts(spec, stage):
         yield (
             "rollouts.generate.sampling.temperature",
             f"is 0: {count} greedy answers to a problem are all the same; raise it or set "
             f"per_problem to 1",
         )
+
+
+def _reads_texts(spec: RunSpec, stage: Stage) -> bool:
+    is_written = stage.source == "teacher_written" and isinstance(
+        spec.networks.teacher, TextTeacher
+    )
+    return is_written or stage.reads_pairs
 
 
 def _objective(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
@@ -119,7 +129,7 @@ def _objective(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
             f"is {objective.kind}, which would teach the student its own answers; choose "
             "teacher_written or solutions as source",
         )
-    if objective.answers == "own" and stage.source != "student_rollouts":
+    if objective.answers == "own" and stage.source not in ("student_rollouts", "pairs"):
         yield (
             "objective.kind",
             f"is {objective.kind}, which learns from the student's own answers; choose "

@@ -59,7 +59,7 @@ def check_prompts(
     )
     _check_lengths(spec, student, problems, questions, longest, reporter)
     _check_different(problems, questions, reporter)
-    if problems.role == "train" and any(stage.source == "solutions" for stage in spec.stages):
+    if problems.role == "train" and any(stage.uses_solutions for stage in spec.stages):
         _check_solutions(spec, student, problems, reporter)
 
 
@@ -304,7 +304,7 @@ def _check_solutions(
     longest = max(
         stage.rollouts.generate.sampling.max_new_tokens
         for stage in spec.stages
-        if stage.source == "solutions"
+        if stage.uses_solutions
     )
     # One token is the end.
     cut = [index for index, question in solutions.items() if len(question.prompt) + 1 > longest]

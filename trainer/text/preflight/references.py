@@ -30,7 +30,9 @@ def check_references_of(
     reporter: Reporter,
 ) -> None:
     """Check the verifier on references, and whether the student can write them."""
-    roles = [role for role in problems if role.role != "retained"]
+    # The training problems of a cohort have no references.
+    unread = ("retained", "train") if spec.data.is_cohort else ("retained",)
+    roles = [role for role in problems if role.role not in unread]
     if not roles:
         return
     reporter.phase("starting the verifier")

@@ -98,7 +98,7 @@ def _role_path(spec: RunSpec, message: str) -> str:
     """The source that has this error by itself; else the problems are wrong together."""
     for role in ADJECTIVES:
         source: Any = getattr(spec.data, role)
-        if source is None or source.kind == "split":
+        if source is None or source.kind in ("split", "cohort"):
             continue
         try:
             load_source(source)

@@ -45,7 +45,7 @@ def check_teaching(
     train = next((role for role in problems if role.role == "train"), None)
     if train is None:
         return
-    if any(stage.source == "solutions" for stage in spec.stages):
+    if any(stage.uses_solutions for stage in spec.stages):
         with reporter.check("data", train.path):
             require_solutions(train.items)
     if not needs_teacher(spec):

@@ -15,10 +15,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from trainer.spec import ArithmeticProblems, Columns, Data, FileProblems, SplitProblems
+from trainer.spec import (
+    ArithmeticProblems,
+    Columns,
+    Data,
+    FileProblems,
+    SplitProblems,
+)
 from trainer.spec.data import ChoiceAnswers, EvalProblems, TrainProblems
 from trainer.text.problems import arithmetic, files, selection
 from trainer.text.problems.benchmarks import decide_choice_answers
+from trainer.text.problems.cohorts import cohort_of
 from trainer.text.problems.inspection import inspect
 from trainer.text.problems.locations import locate
 from trainer.text.problems.mapping import choice_pair
@@ -63,15 +70,19 @@ class RunProblems:
 def load_all(data: Data, resolve: Resolve = locate) -> RunProblems:
     """All problems of a run.
 
-    Raises ProblemError for unusable problems and for evaluation problems that are trained on.
+    Raises ProblemError for unusable problems and for evaluation problems that are trained on. Of a
+    cohort these are all; its training problems have no references.
     """
     train_source = load_source(data.train, resolve)
-    if isinstance(data.evaluation, SplitProblems):
+    if data.is_cohort:
+        train, evaluation = _cohort(data.train, train_source)
+    elif isinstance(data.evaluation, SplitProblems):
         train, evaluation = _split(train_source, data.evaluation.share, data.train.seed)
     else:
         train, evaluation = train_source, load_source(data.evaluation, resolve)
     retained = load_source(data.retained, resolve) if data.retained else None
-    selection.check_disjoint(train.items, evaluation.items, "held-out")
+    if not data.is_cohort:
+        selection.check_disjoint(train.items, evaluation.items, "held-out")
     selection.check_disjoint(train.items, retained.items if retained else (), "retained")
     return RunProblems(train, evaluation, retained)
 
@@ -79,16 +90,18 @@ def load_all(data: Data, resolve: Resolve = locate) -> RunProblems:
 def load(source: EvalProblems, data: Data, resolve: Resolve = locate) -> ProblemSet:
     """The problems of one source of `data`, without a check for leakage.
 
-    The training source is returned without its held-out share.
+    The training source is returned without its held-out share, that of a cohort without references.
     """
-    if not isinstance(data.evaluation, SplitProblems) or source not in (
-        data.evaluation,
-        data.train,
-    ):
+    if source not in (data.evaluation, data.train):
         return load_source(source, resolve)
-    train, evaluation = _split(
-        load_source(data.train, resolve), data.evaluation.share, data.train.seed
-    )
+    if isinstance(data.evaluation, SplitProblems):
+        train, evaluation = _split(
+            load_source(data.train, resolve), data.evaluation.share, data.train.seed
+        )
+    elif data.is_cohort:
+        train, evaluation = _cohort(data.train, load_source(data.train, resolve))
+    else:
+        return load_source(source, resolve)
     return evaluation if source == data.evaluation else train
 
 
@@ -284,6 +297,11 @@ def _collect(problems: Iterator[Numbered], name: str) -> list[Numbered]:
             f"{name} has more than {MOST:,} problems; set a limit to use a part of them"
         )
     return collected
+
+
+def _cohort(source: TrainProblems, problems: ProblemSet) -> tuple[ProblemSet, ProblemSet]:
+    train, evaluation = cohort_of(source, problems.items)
+    return problem_set(train, problems.notes), problem_set(evaluation)
 
 
 def _split(problems: ProblemSet, share: float, seed: int) -> tuple[ProblemSet, ProblemSet]:

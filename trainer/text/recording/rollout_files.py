@@ -107,6 +107,8 @@ def _training_columns(row: TrainRow) -> dict[str, Any]:
         "confidence": row.confidence,
         "target_confidence": row.target_confidence,
         "edited": row.edited,
+        "pair": row.pair,
+        "side": row.side,
     }
 
 

@@ -112,6 +112,8 @@ ROLLOUTS = pa.schema(
         *((name, pa.list_(pa.float32())) for name in ("coefficient", "advantage")),
         *((name, pa.float64()) for name in ("confidence", "target_confidence")),
         ("edited", pa.bool_()),
+        ("pair", pa.int32()),
+        ("side", pa.string()),
     ]
 )
 

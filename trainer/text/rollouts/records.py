@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from trainer.text.rollouts.questions import Answer, Question
 
 Source = Literal["student", "teacher"]
+# Of a preference pair.
+Side = Literal["chosen", "rejected"]
 # Called with (done, of) as answers finish; it may raise, which cancels the sampling.
 Progress = Callable[[int, int], None]
 
@@ -221,9 +223,9 @@ class DroppedAnswer:
     reason: str
 
 
-# What a token is trained by: nothing, the divergence to the teacher, a ratio of policies, or the
-# likelihood of the token itself.
-NONE, DIVERGENCE, RATIO, CROSS_ENTROPY = range(4)
+# What a token is trained by: nothing, the divergence to the teacher, a ratio of policies, the
+# likelihood of the token itself, or that of its whole answer against another one.
+NONE, DIVERGENCE, RATIO, CROSS_ENTROPY, PREFERENCE = range(5)
 
 # The fields of a `TrainRow` that have a value for each token.
 TOKEN_COLUMNS = (
@@ -256,7 +258,9 @@ class TrainRow:
     sampling context. The score phase gives the anchors where they are missing, and
     `teacher_logprobs` and `reference_logprobs` where the stage needs them. Shapers give `clip_low`,
     `clip_high` and `ratio_offsets` (`Write`). `versions` are those of the weights that wrote its
-    segments. Raises ValueError if the lengths differ.
+    segments. The two rows of a preference pair have its number in the round as `pair`, their
+    `side`, and as `reference_logprob` the sum of their tokens' log-probs under the reference.
+    Raises ValueError if the lengths differ.
     """
 
     answer: Answer
@@ -280,6 +284,9 @@ class TrainRow:
     versions: tuple[int, ...] = ()
     confidence: float | None = None
     target_confidence: float | None = None
+    pair: int | None = None
+    side: Side | None = None
+    reference_logprob: float = 0.0
 
     def __post_init__(self) -> None:
         length = len(self.answer.ids)

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from trainer.engine.outcome import Failure, RunRefused
@@ -129,9 +130,13 @@ class Endpoint:
         return key_of(self.teacher)
 
     def write(
-        self, prompts: Sequence[ChatPrompt], sampling: Sampling, progress: Progress | None = None
+        self,
+        prompts: Sequence[ChatPrompt],
+        sampling: Sampling,
+        progress: Progress | None = None,
+        per_prompt: int = 1,
     ) -> list[Completion]:
-        """Return one completion to each prompt, in order; equal prompts share theirs.
+        """Return `per_prompt` completions to each prompt, in order; equal prompts share theirs.
 
         A prompt that gets no answer has a completion with the reason (`set_aside`). `progress(done,
         of)` is called as they arrive and may raise to cancel. Raises Failure when the endpoint does
@@ -139,11 +144,18 @@ class Endpoint:
         is useless.
         """
         unique_prompts = list(dict.fromkeys(prompts))
-        completions = asyncio.run(
-            self._write([self._body(prompt, sampling) for prompt in unique_prompts], progress)
+        bodies = [self._body(prompt, sampling) for prompt in unique_prompts]
+        completions = iter(
+            asyncio.run(
+                self._write(
+                    [(body, sample) for body in bodies for sample in range(per_prompt)], progress
+                )
+            )
         )
-        completion_by_prompt = dict(zip(unique_prompts, completions, strict=True))
-        return [completion_by_prompt[prompt] for prompt in prompts]
+        completions_by_prompt = {
+            prompt: list(islice(completions, per_prompt)) for prompt in unique_prompts
+        }
+        return [completion for prompt in prompts for completion in completions_by_prompt[prompt]]
 
     def _body(self, prompt: ChatPrompt, sampling: Sampling) -> dict[str, Any]:
         """The request body.
@@ -161,12 +173,13 @@ class Endpoint:
         return {**body, "top_k": sampling.top_k} if sampling.top_k else body
 
     async def _write(
-        self, bodies: Sequence[dict[str, Any]], progress: Progress | None
+        self, requests: Sequence[tuple[dict[str, Any], int]], progress: Progress | None
     ) -> list[Completion]:
+        """Return the completion of each body, which is asked for as its answer of that number."""
         import httpx2
 
         free = asyncio.Semaphore(self.teacher.at_once)
-        set_aside = SetAside(self.teacher.most_unanswered * len(bodies))
+        set_aside = SetAside(self.teacher.most_unanswered * len(requests))
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         # The client's time limits are per read: a server that sends a byte now and then would never
         # exceed them. `_attempt` limits the whole request instead.
@@ -174,8 +187,8 @@ class Endpoint:
             headers=headers, timeout=None, follow_redirects=False
         ) as client:
             tasks = [
-                asyncio.create_task(self._cached_or_requested(client, free, body, set_aside))
-                for body in bodies
+                asyncio.create_task(self._cached_or_requested(client, free, *request, set_aside))
+                for request in requests
             ]
             try:
                 await _wait_for_all(tasks, progress)
@@ -191,9 +204,12 @@ class Endpoint:
         client: httpx2.AsyncClient,
         free: asyncio.Semaphore,
         body: dict[str, Any],
+        sample: int,
         set_aside: SetAside,
     ) -> Completion:
-        request = {"url": self.teacher.url, "body": body}
+        # The number of a further answer, which is asked for in the same words as the first.
+        number = {"sample": sample} if sample else {}
+        request = {"url": self.teacher.url, "body": body, **number}
         async with free:
             if cached := self.cache.get(request):
                 return cached

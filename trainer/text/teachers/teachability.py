@@ -15,7 +15,7 @@ from trainer.text.language.tokenizers import require_same_vocabulary, token_text
 from trainer.text.problems import Problem, ProblemError
 from trainer.text.rollouts.questions import Question
 from trainer.text.teachers.contexts import PromptFormatter, require_privileged
-from trainer.text.teachers.stored_texts import texts_for
+from trainer.text.teachers.stored_texts import pairs_for, texts_for
 
 # Encoding every privileged text of a large data set would delay the start of the run.
 MOST_CHECKED = 1000
@@ -33,7 +33,7 @@ def compares_probabilities(spec: RunSpec) -> bool:
 def needs_teacher(spec: RunSpec) -> bool:
     """Whether a stage learns from a teacher; otherwise none is loaded."""
     return compares_probabilities(spec) or any(
-        stage.source == "teacher_written" for stage in spec.stages
+        stage.uses_teacher_answers or stage.reads_pairs for stage in spec.stages
     )
 
 
@@ -106,8 +106,13 @@ def check_taught(formatter: PromptFormatter, name: str, questions: Sequence[Ques
 def check_written(
     teacher: TextTeacher | EndpointTeacher | None, problems: Sequence[Problem]
 ) -> None:
-    """Raise ProblemError if a teacher that gives texts has none for some of the problems."""
+    """Raise ProblemError if a teacher that gives texts has none for some of the problems.
+
+    So does a column of its file that is named but not there.
+    """
     if isinstance(teacher, TextTeacher):
         texts_for(teacher, problems)
+        if teacher.rejected is not None:
+            pairs_for(teacher, problems, 1)
     elif isinstance(teacher, EndpointTeacher):
         require_privileged(teacher.context, problems)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ class TeacherWriter:
 
 @dataclass(frozen=True)
 class WrittenAnswers:
-    """One answer to each question, in order, except to those that were set aside.
+    """Answers to each question, in order, except to those that were set aside.
 
     `set_aside` has the reason by the index of the question. `metrics` are an endpoint's costs so
     far. `notes` are for the log.
@@ -62,8 +63,12 @@ def write_answers(
     noise: Noise,
     writer: TeacherWriter,
     progress: Progress | None = None,
+    per_question: int = 1,
 ) -> WrittenAnswers:
-    """Have each question answered by its problem's teacher.
+    """Have each question answered `per_question` times by its problem's teacher.
+
+    A file may have fewer answers to a question; an endpoint may leave some out, and a question is
+    set aside if it has none at all.
 
     Answers carry the *student's* prompt, followed by the student's ids, whatever the teacher's
     prompt was; those of a network with the student's tokenizer have its log-probs. An answer longer
@@ -73,48 +78,68 @@ def write_answers(
     Raises ModelError for a text that the student's tokenizer cannot encode, ProblemError for a file
     without some answer, and Failure or RunRefused for an endpoint that does not answer.
     """
-    answers: dict[int, Answer] = {}
+    answers: dict[int, list[Answer]] = {}
     for view in teachers.loaded:
         indices = [
             index
             for index, question in enumerate(questions)
             if teachers.view_of(question.problem) is view
         ]
-        answers |= zip(
-            indices,
+        view_answers = iter(
             _sample_from(
-                view, [questions[index] for index in indices], sampling, noise, writer, progress
+                view,
+                [questions[index] for index in indices],
+                sampling,
+                noise,
+                writer,
+                progress,
+                per_question,
+            )
+        )
+        answers |= {index: list(islice(view_answers, per_question)) for index in indices}
+    remaining = [index for index in range(len(questions)) if index not in answers]
+    if not remaining:
+        return WrittenAnswers(_in_order(answers))
+    remaining_questions = [questions[index] for index in remaining]
+    completions = dict(
+        zip(
+            remaining,
+            _text_completions(
+                teachers.texts, remaining_questions, sampling, writer, progress, per_question
             ),
             strict=True,
         )
-    remaining = [index for index in range(len(questions)) if index not in answers]
-    if not remaining:
-        return WrittenAnswers([answers[index] for index in range(len(questions))])
-    remaining_questions = [questions[index] for index in remaining]
-    completions = _text_completions(teachers.texts, remaining_questions, sampling, writer, progress)
-    set_aside = {
-        index: completion.set_aside
-        for index, completion in zip(remaining, completions, strict=True)
-        if completion.set_aside
+    )
+    answered = {
+        index: [completion for completion in to_question if not completion.set_aside]
+        for index, to_question in completions.items()
     }
-    answered = [completion for completion in completions if not completion.set_aside]
-    answers |= zip(
-        [index for index in remaining if index not in set_aside],
-        _judge_texts(
-            [questions[index] for index in remaining if index not in set_aside],
-            answered,
+    set_aside = {
+        index: completions[index][0].set_aside for index in remaining if not answered[index]
+    }
+    judged = iter(
+        judge_texts(
+            [questions[index] for index in remaining for _ in answered[index]],
+            [completion for index in remaining for completion in answered[index]],
             sampling,
             writer,
-        ),
-        strict=True,
+            [sample for index in remaining for sample in range(len(answered[index]))],
+        )
     )
+    answers |= {index: list(islice(judged, len(answered[index]))) for index in remaining}
     return WrittenAnswers(
-        [answers[index] for index in range(len(questions)) if index in answers],
+        _in_order(answers),
         endpoint_costs(teachers.texts, writer.run_dir)
         | _unanswered_metric(teachers.texts, set_aside),
         set_aside,
-        _reasoning_notes(teachers.texts, answered),
+        _reasoning_notes(
+            teachers.texts, [completion for index in remaining for completion in answered[index]]
+        ),
     )
+
+
+def _in_order(answers: Mapping[int, list[Answer]]) -> list[Answer]:
+    return [answer for index in sorted(answers) for answer in answers[index]]
 
 
 def _unanswered_metric(
@@ -160,6 +185,7 @@ def _sample_from(
     noise: Noise,
     writer: TeacherWriter,
     progress: Progress | None,
+    per_question: int,
 ) -> list[Answer]:
     """Sample with the teacher's weights from its own prompts."""
     teacher_questions = [replace(question, prompt=view.prompt(question)) for question in questions]
@@ -167,24 +193,23 @@ def _sample_from(
         answers = writer.sampler.sample_answers(
             view.language_model,
             teacher_questions,
-            # Always number 0: a teacher's answer follows from the seed and the problem alone.
-            [(0,)] * len(teacher_questions),
+            # A teacher's answer follows from the seed, the problem and its number alone.
+            [tuple(range(per_question))] * len(teacher_questions),
             sampling,
             noise,
             "teacher",
             progress,
         )
     if not view.gives_probabilities:
-        return _judge_texts(
-            questions,
+        return judge_texts(
+            [question for question in questions for _ in range(per_question)],
             [Completion(answer.text, answer.truncated, len(answer.ids)) for answer in answers],
             sampling,
             writer,
+            [answer.sample for answer in answers],
         )
-    return [
-        replace(answer, prompt=question.prompt)
-        for question, answer in zip(questions, answers, strict=True)
-    ]
+    prompts = [question.prompt for question in questions for _ in range(per_question)]
+    return [replace(answer, prompt=prompt) for prompt, answer in zip(prompts, answers, strict=True)]
 
 
 def _text_completions(
@@ -193,12 +218,14 @@ def _text_completions(
     sampling: Sampling,
     writer: TeacherWriter,
     progress: Progress | None,
-) -> list[Completion]:
+    per_question: int,
+) -> list[list[Completion]]:
     assert teacher is not None
     if isinstance(teacher, TextTeacher):
+        problems = [question.problem for question in questions]
         return [
-            Completion(text, False, 0)
-            for text in texts_for(teacher, [question.problem for question in questions])
+            [Completion(text, False, 0) for text in texts]
+            for texts in texts_for(teacher, problems, per_question)
         ]
     # An endpoint's tokenizer is unknown, so privileged texts are measured in the student's tokens.
     privileged_texts = [
@@ -217,33 +244,35 @@ def _text_completions(
     # One rank asks for all: a second request costs again and gets another answer.
     completions = writer.sampler.world.broadcast_from_leader(
         lambda: Endpoint(teacher, CompletionCache(writer.run_dir / CACHE)).write(
-            prompts, sampling, progress
+            prompts, sampling, progress, per_question
         )
     )
-    return [
+    written = iter(
         replace(completion, text=completion.written(teacher.reasoning))
         for completion in completions
-    ]
+    )
+    return [list(islice(written, per_question)) for _ in questions]
 
 
-def _judge_texts(
+def judge_texts(
     questions: Sequence[Question],
     completions: Sequence[Completion],
     sampling: Sampling,
     writer: TeacherWriter,
+    samples: Sequence[int],
 ) -> list[Answer]:
-    """Encode texts in the student's tokens and judge them."""
+    """Encode texts in the student's tokens and judge them; `samples` are their numbers."""
     trajectories = [
-        _trajectory(writer.student, question, completion, sampling.max_new_tokens)
-        for question, completion in zip(questions, completions, strict=True)
+        text_trajectory(writer.student, question, completion, sampling.max_new_tokens, sample)
+        for question, completion, sample in zip(questions, completions, samples, strict=True)
     ]
     return writer.sampler.judge(
         writer.student, [question.problem for question in questions], trajectories, "teacher"
     )
 
 
-def _trajectory(
-    student: LanguageModel, question: Question, completion: Completion, longest: int
+def text_trajectory(
+    student: LanguageModel, question: Question, completion: Completion, longest: int, sample: int
 ) -> Trajectory:
     """Encode a text as a trajectory with unknown log-probs (NaN).
 
@@ -257,7 +286,7 @@ def _trajectory(
     segment = Segment(ids, unknown, unknown, unknown, "teacher")
     return Trajectory(
         question.problem.id,
-        0,
+        sample,
         question.prompt,
         (segment,),
         completion.truncated or len(ids) < len(answer_tokens),

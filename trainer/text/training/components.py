@@ -36,6 +36,11 @@ from trainer.text.training.problem_checks import (
 )
 from trainer.text.verifiers import Verifier
 
+COHORT_NOTE = (
+    "This run trains on its evaluation problems, without their references: its pass rates are "
+    "those of a cohort, not of problems that the student has not seen."
+)
+
 
 @dataclass(frozen=True)
 class RunComponents:
@@ -58,7 +63,8 @@ class RunComponents:
         """All questions by problem id."""
         return {
             question.problem.id: question
-            for question in (*self.train, *self.evaluation, *self.retained)
+            # A cohort's training problems take the place of the same ones with references.
+            for question in (*self.evaluation, *self.retained, *self.train)
         }
 
 
@@ -74,10 +80,12 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         vllm_python()
     problem_sets = problems.load_all(spec.data)
     verifier = stack.enter_context(Verifier(spec.data.verifier, spec.data.verifier_seconds))
-    for role, items in (
-        ("held-out", problem_sets.evaluation.items),
-        ("training", problem_sets.train.items),
-    ):
+    judged = {"held-out": problem_sets.evaluation.items}
+    if spec.data.is_cohort:
+        rt.log.log("warning", COHORT_NOTE)
+    else:
+        judged["training"] = problem_sets.train.items
+    for role, items in judged.items():
         check_readable_references(
             spec.data.verifier.kind,
             verifier,
@@ -115,7 +123,7 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
     def questions_of(role: str, longest: int) -> list[Question]:
         return sampler.questions(student, sets[role].items, longest) if role in sets else []
 
-    if any(stage.source == "solutions" for stage in spec.stages):
+    if any(stage.uses_solutions for stage in spec.stages):
         require_solutions(problem_sets.train.items)
         for problem in problem_sets.train.items:
             text_ids(student, problem.solution)

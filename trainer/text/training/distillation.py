@@ -38,6 +38,7 @@ from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import Prompt, with_column
 from trainer.text.shapers.shaping import shape
 from trainer.text.training import update
+from trainer.text.training.answer_store import AnswerStore
 from trainer.text.training.components import load_components, model_folder_files
 from trainer.text.training.costs import (
     count_answers,
@@ -48,17 +49,17 @@ from trainer.text.training.costs import (
 from trainer.text.training.log_messages import explain_empty_pool
 from trainer.text.training.micro_batch_loss import MicroBatchLoss
 from trainer.text.training.minibatches import minibatch
+from trainer.text.training.pair_loss import PairLoss
+from trainer.text.training.pair_update import compute_pair_gradients
 from trainer.text.training.pool_measurement import current_pool, stage_at
+from trainer.text.training.preference_pairs import units_by_length
+from trainer.text.training.preference_stages import PreferenceStages
 from trainer.text.training.problem_pool import ProblemPool, draw
 from trainer.text.training.reference import Reference
 from trainer.text.training.row_collection import CollectedRows, RowCollector
 from trainer.text.training.score_phase import Selection, score_and_select, teacher_logprobs
 from trainer.text.training.student_logprobs import LogprobReader, with_anchors
-from trainer.text.training.teacher_answers import (
-    TeacherAnswerStore,
-    solution_answer,
-    write_teacher_answers,
-)
+from trainer.text.training.teacher_answers import solution_answer, write_teacher_answers
 from trainer.text.training.teacher_metrics import TeacherMetrics
 from trainer.text.training.teacher_states import compute_teacher_states
 from trainer.text.training.unread_rows import set_unread_aside
@@ -78,7 +79,7 @@ class Distillation:
         self.spec, self.total_steps = spec, spec.total_steps
         self._stack = ExitStack()
         self.pool: ProblemPool | None = None
-        self.teacher_answers = TeacherAnswerStore()
+        self.teacher_answers = AnswerStore()
         self._collected = CollectedRows([], [], {})
         # Statistics of the first update that learns from a row, by its index.
         self._statistics: dict[int, TokenStatistics] = {}
@@ -100,6 +101,8 @@ class Distillation:
         self.collector = RowCollector(self.spec, self.components, engine)
         self.teacher_metrics = TeacherMetrics(self.components.teachers)
         self.loss_function = MicroBatchLoss(self.components.student)
+        self.pair_loss = PairLoss(self.components.student, self.components.teachers.vocabulary)
+        self.preferences = PreferenceStages(self.spec, self.components)
         self.average = Average(
             rt.groups[GROUP].parameters, self.spec.evaluation.ema_decay, rt.refresh
         )
@@ -126,11 +129,12 @@ class Distillation:
 
     # A round.
 
-    def batch(self, rt: Runtime) -> BatchPlan:
+    def batch(self, rt: Runtime) -> BatchPlan | None:
         """Return the stage and the indices of the B problems of the next step.
 
         Measures the pool, has teachers write and resets the optimiser first where that is due.
-        Raises NothingToTrain if every problem has weight 0.
+        None: a part of the student's own answers is written. Raises NothingToTrain if every problem
+        has weight 0.
         """
         stage, begin = stage_at(self.spec, rt.step)
         rt.stage, rt.updates_per_round = stage.name, stage.updates_per_step
@@ -138,12 +142,14 @@ class Distillation:
         # Checked after every measurement, because a refreshed pool can lose its last problem.
         if not len(self.pool.kept_problems):
             raise NothingToTrain(*explain_empty_pool(self.pool, self.spec))
-        if stage.source == "teacher_written":
-            # The teacher answers each kept problem once per run.
+        if not self.preferences.write_own_answers(stage, begin, self.pool.kept_problems, rt):
+            return None
+        if stage.uses_teacher_answers:
+            # The teacher answers each kept problem once per run, for all stages.
             missing = self.teacher_answers.missing(self.pool.kept_problems.tolist())
             if missing:
                 self.teacher_answers.add(
-                    missing, *write_teacher_answers(self.components, self.spec, stage, missing, rt)
+                    *write_teacher_answers(self.components, self.spec, stage, missing, rt)
                 )
                 # They may be the longest or the only paid work of a run: a kill must not repeat it.
                 rt.checkpoint_requested = True
@@ -152,6 +158,8 @@ class Distillation:
                     "The teacher has answered none of the problems that are left.",
                     "Look at the reasons in the log.",
                 )
+        if stage.source == "pairs":
+            self.preferences.begin(stage, self.pool.kept_problems, self.teacher_answers, rt)
         # A resumed run enters the stage at a later step and must keep the moments that it has
         # loaded.
         if rt.step == begin and stage.optimiser.state == "reset":
@@ -166,6 +174,8 @@ class Distillation:
         origin, problems = max(begin, pool.step), pool.kept_problems
         if stage.source == "teacher_written":
             problems = self.teacher_answers.answered(problems)
+        if stage.source == "pairs":
+            problems = self.preferences.with_pairs(problems)
         return draw(problems, stage.problems_per_step, step - origin, self.spec.seed, origin)
 
     def run(self, phase: Phase, batch: BatchPlan, rt: Runtime) -> Mapping[str, float]:
@@ -211,6 +221,7 @@ class Distillation:
             "reference": self.reference.tensors(),
             "teacher_answers": self.teacher_answers.tensors(),
             "adapter_model": exported_adapter,
+            **self.preferences.tensors(),
         }
         values = {
             "pool": self.pool.state() if self.pool else None,
@@ -220,6 +231,7 @@ class Distillation:
             "teachers": self.components.teachers.fingerprints(),
             "rollouts": rollouts,
             "reference_stage": self.reference.stage,
+            "preferences": self.preferences.values(),
         }
         return MethodState(
             {name: group for name, group in tensors.items() if group}, values, self.files
@@ -245,6 +257,7 @@ class Distillation:
         self.reference.load(
             values.get("reference_stage", ""), snapshot.tensors.get("reference", {})
         )
+        self.preferences.load(values.get("preferences"), snapshot.tensors)
         self.average.load(snapshot.tensors.get("ema", {}))
         self.components.teachers.load(snapshot.tensors.get("teacher", {}))
         # Checkpoints of older versions have none.
@@ -270,14 +283,19 @@ class Distillation:
                 next_indices = self._draw_indices(self.pool, stage, begin, step)
                 self.collector.begin(stage, self._prompts(self.pool, next_indices), step, rt)
             return self._collected.metrics
+        if stage.source == "pairs":
+            self._collected = self.preferences.rows(prompts, indices)
+            count_answers(rt, [row.answer for row in self._collected.rows])
+            return {}
         if stage.source == "teacher_written":
-            answers = [self.teacher_answers.by_index[index] for index in indices]
+            most = stage.rollouts.generate.per_problem
+            answers = [self.teacher_answers.by_index[index][:most] for index in indices]
         else:
             longest = stage.rollouts.generate.sampling.max_new_tokens
             student, train = self.components.student, self.components.train
-            answers = [solution_answer(student, train[index], longest) for index in indices]
+            answers = [(solution_answer(student, train[index], longest),) for index in indices]
         self._collected = self.collector.rows_from_answers(stage, prompts, answers)
-        count_answers(rt, answers)
+        count_answers(rt, [answer for group in answers for answer in group])
         return self._collected.metrics
 
     def _prompts(self, pool: ProblemPool, indices: list[int]) -> list[Prompt]:
@@ -289,9 +307,7 @@ class Distillation:
         """Compute teacher states, log-probs and token scores; shape and select what is learnt."""
         (stage, _), components, tokens = batch, self.components, rt.micro_batch_tokens
         rows = self._collected.rows
-        # Longest first, so that the ranks get shares of similar size.
-        by_length = sorted(range(len(rows)), key=lambda index: -len(rows[index].answer.ids))
-        own_rows = rt.world.divide(by_length)
+        own_rows = [index for unit in rt.world.divide(units_by_length(rows)) for index in unit]
         # The loop counts the step before `after_step`, which records by the new number.
         record_scores = bool(self.spec.record.every) and (rt.step + 1) % self.spec.record.every == 0
         # Not the noise of sampling: tokens would then be selected by the draws that chose them.
@@ -344,7 +360,10 @@ class Distillation:
         index = (rt.step - begin) * stage.updates_per_step + rt.update_in_round
         rt.groups[GROUP].configure(stage.optimiser, rate_at(stage.optimiser, index, stage.updates))
         round = minibatch(self._round, rt.update_in_round, self.spec.seed, rt.step)
-        statistics = compute_gradients(self.loss_function, self.spec, round, rt)
+        if stage.source == "pairs":
+            statistics, values = compute_pair_gradients(self.pair_loss, self.spec, round, rt)
+        else:
+            statistics, values = compute_gradients(self.loss_function, self.spec, round, rt), {}
         indices = [index for index, row in enumerate(round.rows) if round.includes(row.owner)]
         rows = [round.rows[index] for index in indices]
         count_trained(
@@ -354,7 +373,7 @@ class Distillation:
         )
         if rt.update_in_round < stage.minibatches:
             self._statistics |= zip(indices, statistics, strict=True)
-        return update.token_metrics(round, statistics)
+        return {**update.token_metrics(round, statistics), **values}
 
     def _record(
         self,

@@ -119,17 +119,18 @@ class RowCollector:
         self._pipeline_of(stage, rt).begin(prompts, Noise(self.spec.seed, step, "train"))
 
     def rows_from_answers(
-        self, stage: Stage, prompts: Sequence[Prompt], answers: Sequence[Answer]
+        self, stage: Stage, prompts: Sequence[Prompt], answers: Sequence[Sequence[Answer]]
     ) -> CollectedRows:
-        """Return one row per problem from the given answers."""
+        """Return one row per answer that is given to a problem."""
         components = self.components
         answer_filter = build_filter(
             self.spec, stage, components.sampler, components.student, components.teachers
         )
         rows, _ = answer_filter.rows(
-            [Group(prompt, (answer,)) for prompt, answer in zip(prompts, answers, strict=True)]
+            [Group(prompt, tuple(group)) for prompt, group in zip(prompts, answers, strict=True)]
         )
-        return CollectedRows(rows, [prompt.weight for prompt in prompts], _lengths(answers))
+        lengths = _lengths([answer for group in answers for answer in group])
+        return CollectedRows(rows, [prompt.weight for prompt in prompts], lengths)
 
     # What a checkpoint must hold.
 
@@ -191,9 +192,11 @@ class RowCollector:
 
     def _new_pipeline(self, stage: Stage, rt: Runtime) -> RolloutPipeline:
         components = self.components
-        held_out = [
-            question.problem.id for question in (*components.evaluation, *components.retained)
-        ]
+        questions = [*components.evaluation, *components.retained]
+        # A cohort is trained on what it is measured on, without references.
+        if self.spec.data.is_cohort:
+            questions = components.retained
+        held_out = [question.problem.id for question in questions]
         return build_pipeline(
             self.spec,
             stage,

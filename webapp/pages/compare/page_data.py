@@ -94,6 +94,8 @@ def page_data(
     return {
         "choices": choices,
         "run_count": len(runs),
+        # Their pass rates do not compare with those on problems that a student has not seen.
+        "cohorts": [run.name for run in runs if run.summary.get("cohort")],
         "address": address,
         "query": choices.query(),
         "rows": rows,

@@ -197,6 +197,28 @@ CHARTS = (
         fits=definitions.has_advantages,
     ),
     Chart(
+        "pair-margin",
+        "Preference pairs",
+        "implicit reward of the chosen answer above that of the rejected one",
+        (
+            ChartLine("pairs/margin", "margin"),
+            ChartLine(
+                "pairs/accuracy", "pairs with a margin above 0", right=True, format="percent"
+            ),
+        ),
+        fits=definitions.learns_from_pairs,
+    ),
+    Chart(
+        "pair-logprobs",
+        "Log-probs of pairs",
+        "nats per answer; both may fall while the margin grows",
+        (
+            ChartLine("pairs/chosen_logprob", "chosen"),
+            ChartLine("pairs/rejected_logprob", "rejected"),
+        ),
+        fits=definitions.learns_from_pairs,
+    ),
+    Chart(
         "retained",
         "Retained skill",
         "pass rate outside the pool, 95 % interval",

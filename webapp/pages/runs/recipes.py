@@ -117,6 +117,8 @@ def _facts(spec: RunSpec) -> Iterator[tuple[str, str]]:
     context = getattr(networks.teacher, "context", None)
     if isinstance(context, PrivilegedContext):
         yield "Shown to the teacher", f"the {context.shows}"
+    if spec.data.is_cohort:
+        yield "Evaluation", "the training problems themselves, without their references in training"
     if isinstance(spec.data.confidence, StatedConfidence):
         yield "Confidence", f"stated as “{spec.data.confidence.wording}”"
     if pool.estimate == "before":

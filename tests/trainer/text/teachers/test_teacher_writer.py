@@ -272,3 +272,53 @@ def test_each_question_goes_to_the_teacher_of_its_domain(
     assert [answer.problem.question for answer in answers] == ["a", "b", "c"]
     assert [answers[0].text, answers[2].text] == ["echo a", "echo c"] and len(server.bodies) == 2
     assert not teachers.gives_probabilities
+
+
+def test_an_endpoint_is_asked_again_for_further_answers_and_none_is_paid_twice(
+    server: Server, writer: TeacherWriter
+) -> None:
+    server.script = [completion("so 2"), completion("so 3"), completion("so 4")]
+    teachers, asked = asked_at(server, at_once=1), question("1+1=", "2")
+    single = write(teachers, writer, asked).answers
+    several = write_answers(teachers, [asked], LAW, NOISE, writer, per_question=3).answers
+    repeated = write_answers(teachers, [asked], LAW, NOISE, writer, per_question=3).answers
+    assert [answer.text for answer in several] == ["so 2", "so 3", "so 4"]
+    assert [answer.sample for answer in several] == [0, 1, 2]
+    assert several[0].ids == single[0].ids and len(server.bodies) == 3
+    assert [answer.ids for answer in repeated] == [answer.ids for answer in several]
+
+
+def test_a_question_is_set_aside_only_if_an_endpoint_gives_it_no_answer_at_all(
+    server: Server, writer: TeacherWriter
+) -> None:
+    server.script = [completion("so 2"), completion(""), completion(""), completion("")]
+    teachers = asked_at(server, at_once=1, retries=0, most_unanswered=1.0)
+    written = write_answers(
+        teachers,
+        [question("1+1=", "2"), question("2+2=", "4")],
+        LAW,
+        NOISE,
+        writer,
+        per_question=2,
+    )
+    assert [(answer.text, answer.sample) for answer in written.answers] == [("so 2", 0)]
+    assert list(written.set_aside) == [1]
+
+
+def test_a_model_writes_several_answers_and_the_first_is_the_one_that_it_writes_alone(
+    writer: TeacherWriter,
+) -> None:
+    teachers = opened(
+        definition({"kind": "model", "model": f"file:{prose_folder(seed=3)}"}, WRITTEN)
+    )
+    asked = [question("q"), question("r")]
+    alone = write(teachers, writer, *asked).answers
+    several = write_answers(teachers, asked, LAW, NOISE, writer, per_question=2).answers
+    assert [(answer.problem.question, answer.sample) for answer in several] == [
+        ("q", 0),
+        ("q", 1),
+        ("r", 0),
+        ("r", 1),
+    ]
+    assert [answer.ids for answer in several[::2]] == [answer.ids for answer in alone]
+    assert several[0].ids != several[1].ids

@@ -23,6 +23,10 @@ from trainer.text.rollouts.teacher_prompts import TeacherPrompts
 
 
 def build(_: VerifierFilter, parts: FilterParts) -> VerdictFilter:
+    return verdict_filter(parts)
+
+
+def verdict_filter(parts: FilterParts) -> VerdictFilter:
     objective = parts.stage.objective
     standardise = (
         objective.standardises_advantages if Need.GROUP_VERDICTS in objective.needs else None
