@@ -27,8 +27,10 @@ def max_written_tokens(spec: RunSpec, counts: ProblemCounts) -> int:
 
 
 def planned_answers(stage: Stage) -> int:
-    """Return how many answers the stage's steps use."""
-    return stage.until.steps * stage.problems_per_step * stage.rollouts.generate.per_problem
+    """Return how many answers the stage's steps use at most."""
+    rollouts = stage.rollouts
+    answers = rollouts.control.answers_at_most(rollouts.generate.per_problem)
+    return stage.until.steps * stage.problems_per_step * answers
 
 
 def _tokens(spec: RunSpec, counts: ProblemCounts) -> Iterator[int]:

@@ -113,9 +113,7 @@ def _stage(stage: Stage, count: int) -> str:
     ):
         if chosen.kind != default.kind:
             steps += f"; {chosen.describe()}"
-    objective = "; ".join(
-        [stage.objective.describe(), *(shaper.describe() for shaper in stage.shapers.chosen)]
-    )
+    objective = stage.describe_objective()
     if isinstance(tokens, SelectedTokens):
         rule = {"top": "the highest", "sample": "drawn", "bottom": "the lowest"}[tokens.how]
         score = tokens.score.replace("_", " ")

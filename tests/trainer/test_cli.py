@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -126,6 +127,31 @@ def test_a_definition_is_explained_in_sentences(
     )
     tokens = 10 * (2 * 50 * 8 + 50 + 30 * 4 * 2 + 2 * 4 * 40 + 40 + 20 * 8)
     assert f"At most {tokens:,} tokens" in text
+
+
+def test_shapers_are_explained_and_answers_of_a_controller_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage: dict[str, Any] = {
+        **STAGE,
+        "objective": {"kind": "grpo", "ratio": "sequence_token"},
+        "shapers": {"kl": {"to": "teacher", "coefficient": 0.5}},
+        "rollouts": {
+            "generate": {"per_problem": 2, "sampling": {"max_new_tokens": 10}},
+            "control": {"kind": "dynamic_sampling", "most_answers": 8},
+        },
+    }
+    texts = []
+    for control in (stage["rollouts"]["control"], {"kind": "fixed"}):
+        stage["rollouts"]["control"] = control
+        path = write_definition(
+            tmp_path, stages=[stage], pool={"estimate": "never", "weighting": {"kind": "uniform"}}
+        )
+        assert main(["explain", path]) == 0
+        texts.append(capsys.readouterr().out)
+    assert "GSPO-token on the verdicts, advantages lowered by 0.5 KL to the teacher" in texts[0]
+    bounds = [int(text.split("At most ")[1].split()[0].replace(",", "")) for text in texts]
+    assert bounds[0] - bounds[1] == 30 * 4 * (8 - 2) * 10
 
 
 @pytest.mark.parametrize("preset", recipes.load("paced").presets)

@@ -209,6 +209,11 @@ class Stage(Section):
             *(shaper.requirements for shaper in self.shapers.chosen)
         )
 
+    def describe_objective(self) -> str:
+        """Return what is minimised, and how it is shaped, as part of a sentence."""
+        parts = (self.objective, *self.shapers.chosen)
+        return ", ".join(part.describe() for part in parts)
+
     @property
     def compares_with_teacher(self) -> bool:
         """Whether it needs probabilities of a teacher that the trainer has loaded."""

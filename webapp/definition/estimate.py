@@ -119,7 +119,7 @@ def stage_bars(spec: RunSpec) -> tuple[StageBar, ...]:
         bars.append(
             StageBar(
                 stage.name,
-                f"{steps} of {problems}: {stage.objective.describe()} on {SOURCES[stage.source]}",
+                f"{steps} of {problems}: {stage.describe_objective()} on {SOURCES[stage.source]}",
                 round(x, 1),
                 # One unit is left free as a gap between neighbours.
                 round(max(width - 1, 1), 1),

@@ -18,7 +18,10 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def definition() -> RunSpec:
-    """Two steps on the teacher's answers, two on the student's own and two on pairs."""
+    """Two steps each on the teacher's answers, on the student's own, on pairs and by ratios.
+
+    The last two read the log-probs of teacher and reference.
+    """
     sampling = {"max_new_tokens": 16}
     first = {"name": "written", "source": "teacher_written", "objective": {"kind": "forward_kl"}}
     # Five problems in two minibatches: the ranks have different numbers of rows.
@@ -34,11 +37,19 @@ def definition() -> RunSpec:
         "until": {"steps": 2},
         "rollouts": {"generate": {"sampling": sampling}},
     }
+    fourth = {
+        "name": "ratios",
+        "objective": {"kind": "grpo", "kl": {"kind": "kl"}},
+        "shapers": {"kl": {"to": "teacher"}},
+        **settings,
+        "rollouts": {"generate": {"per_problem": 3, "sampling": sampling}},
+    }
     return spec(
         stages=[
             {**first, **settings},
             {**second, **settings},
             {**third, **settings, "rollouts": {"generate": {"sampling": {"max_new_tokens": 40}}}},
+            fourth,
         ],
         pool={"rollouts_per_problem": 2, "track_problems": 0},
         evaluation={"every": 0, "final_samples": 1, "pass_at": [1]},
@@ -71,5 +82,5 @@ def test_a_sharded_run_on_two_processes_gives_the_numbers_of_one(tmp_path: Path)
     assert ended.returncode == ExitCode.COMPLETED
     assert run.start(path, tmp_path / "one") == ExitCode.COMPLETED
     expected = numbers(tmp_path / "one")
-    assert {step for step, key in expected if key == "loss"} == {1, 2, 3, 4, 5, 6}
+    assert {step for step, key in expected if key == "loss"} == {1, 2, 3, 4, 5, 6, 7, 8}
     assert numbers(tmp_path / "two") == pytest.approx(expected, rel=1e-3, abs=1e-6, nan_ok=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.trainer.text import tiny
@@ -17,19 +18,28 @@ from tests.trainer.text.tiny_run import spec
 from trainer.engine.distributed.world import World
 from trainer.engine.loop import Runtime
 from trainer.events import EventLog
-from trainer.spec import GRPO, PlainContext, RunSpec, Stage
+from trainer.spec import GRPO, Need, PlainContext, RunSpec, Stage
 from trainer.spec.operation import Checkpoints
 from trainer.text.language.models import LanguageModel
 from trainer.text.lm_head.linear_divergence import TokenStatistics
+from trainer.text.objectives.sampled_tokens import SampledTokens, TokenLoss
+from trainer.text.objectives.surrogates import clipped_surrogate
 from trainer.text.problems import Problem
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.questions import Answer
-from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, NONE, RATIO, TrainRow
+from trainer.text.rollouts.records import (
+    CROSS_ENTROPY,
+    DIVERGENCE,
+    NONE,
+    RATIO,
+    TrainRow,
+    with_column,
+)
 from trainer.text.teachers.loading import Teachers
 from trainer.text.teachers.snapshots import UnchangedWeights
 from trainer.text.teachers.teacher_view import TeacherView
 from trainer.text.training.micro_batch_loss import MicroBatchLoss
-from trainer.text.training.score_phase import score_and_select
+from trainer.text.training.score_phase import score_and_select, teacher_logprobs
 from trainer.text.training.teacher_states import compute_teacher_states
 from trainer.text.training.update import GROUP, TrainRound, compute_gradients
 
@@ -174,7 +184,7 @@ def law(model: LanguageModel, prompt: tuple[int, ...], ids: tuple[int, ...]) -> 
 
 def divergence_or_likelihood(student: LanguageModel, teachers: Teachers) -> Terms:
     """Reverse KL to the row's own teacher, cross-entropy, or nothing, by kind."""
-    views = {view.name: view.language_model for view in teachers.views}
+    views = {view.name: view.language_model for view in teachers.loaded}
 
     def terms(row: TrainRow) -> Tensor:
         own_TV = law(student, row.answer.prompt, row.answer.ids)
@@ -251,6 +261,83 @@ def test_ratios_follow_their_anchors_and_advantages(
         (gradient, loss),
         expected(student, rows, ratio_or_likelihood(student, objective), reduction),
     )
+
+
+class TeacherAnchored(GRPO):
+    """RLAD's ratio, π_S / (π_old^½ π_T^½): it needs old and teacher's log-probs and verdicts."""
+
+    kind: Literal["teacher_anchored"] = "teacher_anchored"  # type: ignore[assignment]
+    function = "tests.trainer.text.test_mixed_update:teacher_anchored"
+    needs = frozenset({Need.OLD_LOGPROB, Need.TEACHER_LOGPROB, Need.GROUP_VERDICTS})
+
+
+def teacher_anchored(objective: TeacherAnchored, tokens: SampledTokens) -> TokenLoss:
+    anchor_K = 0.5 * tokens.old_logprob + 0.5 * tokens.teacher_logprob
+    radii = objective.clip_low, objective.clip_high
+    return TokenLoss(clipped_surrogate(tokens.logprob, anchor_K, tokens.advantages, *radii))
+
+
+def test_an_objective_may_need_old_and_teacher_log_probs_and_verdicts_together(
+    student: LanguageModel, teachers: Teachers, tmp_path: Path
+) -> None:
+    rows = random_rows(7, (RATIO,), lambda index: ("teacher", "specialist")[index % 2])
+    states = compute_teacher_states(teachers, rows, 64, range(len(rows)))
+    rows = with_column(
+        rows, "teacher_logprobs", teacher_logprobs(states, range(len(rows)), 1.0, World())
+    )
+    views = {view.name: view.language_model for view in teachers.views}
+    for row in rows:
+        law_TV = law(views[row.teacher], row.teacher_prompt, row.answer.ids).detach()
+        exact_T = law_TV.gather(-1, torch.tensor(row.answer.ids)[:, None])[:, 0]
+        np.testing.assert_allclose(column(row, "teacher_logprobs"), exact_T, atol=1e-5)
+    objective = TeacherAnchored()
+    definition = settings({"kind": "grpo"})
+    stage = definition.stages[0].model_copy(update={"objective": objective})
+    definition = definition.model_copy(update={"stages": (stage,)})
+    gradient, loss, _ = differentiated(student, teachers, definition, rows, tmp_path)
+    anchored = [
+        replace(
+            row,
+            anchor_logprobs=0.5 * column(row, "anchor_logprobs")
+            + 0.5 * column(row, "teacher_logprobs"),
+        )
+        for row in rows
+    ]
+    terms = ratio_or_likelihood(student, objective)
+    # The mixture is rounded to float32 in one of the two.
+    actual, exact = (gradient, loss), expected(student, anchored, terms, "sequence_mean")
+    assert actual[1] == pytest.approx(exact[1], rel=1e-5)
+    for name, value in exact[0].items():
+        torch.testing.assert_close(actual[0][name], value, rtol=1e-4, atol=1e-6)
+
+
+def column(row: TrainRow, name: str) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = getattr(row, name)
+    return values
+
+
+def test_a_kl_term_trains_rows_without_advantage_too(
+    student: LanguageModel, teachers: Teachers, tmp_path: Path
+) -> None:
+    rows = [
+        replace(
+            row,
+            teacher="",
+            advantages=np.zeros_like(row.advantages),
+            reference_logprobs=column(row, "anchor_logprobs") - np.float32(0.5),
+        )
+        for row in random_rows(8, (RATIO,))
+    ]
+
+    def terms(row: TrainRow) -> Tensor:
+        ids_T = torch.tensor(row.answer.ids)[:, None]
+        own_T = law(student, row.answer.prompt, row.answer.ids).gather(-1, ids_T)[:, 0]
+        return 0.3 * (own_T - torch.from_numpy(row.reference_logprobs).double()).square() / 2
+
+    definition = settings({"kind": "grpo", "kl": {"kind": "kl", "coefficient": 0.3}})
+    gradient, loss, _ = differentiated(student, teachers, definition, rows, tmp_path)
+    assert loss > 0
+    assert_same((gradient, loss), expected(student, rows, terms, "sequence_mean"))
 
 
 def test_rows_without_advantage_are_not_computed_but_count(

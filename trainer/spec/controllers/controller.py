@@ -10,3 +10,7 @@ class ControllerSettings(Mechanism):
 
     `function` makes a `Controller` (`trainer.text.rollouts.protocols`) from these settings.
     """
+
+    def answers_at_most(self, per_problem: int) -> int:
+        """Return how many answers a problem may get in a round of so many to each."""
+        return per_problem

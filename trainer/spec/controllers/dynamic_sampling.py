@@ -26,6 +26,9 @@ class DynamicSampling(ControllerSettings):
         paper="DAPO, arXiv 2503.14476",
     )
 
+    def answers_at_most(self, per_problem: int) -> int:
+        return max(per_problem, self.most_answers)
+
     def describe(self) -> str:
         return (
             f"problems whose answers all have one verdict get up to {self.most_answers} answers, "

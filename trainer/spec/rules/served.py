@@ -90,7 +90,7 @@ def _without_distribution(path: str, teacher: ServedTeacher, stage: Stage) -> It
                 + (" or top_k" if isinstance(objective, Divergence) else ""),
             )
     temperature = stage.rollouts.generate.sampling.temperature
-    if Need.TEACHER_LOGPROB in objective.needs and temperature != 1:
+    if Need.TEACHER_LOGPROB in stage.requirements and temperature != 1:
         yield (
             "rollouts.generate.sampling.temperature",
             f"is {temperature:g}, but {known}, which is known at temperature 1; set it to 1 or "

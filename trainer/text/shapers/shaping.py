@@ -3,6 +3,9 @@
     value ← (what a shaper sets, else what is there) + Σ what others add, then × their factors
 
 All shapers read the rows as the score phase leaves them, so that their order does not matter.
+Tokens that were not sampled under a known law have no importance weight, whatever a shaper gives
+them: those of edited answers and of answers after another prompt, and what was forced or written by
+a teacher.
 
 Shapes: T tokens of a row.
 """
@@ -108,8 +111,15 @@ def _with_values(row: TrainRow, values: dict[Write, Numbers]) -> TrainRow:
     changes: dict[str, Any] = {write.value: value for write, value in values.items()}
     shaped = replace(row, **changes)
     if importance is not None:
-        shaped = weighted(shaped, importance)
+        shaped = weighted(shaped, np.where(_has_law(row), importance, np.float32(1)))
     return shaped if row_weight is None else replace(shaped, row_weight=float(row_weight))
+
+
+def _has_law(row: TrainRow) -> NDArray[np.bool_]:
+    """Which tokens [T] were sampled under a known law."""
+    if row.behaviour_logprobs is None:
+        return np.zeros(len(row.answer.ids), bool)
+    return ~np.isnan(row.behaviour_logprobs)
 
 
 def _require_declared(shaper: Shaper, returned: object, rows: Sequence[TrainRow]) -> None:

@@ -136,6 +136,6 @@ def _stage(stage: Stage) -> str:
     )
     per_problem = f", {count} to each problem" if count > 1 else ""
     return (
-        f"{stage.until.steps:,} steps, {stage.objective.describe()} on "
+        f"{stage.until.steps:,} steps, {stage.describe_objective()} on "
         f"{SOURCES[stage.source]}{per_problem}{token_share}"
     )

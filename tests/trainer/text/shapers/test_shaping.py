@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -126,6 +127,17 @@ def test_weights_leave_no_token_out(rows: list[TrainRow]) -> None:
         assert (row.coefficients == 0.5).all() and row.row_weight == 0.5
     for row in shape(rows, stage_with(shaper("nothing", writes, 0.0))):
         assert (row.coefficients > 0).all() and row.row_weight == 0
+
+
+def test_tokens_without_a_known_law_keep_their_weight(rows: list[TrainRow]) -> None:
+    halving = stage_with(shaper("half", {Write.IMPORTANCE_WEIGHTS: "multiplies"}, 0.5))
+    assert rows[0].behaviour_logprobs is not None
+    forced = rows[0].behaviour_logprobs.copy()
+    forced[0] = np.nan
+    edited = replace(rows[1], behaviour_logprobs=None, anchor_logprobs=None, edited=True)
+    done = shape([replace(rows[0], behaviour_logprobs=forced), edited], halving)
+    assert done[0].coefficients.tolist() == [1.0, *[0.5] * (len(forced) - 1)]
+    assert (done[1].coefficients == 1).all()
 
 
 @pytest.mark.parametrize(

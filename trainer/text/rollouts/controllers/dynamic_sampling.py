@@ -24,7 +24,7 @@ class DynamicSamplingController(FixedController):
     settings: DynamicSampling = field(default_factory=DynamicSampling)
 
     def budget(self, problems: int, generator: Generator) -> Budget:
-        answers = problems * max(generator.per_problem, self.settings.most_answers)
+        answers = problems * self.settings.answers_at_most(generator.per_problem)
         return Budget(answers, answers * generator.sampling.max_new_tokens)
 
     def decide(self, group: Group) -> Decision:
