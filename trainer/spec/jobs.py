@@ -16,7 +16,12 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from trainer.spec.base import OPSD, Name, Section, check_uri, option
 from trainer.spec.confidence import Confidence, NoConfidence
-from trainer.spec.data import PROMPT_AND_VERIFIER, ArithmeticProblems, TrainProblems
+from trainer.spec.data import (
+    PROMPT_AND_VERIFIER,
+    ArithmeticProblems,
+    FileProblems,
+    TrainProblems,
+)
 from trainer.spec.errors import SpecError, translate
 from trainer.spec.networks import EndpointTeacher, ModelTeacher, PlainContext, PrivilegedContext
 from trainer.spec.reader import parse
@@ -84,7 +89,32 @@ class Benchmark(Section):
         return pass_at
 
 
-Work = Annotated[PassRates | TeacherAnswers | Benchmark, Field(discriminator="kind")]
+class TeacherScores(Section):
+    """The model's log-probs of the tokens of each worked solution, for a teacher of kind `scores`.
+
+    The verifier and the sampling are not used, except for the longest answer: longer solutions are
+    cut.
+    """
+
+    kind: Literal["teacher_scores"] = "teacher_scores"
+    k: int = option(
+        32,
+        title="k",
+        help="Number of the model's likeliest tokens that are stored at each token: 8 bytes each. "
+        "A run may learn from as many or fewer.",
+        ge=1,
+        le=1024,
+    )
+
+    @property
+    def samples(self) -> int:
+        """One solution of each problem is scored."""
+        return 1
+
+
+Work = Annotated[
+    PassRates | TeacherAnswers | Benchmark | TeacherScores, Field(discriminator="kind")
+]
 
 
 class QuestionContext(PlainContext):
@@ -276,7 +306,21 @@ class JobSpec(Section):
                 "asks an endpoint for several answers to a problem, which it is asked once; set "
                 "work.samples to 1"
             )
+        if isinstance(self.work, TeacherScores):
+            self._can_be_scored()
         return self
+
+    def _can_be_scored(self) -> None:
+        if isinstance(self.model, EndpointTeacher):
+            raise ValueError(
+                "asks an endpoint for scores, but an endpoint gives texts only; choose a model or "
+                "a checkpoint"
+            )
+        if isinstance(self.problems, FileProblems) and self.problems.columns.solution is None:
+            raise ValueError(
+                "scores worked solutions, but the problems name no column of them; set "
+                "problems.columns.solution to the column of the answers"
+            )
 
 
 def load_job(source: str | Mapping[str, Any]) -> JobSpec:

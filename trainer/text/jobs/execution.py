@@ -1,5 +1,7 @@
 """Execute one part of a job: a model answers its problems and the verifier judges them.
 
+A job of the kind teacher scores reads the problems' solutions in place of answering.
+
     python -m trainer shard JOB --part 2 --of 7 --out FILE
 
 The result is a file of JSON lines (`tallies`) that follow from the definition alone: problems are
@@ -19,7 +21,13 @@ from typing import Any
 from trainer.engine import devices
 from trainer.engine.distributed.ranks import ProcessRank
 from trainer.spec import Compute, EndpointTeacher, PlainContext, StatedConfidence
-from trainer.spec.jobs import CheckpointModel, JobSpec, TeacherAnswers, blocks_of_part
+from trainer.spec.jobs import (
+    CheckpointModel,
+    JobSpec,
+    TeacherAnswers,
+    TeacherScores,
+    blocks_of_part,
+)
 from trainer.text.calibration.codec import Codec
 from trainer.text.calibration.tokens import require_writable
 from trainer.text.jobs.answer_writers import (
@@ -29,6 +37,7 @@ from trainer.text.jobs.answer_writers import (
     ModelAnswerWriter,
 )
 from trainer.text.jobs.model_loading import load_model
+from trainer.text.jobs.solution_scorer import SolutionScorer
 from trainer.text.problems import Message, Problem, load_part
 from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
@@ -92,6 +101,10 @@ def _answer_writer(spec: JobSpec, out: Path, stack: ExitStack) -> AnswerWriter:
     if codec:
         require_writable(codec, model, spec.sampling.max_new_tokens)
     context = PlainContext() if isinstance(spec.model, CheckpointModel) else spec.model.context
+    if isinstance(spec.work, TeacherScores):
+        return SolutionScorer(
+            model, context, spec.prompt, codec, spec.sampling.max_new_tokens, spec.work.k
+        )
     sampler = SamplerAndJudge(verifier, spec.prompt, lambda: spec.compute.generation_rows, codec)
     return ModelAnswerWriter(
         model, sampler, context, spec.sampling, Noise(spec.seed, 0, spec.work.kind), spec.samples
@@ -103,7 +116,7 @@ def _result_row(
 ) -> dict[str, Any]:
     if isinstance(spec.work, TeacherAnswers):
         answers = [next((answer for answer in answers if answer["verdict"]), answers[0])]
-    elif not spec.work.keep_texts:
+    elif not isinstance(spec.work, TeacherScores) and not spec.work.keep_texts:
         answers = [
             {name: value for name, value in answer.items() if name != "text"} for answer in answers
         ]
