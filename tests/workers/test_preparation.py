@@ -215,11 +215,11 @@ def test_an_endpoint_that_the_operator_no_longer_lists_is_rejected(
 def test_a_served_teacher_is_resolved_and_its_servers_and_secret_are_checked(
     team: Team, settings: Any
 ) -> None:
-    settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5/v1", "http://10.0.0.6/v1")
+    settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5", "http://10.0.0.6")
     settings.STILLROOM_SECRET_TEAMS = {"STILLROOM_SECRET_BIG_MODEL": frozenset({team.slug})}
     teacher = {
         "kind": "served",
-        "urls": ["http://10.0.0.5/v1", "http://10.0.0.6/v1"],
+        "urls": ["http://10.0.0.5", "http://10.0.0.6"],
         "model": "large",
         "key": "secret:big-model",
         "tokenizer": "builtin:teacher",
@@ -232,7 +232,7 @@ def test_a_served_teacher_is_resolved_and_its_servers_and_secret_are_checked(
     }
     resolved = resolved_definition(team, definition)["networks"]["specialists"][0]["teacher"]
     assert resolved["urls"] == teacher["urls"]
-    settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5/v1",)
+    settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5",)
     with pytest.raises(PreparationError, match=r"networks\.teacher\.urls is no endpoint"):
         resolved_definition(team, definition)
     settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5", "http://10.0.0.6")
@@ -247,7 +247,7 @@ def test_a_trainer_gets_the_secret_of_a_specialist(
     monkeypatch.setenv("STILLROOM_SECRET_LAWYER", "value")
     served = {
         "kind": "served",
-        "urls": ["http://10.0.0.5/v1"],
+        "urls": ["http://10.0.0.5"],
         "model": "large",
         "tokenizer": "builtin:teacher",
         "gives": {"kind": "hidden_states", "head": "builtin:teacher"},

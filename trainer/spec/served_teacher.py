@@ -88,8 +88,8 @@ class ServedTeacher(Section):
     )
     urls: tuple[EndpointURL, ...] = option(
         title="URLs",
-        help="URLs of servers with the same model; requests are divided among them. With or "
-        "without `/v1`. A server allows only URLs that its operator lists.",
+        help="URLs of servers with the same model, without `/v1`; requests are divided among them. "
+        "A server allows only URLs that its operator lists.",
         min_length=1,
         max_length=64,
     )
@@ -124,6 +124,16 @@ class ServedTeacher(Section):
         unit="steps",
         ge=1,
         le=1_000_000,
+        expert=True,
+    )
+    # Rounding of bfloat16 changes a log-prob by about 0.02 nats, other weights by more.
+    tolerance: float = option(
+        0.05,
+        title="Tolerance",
+        help="Mean difference of two scores of the same texts up to which they count as equal.",
+        unit="nats",
+        gt=0,
+        le=10,
         expert=True,
     )
     seconds: float = option(
@@ -180,7 +190,12 @@ class ServedTeacher(Section):
 
     @field_validator("urls")
     @classmethod
-    def _are_different(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_roots_of_different_servers(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        routed = next((url for url in urls if url.endswith("/v1")), None)
+        if routed:
+            raise ValueError(
+                f"has {quoted(routed)}; leave out /v1, which is added where it belongs"
+            )
         duplicate = next((url for url in urls if urls.count(url) > 1), None)
         if duplicate:
             raise ValueError(f"names {quoted(duplicate)} twice; name each server once")

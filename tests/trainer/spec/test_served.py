@@ -10,7 +10,7 @@ from trainer.spec import ServedTeacher, issues_in
 
 SERVED = {
     "kind": "served",
-    "urls": ["http://10.0.0.5:8000/v1"],
+    "urls": ["http://10.0.0.5:8000"],
     "model": "large",
     "tokenizer": "builtin:teacher",
 }
@@ -116,7 +116,7 @@ def test_a_specialist_may_be_served_and_is_checked_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "urls", [[], ["ftp://a/v1"], ["http://a/v1?key=1"], ["http://a/v1", "http://a/v1/"]]
+    "urls", [[], ["ftp://a"], ["http://a?key=1"], ["http://a", "http://a/"], ["http://a/v1"]]
 )
 def test_addresses_are_different_ones_of_http(urls: list[str]) -> None:
     messages = refused(TOP, RATIO, teacher={"urls": urls})

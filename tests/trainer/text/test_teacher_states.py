@@ -97,12 +97,11 @@ def test_the_log_probs_of_written_tokens_are_those_of_a_plain_forward_pass(
     rows = [row(ids, "teacher") for ids in ANSWERS]
     states = compute_teacher_states(Teachers(teacher.vocabulary, local(teacher)), rows, 8)
     for temperature in (1.0, 0.7):
-        expected = []
-        for ids in ANSWERS:
+        for index, ids in enumerate(ANSWERS):
             logits = teacher.model(torch.tensor([PROMPT + ids])).logits[0, 2:-1]
             log_TV = (logits[:, : teacher.vocabulary] / temperature).log_softmax(-1)
-            expected.append(log_TV.gather(1, torch.tensor(ids)[:, None])[:, 0])
-        torch.testing.assert_close(states.logprobs([0, 1, 2], temperature), torch.cat(expected))
+            expected = log_TV.gather(1, torch.tensor(ids)[:, None])[:, 0]
+            torch.testing.assert_close(states.logprobs(index, temperature), expected.float())
 
 
 @pytest.mark.parametrize("k", [0, 4])
@@ -111,10 +110,12 @@ def test_a_teacher_that_tells_less_gives_the_same_log_probs(teacher: LanguageMod
     rows = [row(ids, "teacher") for ids in ANSWERS]
     states = compute_teacher_states(Teachers(teacher.vocabulary, view), rows, 8)
     exact = compute_teacher_states(Teachers(teacher.vocabulary, local(teacher)), rows, 8)
-    torch.testing.assert_close(states.logprobs([0, 2]), exact.logprobs([0, 2]))
+    for index in (0, 2):
+        torch.testing.assert_close(states.logprobs(index), exact.logprobs(index))
+    assert states.logprobs(1).tolist() == [0.0]
     assert states.unread == {1: "too long"} and set(states.readings) == {0, 2}
     with pytest.raises(ValueError, match="temperature 1"):
-        states.logprobs([0, 2], 0.5)
+        states.logprobs(0, 0.5)
 
 
 @pytest.mark.parametrize("objective", [ReverseKL, ForwardKL])
@@ -161,6 +162,34 @@ def test_places_without_an_id_are_part_of_the_tail() -> None:
     ids, written = torch.tensor([[0, 1, 4]]), torch.tensor([0])
     filled = top_logits(ids, log_V[None, :3], written, log_V[:1], 4)
     torch.testing.assert_close(filled[0].exp(), torch.tensor([0.5, 0.2, 0.15, 0.15]))
+
+
+@given(st.integers(1, 9), st.integers(0, 2**31 - 1), st.floats(0.1, 60))
+def test_a_divergence_with_a_tail_is_never_negative(k: int, seed: int, sharpness: float) -> None:
+    """Without the tail the sum over the top tokens may be below 0, and a clamp hides it."""
+    generator = torch.Generator().manual_seed(seed)
+    teacher, student = torch.randn(2, 6, 12, generator=generator)
+    log_TV = (teacher * sharpness).log_softmax(-1)
+    ids_T = torch.randint(12, (6,), generator=generator)
+    top = log_TV.topk(k)
+    written = log_TV.gather(1, ids_T[:, None])[:, 0]
+    filled = top_logits(top.indices, top.values, ids_T, written, 12)
+    for objective in (ReverseKL, ForwardKL):
+        divergence_T = divergence_of(
+            objective(vocabulary=TopLogits(k=k)), filled, student * sharpness
+        )
+        assert (divergence_T > -1e-5).all() and torch.isfinite(divergence_T).all()
+
+
+def test_mass_that_a_student_moves_out_of_the_top_tokens_raises_the_divergence() -> None:
+    log_T = torch.tensor([[0.6, 0.3, 0.06, 0.04]]).log()
+    filled = top_logits(torch.tensor([[0, 1]]), log_T[:, :2], torch.tensor([0]), log_T[:, 0], 4)
+    objective = ReverseKL(vocabulary=TopLogits(k=2))
+    divergences = [
+        float(divergence_of(objective, filled, torch.tensor([[2 * s, s, o, o]]).log()))
+        for s, o in ((0.3, 0.05), (0.2, 0.2), (0.1, 0.35))
+    ]
+    assert divergences == sorted(divergences) and divergences[0] < 0.01 < 1 < divergences[2]
 
 
 def test_a_tail_that_rounding_makes_negative_is_not_infinite() -> None:

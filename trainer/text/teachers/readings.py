@@ -19,8 +19,10 @@ from torch import Tensor
 # and what follows; ratio and policy-gradient objectives; texts alone.
 Gives = Literal["hidden_states", "top_k", "sampled", "texts"]
 
-# A tail below float32's resolution of 1 is unknown: as 0 it would make a reverse KL infinite.
-LEAST_TAIL = 2.0**-24
+# float32's resolution of 1: a smaller tail cannot be told from what the ids have of 1.
+RESOLUTION = 2.0**-24
+# Log-prob of a token that a server says is impossible: as −∞ it would make a reverse KL infinite.
+LEAST_LOGPROB = -50.0
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ def top_logits(
     """Return log-probs over the vocabulary, [C, vocabulary], that agree with all that is known.
 
     The K ids and the written ids `ids_C` have the given log-probs; what remains of 1 is divided
-    equally among all others. So divergences over the K likeliest ids, or fewer, are exact, with a
-    tail or renormalised; the entropy and divergences over the whole vocabulary are not.
+    equally among all others, none of which is likelier than the K ids. So divergences over the K
+    likeliest ids, or fewer, are exact, with a tail or renormalised, down to a tail of float32's
+    resolution; the entropy and divergences over the whole vocabulary are not.
     """
     # The column behind the vocabulary takes what has no id in it; it is cut off.
     inside_CK = ids_CK < vocabulary
@@ -76,7 +79,11 @@ def top_logits(
     is_top_C = (ids_CK == ids_C[:, None]).any(-1)
     known_C = logprobs_CK.double().exp().sum(-1) + written_C.double().exp().masked_fill(is_top_C, 0)
     others_C = vocabulary - inside_CK.sum(-1) - (~is_top_C).long()
-    tail_C = (1 - known_C).clamp_min(LEAST_TAIL).log() - others_C.clamp_min(1).double().log()
-    table_CV = tail_C.to(logprobs_CK.dtype)[:, None].repeat(1, vocabulary + 1)
+    least_C = logprobs_CK.masked_fill(~inside_CK, torch.inf).amin(-1).double()
+    tail_C = (1 - known_C).maximum(least_C.exp().clamp_max(RESOLUTION))
+    spread_C = (tail_C.log() - others_C.clamp_min(1).double().log()).minimum(least_C)
+    table_CV = (
+        spread_C.clamp_min(LEAST_LOGPROB).to(logprobs_CK.dtype)[:, None].repeat(1, vocabulary + 1)
+    )
     table_CV.scatter_(1, ids_C[:, None], written_C.to(table_CV)[:, None])
     return table_CV.scatter_(1, ids_CK, logprobs_CK)[:, :vocabulary]

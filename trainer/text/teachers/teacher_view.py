@@ -65,8 +65,9 @@ class TeacherView(ScoringTeacher):
         Read it at the same time as `hidden`.
         """
         with self.in_place():
-            weight, bias = head_of(self.language_model.model)
-            return Head(self._detached(weight), None if bias is None else self._detached(bias))
+            head = head_of(self.language_model.model)
+            bias = None if head.bias is None else self._detached(head.bias)
+            return Head(self._detached(head.weight), bias)
 
     def in_place(self) -> AbstractContextManager[None]:
         """Inside the block `language_model` has this teacher's weights, for instance to sample."""

@@ -58,25 +58,32 @@ class TeacherStates:
         hidden_KH = torch.cat([_hidden(reading) for reading in readings])[selected_T]
         return lambda tokens: head.logits(hidden_KH[tokens], self.vocabulary)
 
-    def logprobs(self, indices: Sequence[int], temperature: float = 1.0) -> Tensor:
-        """Return the log-probs of the written tokens of the rows at `indices`, [ΣT].
+    def gives_distribution(self, index: int) -> bool:
+        """Whether the teacher's whole distribution is known for the row at `index`."""
+        return isinstance(self.readings.get(index), HiddenReading)
 
-        They are over the whole vocabulary. All of these rows must have the same teacher; one that
-        gives no hidden states knows them at temperature 1 alone. Raises ValueError for others.
+    @torch.no_grad()
+    def logprobs(self, index: int, temperature: float = 1.0) -> Tensor:
+        """Return the teacher's log-probs [T] of the tokens of the row at `index`, float32, CPU.
+
+        They are over the whole vocabulary; 0 for a row that was not read. A teacher that gives no
+        hidden states knows them at temperature 1 alone: raises ValueError for others.
         """
-        readings = [self.readings[index] for index in indices]
-        if not any(isinstance(reading, HiddenReading) for reading in readings):
+        ids_T = self._ids([index])
+        if index in self.unread:
+            return torch.zeros(len(ids_T))
+        reading = self.readings[index]
+        if not isinstance(reading, HiddenReading):
             if temperature != 1:
                 raise ValueError("this teacher's log-probs are known at temperature 1 alone")
-            return torch.cat([_written(reading) for reading in readings])
-        ids_T = self._ids(indices).to(_hidden(readings[0]).device)
-        logits = self.logits(indices, torch.ones_like(ids_T, dtype=torch.bool))
-        return torch.cat(
-            [
-                log_softmax(logits(tokens), temperature).gather(1, ids_T[tokens, None])[:, 0]
-                for tokens in chunks(len(ids_T), tokens_per_chunk(self.vocabulary))
-            ]
-        )
+            return reading.written.float().cpu()
+        ids_T = ids_T.to(reading.hidden.device)
+        logits = self.logits([index], torch.ones_like(ids_T, dtype=torch.bool))
+        columns = [
+            log_softmax(logits(tokens), temperature).gather(1, ids_T[tokens, None])[:, 0]
+            for tokens in chunks(len(ids_T), tokens_per_chunk(self.vocabulary))
+        ]
+        return torch.cat(columns).float().cpu()
 
     def _top_logits(self, indices: Sequence[int], selected_T: Tensor) -> TeacherLogits:
         readings = [self.readings[index] for index in indices]
@@ -127,8 +134,3 @@ def compute_teacher_states(
 def _hidden(reading: Reading) -> Tensor:
     assert isinstance(reading, HiddenReading)
     return reading.hidden
-
-
-def _written(reading: Reading) -> Tensor:
-    assert not isinstance(reading, HiddenReading)
-    return reading.written
