@@ -14,6 +14,7 @@ from trainer.spec.networks import (
     EndpointTeacher,
     ModelTeacher,
     Network,
+    ScoresTeacher,
     ServedTeacher,
     TextTeacher,
 )
@@ -128,7 +129,7 @@ def _check_text_teacher(spec: RunSpec, team: Team) -> Iterator[SpecIssue]:
             yield SpecIssue(f"{TEACHER}.url", endpoints.refusal())
         if problem := secrets.refusal(teacher.key, team):
             yield SpecIssue(f"{TEACHER}.key", problem)
-    if isinstance(teacher, TextTeacher):
+    if isinstance(teacher, TextTeacher | ScoresTeacher):
         try:
             locations.data_path(teacher.path, team)
         except LocationError as error:

@@ -151,7 +151,7 @@ def _teacher(teacher: dict[str, Any], team: Team, field: str) -> None:
     match teacher["kind"]:
         case "model":
             teacher["model"] = resolve_model(teacher["model"], team, f"{field}.model")
-        case "texts":
+        case "texts" | "scores":
             resolve_data(teacher, team, f"{field}.path")
         case "endpoint":
             check_endpoint(teacher, team, field)

@@ -73,7 +73,7 @@ def test_the_file_has_every_score_and_says_what_they_are_of(
 ) -> None:
     job = scoring_job(client_of_erin, [scored_line(1)], [scored_line(2)])
     response = client_of_erin.get(f"/jobs/{job.public_id}/results.parquet")
-    (tmp_path / "scores.parquet").write_bytes(b"".join(response.streaming_content))
+    (tmp_path / "scores.parquet").write_bytes(response.getvalue())
     file = ScoreFile(tmp_path / "scores.parquet", "scores")
     assert file.source.model == "builtin:student" and file.source.tokenizer == "abc"
     assert (file.source.k, file.source.context) == (2, {"kind": "plain"})

@@ -62,6 +62,10 @@ class AnswerScores:
     top_logprobs: NDArray[np.float32]
     tail: NDArray[np.float32]
 
+    def first(self, count: int) -> AnswerScores:
+        """Return the scores of the first `count` tokens."""
+        return AnswerScores(*(getattr(self, field.name)[:count] for field in fields(self)))
+
     def to_json(self) -> dict[str, str]:
         """The arrays as base64 of their little-endian bytes."""
         return {
@@ -71,17 +75,15 @@ class AnswerScores:
 
     @classmethod
     def from_json(cls, data: Mapping[str, str]) -> AnswerScores:
-        count = len(base64.b64decode(data["ids"])) // 4
-        columns = {
-            field.name: np.frombuffer(
-                base64.b64decode(data[field.name]),
-                np.int32 if field.name.endswith("ids") else np.float32,
-            )
-            for field in fields(cls)
-        }
-        for name in ("top_ids", "top_logprobs"):
-            columns[name] = columns[name].reshape(count, -1)
-        return cls(**columns)
+        arrays = {name: base64.b64decode(text) for name, text in data.items()}
+        ids = np.frombuffer(arrays["ids"], np.int32)
+        return cls(
+            ids,
+            np.frombuffer(arrays["logprobs"], np.float32),
+            np.frombuffer(arrays["top_ids"], np.int32).reshape(len(ids), -1),
+            np.frombuffer(arrays["top_logprobs"], np.float32).reshape(len(ids), -1),
+            np.frombuffer(arrays["tail"], np.float32),
+        )
 
 
 def schema(source: ScoreSource) -> pa.Schema:
