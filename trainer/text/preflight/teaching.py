@@ -15,6 +15,7 @@ from trainer.spec import (
     TextTeacher,
 )
 from trainer.spec.networks import Context
+from trainer.spec.rules.served import served_teachers
 from trainer.text.language.chat import PromptTooLong
 from trainer.text.language.text_models import TextModel
 from trainer.text.preflight.networks import TEACHER, OpenedNetworks, noun_of
@@ -85,6 +86,14 @@ def _describe_remote(spec: RunSpec, reporter: Reporter) -> None:
             "endpoint; a prompt that it refuses is set aside while the run writes its answers.",
         )
 
+    for path, served in served_teachers(spec):
+        reporter.fact(
+            "not_checked",
+            f"{path}.urls",
+            f"The servers of {served.model} were not asked; the run checks their scores of fixed "
+            "texts before its first step.",
+        )
+
 
 def _contexts(spec: RunSpec) -> list[tuple[str, Context]]:
     """The contexts of the teachers that read the student's answers, by path."""
@@ -130,13 +139,14 @@ def _check_prompts(
             problem, prompt_text(context, question, privileged_text(context, problem))
         )
 
-    questions = attempt_each(f"{path}.model", train, indices, encode, text_of, reporter)
+    setting = opened.setting(path)
+    questions = attempt_each(setting, train, indices, encode, text_of, reporter)
     if len(questions) == len(indices):
-        with reporter.check("teaching", f"{path}.model"):
+        with reporter.check("teaching", setting):
             try:
                 notes = check_taught(formatter, noun_of(path), list(questions.values()))
             except PromptTooLong as error:
-                _report_too_long(formatter, path, train, questions, error, reporter)
+                _report_too_long(formatter, setting, train, questions, error, reporter)
                 return
             for note in notes:
                 reporter.warn("length", f"{path}.context", note)
@@ -144,7 +154,7 @@ def _check_prompts(
 
 def _report_too_long(
     formatter: PromptFormatter,
-    path: str,
+    setting: str,
     train: RoleProblems,
     questions: Mapping[int, Question],
     error: PromptTooLong,
@@ -155,7 +165,7 @@ def _report_too_long(
     longest = max(too_long, key=lambda index: len(questions[index].prompt))
     reporter.refuse(
         "length",
-        f"{path}.model",
+        setting,
         f"{sentence_of(error)} This holds for {len(too_long):,} of the {train.sample_noun}; the "
         f"longest is {train.named(longest)}.",
     )
