@@ -23,7 +23,13 @@ from trainer.spec.data import (
     TrainProblems,
 )
 from trainer.spec.errors import SpecError, translate
-from trainer.spec.networks import EndpointTeacher, ModelTeacher, PlainContext, PrivilegedContext
+from trainer.spec.networks import (
+    EndpointTeacher,
+    ModelTeacher,
+    PlainContext,
+    PrivilegedContext,
+    ServedTeacher,
+)
 from trainer.spec.reader import parse
 from trainer.spec.sampling import Sampling
 from trainer.spec.verifiers import AnyVerifier
@@ -162,6 +168,12 @@ class EndpointModel(EndpointTeacher):
     context: JobContext = _context()
 
 
+class ServedModel(ServedTeacher):
+    """A model on a vLLM or SGLang server, which scores given tokens and writes none."""
+
+    context: JobContext = _context()
+
+
 class CheckpointModel(Section):
     """The student of a run at one of its checkpoints."""
 
@@ -181,7 +193,9 @@ class CheckpointModel(Section):
         return checkpoint
 
 
-JobModel = Annotated[LoadedModel | CheckpointModel | EndpointModel, Field(discriminator="kind")]
+JobModel = Annotated[
+    LoadedModel | CheckpointModel | EndpointModel | ServedModel, Field(discriminator="kind")
+]
 
 
 class JobCompute(Section):
@@ -307,15 +321,32 @@ class JobSpec(Section):
                 "work.samples to 1"
             )
         if isinstance(self.work, TeacherScores):
-            self._can_be_scored()
+            self._can_be_scored(self.work)
+        elif isinstance(self.model, ServedTeacher):
+            raise ValueError(
+                f"asks a model of kind served for {self.work.kind}, but it scores given tokens and "
+                "writes none; choose teacher_scores as work, or another kind of model"
+            )
         return self
 
-    def _can_be_scored(self) -> None:
+    def _can_be_scored(self, work: TeacherScores) -> None:
         if isinstance(self.model, EndpointTeacher):
             raise ValueError(
                 "asks an endpoint for scores, but an endpoint gives texts only; choose a model or "
                 "a checkpoint"
             )
+        if isinstance(self.model, ServedTeacher):
+            gives = self.model.gives
+            if gives.kind == "sampled":
+                raise ValueError(
+                    "asks for the likeliest tokens, but model.gives is sampled; choose top_k or "
+                    "hidden_states"
+                )
+            if gives.kind == "top_k" and gives.k < work.k:
+                raise ValueError(
+                    f"asks for {work.k} likeliest tokens, but model.gives.k is {gives.k}; lower "
+                    "work.k or raise that k"
+                )
         if isinstance(self.problems, FileProblems) and self.problems.columns.solution is None:
             raise ValueError(
                 "scores worked solutions, but the problems name no column of them; set "

@@ -70,7 +70,7 @@ def validate_references(spec: RunSpec, team: Team) -> ReferenceReport:
         report.issues += _check_lengths(spec, path, report.models.get(path))
     report.issues += _check_text_teacher(spec, team)
     for path, teacher in served_teachers(spec):
-        report.issues += _check_served_teacher(path, teacher, team)
+        report.issues += check_served_teacher(path, teacher, team)
     _check_data(spec, team, report)
     return report
 
@@ -136,7 +136,7 @@ def _check_text_teacher(spec: RunSpec, team: Team) -> Iterator[SpecIssue]:
             yield SpecIssue(f"{TEACHER}.path", str(error))
 
 
-def _check_served_teacher(path: str, teacher: ServedTeacher, team: Team) -> Iterator[SpecIssue]:
+def check_served_teacher(path: str, teacher: ServedTeacher, team: Team) -> Iterator[SpecIssue]:
     """Check that the team may ask the servers, and that the named models exist."""
     if not all(map(endpoints.is_allowed, teacher.urls)):
         yield SpecIssue(f"{path}.urls", endpoints.refusal())

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trainer.spec import Columns, FileProblems
-from trainer.spec.jobs import CheckpointModel, JobSpec, LoadedModel, load_job
+from trainer.spec import Columns, FileProblems, PlainContext
+from trainer.spec.jobs import CheckpointModel, JobSpec, load_job
 from trainer.text.jobs.tallies import Tally
 from webapp.jobs import answer_rows, score_rows
 from webapp.jobs.models import Job, Shard
@@ -76,14 +76,17 @@ def write_scores(job: Job, path: Path) -> None:
     """Write a teacher's scores as Parquet (`score_files`). Raises ProblemError if there is none."""
     spec: JobSpec = load_job(job.spec)
     model = spec.model
-    context = model.context.model_dump(mode="json") if isinstance(model, LoadedModel) else {}
-    name = model.checkpoint if isinstance(model, CheckpointModel) else model.model
+    name, context = (
+        (model.checkpoint, PlainContext())
+        if isinstance(model, CheckpointModel)
+        else (model.model, model.context)
+    )
     bounded_process.run(
         score_rows.write,
         _result_paths(job),
         path,
         name,
-        context or {"kind": "plain"},
+        context.model_dump(mode="json"),
         spec.prompt,
         seconds=WRITE_SECONDS,
     )

@@ -151,10 +151,10 @@ def _within_quota(team: Team) -> bool:
 def _device_kind(job: Job) -> str:
     """Return the kind of device that a part needs here.
 
-    A job whose model is behind an endpoint needs a CPU slot, because the endpoint does the work.
+    A job whose model is elsewhere needs a CPU slot, because the work is done there.
     """
     device = job.spec["compute"]["device"]
-    if job.spec["model"]["kind"] == "endpoint" or device == "cpu":
+    if job.spec["model"]["kind"] in ("endpoint", "served") or device == "cpu":
         return Kind.CPU
     has_gpu = Device.objects.filter(node__name=host.name(), kind=Kind.CUDA, retired=False).exists()
     return Kind.CUDA if device == "cuda" or has_gpu else Kind.CPU

@@ -121,3 +121,19 @@ def test_another_parquet_file_is_no_file_of_scores(tmp_path: Path) -> None:
     for name in ("a", "b"):
         with pytest.raises(ProblemError, match="is no file of teacher scores"):
             ScoreFile(tmp_path / f"{name}.parquet", name)
+
+
+@pytest.mark.django_db
+def test_a_server_that_the_operator_does_not_list_is_refused(
+    client_of_erin: Client, still: Team
+) -> None:
+    served = {
+        "model.kind": "served",
+        "model.urls": "http://10.0.0.5:8000",
+        "model.model": "large",
+        "model.tokenizer": "builtin:teacher",
+    }
+    response = client_of_erin.post("/jobs/new/", SCORING | served)
+    assert response.status_code == 422
+    assert "Is no endpoint" in response.content.decode()
+    assert not Job.objects.exists()

@@ -11,19 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.spec import Context
+from trainer.engine.outcome import Failure
 from trainer.text.calibration.codec import Codec
 from trainer.text.jobs.answer_writers import AnswerLine
 from trainer.text.language.chat import text_ids
-from trainer.text.language.heads import Head, head_of
-from trainer.text.language.hidden_states import Row, micro_batches, response_hidden
-from trainer.text.language.models import LanguageModel
+from trainer.text.language.heads import Head
+from trainer.text.language.hidden_states import Row
+from trainer.text.language.text_models import TextModel
 from trainer.text.language.tokenizers import fingerprint
 from trainer.text.lm_head.chunks import chunks, tokens_per_chunk
 from trainer.text.problems import Problem, ProblemError
-from trainer.text.rollouts.questions import Question, encoded
-from trainer.text.teachers.contexts import PromptFormatter, privileged_text, require_privileged
+from trainer.text.rollouts.questions import encoded
+from trainer.text.teachers.contexts import require_privileged
+from trainer.text.teachers.readings import HiddenReading, Reading, TopReading, Unread
 from trainer.text.teachers.score_files import AnswerScores
+from trainer.text.teachers.scoring_teacher import ScoringTeacher
 
 # Ids that are read at a time. A solution's scores do not depend on what is read with it, except
 # for rounding.
@@ -34,30 +36,31 @@ TOKENS = 8192
 class SolutionScorer:
     """Reads the solutions as a teacher reads answers: after its own prompt, token by token.
 
-    A solution ends with the model's end token and is cut to `longest` tokens, as in a run.
+    A solution ends with the model's end token and is cut to the teacher's longest answer, as in a
+    run.
     """
 
-    language_model: LanguageModel
-    context: Context
+    teacher: ScoringTeacher
     template: str
     codec: Codec | None
-    longest: int
     k: int
 
     def answers(self, problems: Sequence[Problem]) -> list[list[AnswerLine]]:
         """The scored solution of each problem (`tallies`).
 
-        Raises ProblemError where one has no solution, or lacks the text that the model is shown.
+        Raises ProblemError where one has no solution, or lacks the text that the model is shown,
+        and Failure where a server does not score one.
         """
         _require_solutions(problems)
-        require_privileged(self.context, problems)
+        require_privileged(self.teacher.context, problems)
+        longest = self.teacher.longest
         solutions = [self._solution(problem) for problem in problems]
         rows = [
-            (self._prompt(problem), ids[: self.longest])
+            (self._prompt(problem), ids[:longest])
             for problem, ids in zip(problems, solutions, strict=True)
         ]
         return [
-            [self._line(problem, len(solution) > self.longest, scores)]
+            [self._line(problem, len(solution) > longest, scores)]
             for problem, solution, scores in zip(
                 problems, solutions, self._scores(rows), strict=True
             )
@@ -74,35 +77,55 @@ class SolutionScorer:
             "scores": scores.to_json(),
         }
 
+    @property
+    def _model(self) -> TextModel:
+        return self.teacher.language_model
+
     def _solution(self, problem: Problem) -> tuple[int, ...]:
-        model = self.language_model
-        return (*text_ids(model, problem.solution), model.eos_ids[0])
+        return (*text_ids(self._model, problem.solution), self._model.eos_ids[0])
 
     def _prompt(self, problem: Problem) -> tuple[int, ...]:
-        question: Question = encoded(self.language_model, self.template, problem, self.codec)
-        return self._formatter.prompt(question, privileged_text(self.context, problem))
-
-    @cached_property
-    def _formatter(self) -> PromptFormatter:
-        return PromptFormatter(self.language_model, self.context, self.longest)
+        return self.teacher.prompt(encoded(self._model, self.template, problem, self.codec))
 
     @cached_property
     def _tokenizer(self) -> str:
-        return fingerprint(self.language_model)
+        return fingerprint(self._model)
 
     @torch.no_grad()
     def _scores(self, rows: Sequence[Row]) -> list[AnswerScores]:
-        model = self.language_model
-        scores: dict[int, AnswerScores] = {}
-        for batch in micro_batches(rows, TOKENS):
-            lengths = [len(rows[position][1]) for position in batch]
-            states = response_hidden(model, [rows[position] for position in batch]).split(lengths)
-            for position, hidden_TH in zip(batch, states, strict=True):
-                ids = torch.tensor(rows[position][1], device=hidden_TH.device)
-                scores[position] = scores_of(
-                    hidden_TH, head_of(model.model), ids, self.k, model.vocabulary
-                )
-        return [scores[position] for position in range(len(rows))]
+        readings = self.teacher.read(rows, TOKENS)
+        return [
+            self._scores_of_row(torch.tensor(ids), reading)
+            for (_, ids), reading in zip(rows, readings, strict=True)
+        ]
+
+    def _scores_of_row(self, ids_T: Tensor, reading: Reading | Unread) -> AnswerScores:
+        if isinstance(reading, HiddenReading):
+            head = self.teacher.head
+            assert head is not None
+            ids_T = ids_T.to(reading.hidden.device)
+            return scores_of(reading.hidden, head, ids_T, self.k, self._model.vocabulary)
+        if isinstance(reading, TopReading):
+            return top_scores(reading, ids_T, self.k)
+        reason = reading.reason if isinstance(reading, Unread) else "it gives no likeliest tokens"
+        raise Failure(
+            f"The model has not scored a solution: {reason}.",
+            "Correct the cause and start the job again.",
+        )
+
+
+def top_scores(reading: TopReading, ids_T: Tensor, k: int) -> AnswerScores:
+    """Return the scores of an answer's ids from its likeliest ids, of which there are k or more."""
+    logprobs, order = reading.logprobs.float().topk(k)
+    tail = (1 - logprobs.double().exp().sum(-1)).clamp_min(0)
+    top_ids = reading.ids.gather(1, order)
+    return AnswerScores(
+        _integers(ids_T),
+        _floats(reading.written),
+        _integers(top_ids),
+        _floats(logprobs),
+        _floats(tail),
+    )
 
 
 def scores_of(

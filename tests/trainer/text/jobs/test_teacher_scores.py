@@ -12,6 +12,8 @@ import torch
 import yaml
 
 from tests.trainer.text.jobs.test_execution import done, job, rows
+from tests.trainer.text.teachers.scoring_server import scoring
+from tests.trainer.text.test_served_in_runs import served
 from trainer.spec import Network, SpecError
 from trainer.spec.jobs import load_job
 from trainer.text.jobs.execution import execute_part
@@ -89,6 +91,44 @@ def test_more_tokens_than_the_vocabulary_has_are_all_stored(tmp_path: Path) -> N
     scores = AnswerScores.from_json(line["answers"][0]["scores"])
     assert scores.top_ids.shape[1] == load(Network(model="builtin:teacher")).vocabulary
     assert (scores.tail == 0).all()
+
+
+@pytest.mark.parametrize("gives", ["top_k", "hidden_states"])
+def test_a_model_on_a_server_gives_the_scores_that_it_gives_here(
+    lines: list[dict[str, Any]], tmp_path: Path, gives: str
+) -> None:
+    with scoring() as server:
+        there = rows(done(scores_job(tmp_path, model=served(server, gives))))
+    for line, expected in zip(there, lines, strict=True):
+        found, here = (
+            AnswerScores.from_json(row["answers"][0]["scores"]) for row in (line, expected)
+        )
+        assert line["answers"][0]["tokenizer"] == expected["answers"][0]["tokenizer"]
+        np.testing.assert_array_equal(found.ids, here.ids)
+        np.testing.assert_allclose(found.logprobs, here.logprobs, atol=1e-4)
+        np.testing.assert_allclose(found.top_logprobs, here.top_logprobs, atol=1e-4)
+        np.testing.assert_allclose(found.tail, here.tail, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"work": {"kind": "pass_rates"}}, "scores given tokens and writes none"),
+        ({"model": {"gives": {"kind": "sampled"}}}, "choose top_k or hidden_states"),
+        ({"work": {"kind": "teacher_scores", "k": 9}}, "lower work.k or raise that k"),
+    ],
+)
+def test_what_a_server_cannot_give_is_refused(changes: dict[str, Any], sentence: str) -> None:
+    model = {
+        "kind": "served",
+        "urls": ["http://10.0.0.5:8000"],
+        "model": "large",
+        "tokenizer": "builtin:teacher",
+        "gives": {"kind": "top_k", "k": 8},
+        **changes.get("model", {}),
+    }
+    with pytest.raises(SpecError, match=sentence):
+        load_job({**SCORES, **changes, "model": model})
 
 
 def test_an_endpoint_has_no_scores() -> None:
