@@ -34,6 +34,7 @@ PHASES = {
     "loading": "loading models and data",
     "pass_rates": "measuring the student's pass rate on every problem",
     "teacher_responses": "collecting the teacher's answers",
+    "teacher_scores": "waiting for the teacher's scores",
     "training": "training",
     "evaluation": "evaluating on held-out problems",
     "checkpoint": "writing a checkpoint",
