@@ -14,7 +14,7 @@ TIME = Chart(
     "share of each phase",
     (
         ChartLine("time_share/collect", "sampling and verdicts"),
-        ChartLine("time_share/teacher", "teacher reads"),
+        ChartLine("time_share/teacher", "reading of the teacher"),
         ChartLine("time_share/score", "scores of tokens"),
         ChartLine("time_share/student", "student's updates"),
         ChartLine("time_share/sync", "weights to the sampler"),
