@@ -11,6 +11,7 @@ from trainer.spec import (
     PrivilegedContext,
     Rollouts,
     RunSpec,
+    ScoresTeacher,
     SelectedTokens,
     SelfTeacher,
     ServedTeacher,
@@ -71,6 +72,8 @@ def teacher_text(teacher: Teacher) -> str:
         # Nothing is shown to a file: its answers were written before.
         case TextTeacher(path=path):
             return f"the answers in {path}"
+        case ScoresTeacher(path=path):
+            return f"the scores in {path}"
         case EndpointTeacher(url=url, model=model):
             name = f"{model} at {url}"
         case ServedTeacher(urls=urls, model=model):

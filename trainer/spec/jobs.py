@@ -16,9 +16,20 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from trainer.spec.base import OPSD, Name, Section, check_uri, option
 from trainer.spec.confidence import Confidence, NoConfidence
-from trainer.spec.data import PROMPT_AND_VERIFIER, ArithmeticProblems, TrainProblems
+from trainer.spec.data import (
+    PROMPT_AND_VERIFIER,
+    ArithmeticProblems,
+    FileProblems,
+    TrainProblems,
+)
 from trainer.spec.errors import SpecError, translate
-from trainer.spec.networks import EndpointTeacher, ModelTeacher, PlainContext, PrivilegedContext
+from trainer.spec.networks import (
+    EndpointTeacher,
+    ModelTeacher,
+    PlainContext,
+    PrivilegedContext,
+    ServedTeacher,
+)
 from trainer.spec.reader import parse
 from trainer.spec.sampling import Sampling
 from trainer.spec.verifiers import AnyVerifier
@@ -84,7 +95,32 @@ class Benchmark(Section):
         return pass_at
 
 
-Work = Annotated[PassRates | TeacherAnswers | Benchmark, Field(discriminator="kind")]
+class TeacherScores(Section):
+    """The model's log-probs of the tokens of each worked solution, for a teacher of kind `scores`.
+
+    The verifier and the sampling are not used, except for the longest answer: longer solutions are
+    cut.
+    """
+
+    kind: Literal["teacher_scores"] = "teacher_scores"
+    k: int = option(
+        32,
+        title="k",
+        help="Number of the model's likeliest tokens that are stored at each token: 8 bytes each. "
+        "A run may learn from as many or fewer.",
+        ge=1,
+        le=1024,
+    )
+
+    @property
+    def samples(self) -> int:
+        """One solution of each problem is scored."""
+        return 1
+
+
+Work = Annotated[
+    PassRates | TeacherAnswers | Benchmark | TeacherScores, Field(discriminator="kind")
+]
 
 
 class QuestionContext(PlainContext):
@@ -132,6 +168,12 @@ class EndpointModel(EndpointTeacher):
     context: JobContext = _context()
 
 
+class ServedModel(ServedTeacher):
+    """A model on a vLLM or SGLang server, which scores given tokens and writes none."""
+
+    context: JobContext = _context()
+
+
 class CheckpointModel(Section):
     """The student of a run at one of its checkpoints."""
 
@@ -151,7 +193,9 @@ class CheckpointModel(Section):
         return checkpoint
 
 
-JobModel = Annotated[LoadedModel | CheckpointModel | EndpointModel, Field(discriminator="kind")]
+JobModel = Annotated[
+    LoadedModel | CheckpointModel | EndpointModel | ServedModel, Field(discriminator="kind")
+]
 
 
 class JobCompute(Section):
@@ -276,7 +320,38 @@ class JobSpec(Section):
                 "asks an endpoint for several answers to a problem, which it is asked once; set "
                 "work.samples to 1"
             )
+        if isinstance(self.work, TeacherScores):
+            self._can_be_scored(self.work)
+        elif isinstance(self.model, ServedTeacher):
+            raise ValueError(
+                f"asks a model of kind served for {self.work.kind}, but it scores given tokens and "
+                "writes none; choose teacher_scores as work, or another kind of model"
+            )
         return self
+
+    def _can_be_scored(self, work: TeacherScores) -> None:
+        if isinstance(self.model, EndpointTeacher):
+            raise ValueError(
+                "asks an endpoint for scores, but an endpoint gives texts only; choose a model or "
+                "a checkpoint"
+            )
+        if isinstance(self.model, ServedTeacher):
+            gives = self.model.gives
+            if gives.kind == "sampled":
+                raise ValueError(
+                    "asks for the likeliest tokens, but model.gives is sampled; choose top_k or "
+                    "hidden_states"
+                )
+            if gives.kind == "top_k" and gives.k < work.k:
+                raise ValueError(
+                    f"asks for {work.k} likeliest tokens, but model.gives.k is {gives.k}; lower "
+                    "work.k or raise that k"
+                )
+        if isinstance(self.problems, FileProblems) and self.problems.columns.solution is None:
+            raise ValueError(
+                "scores worked solutions, but the problems name no column of them; set "
+                "problems.columns.solution to the column of the answers"
+            )
 
 
 def load_job(source: str | Mapping[str, Any]) -> JobSpec:

@@ -26,6 +26,7 @@ from trainer.spec.contexts import (
     thinking_mode,
 )
 from trainer.spec.network import Network
+from trainer.spec.scores_teacher import ScoresTeacher
 from trainer.spec.served_teacher import ServedTeacher
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "NoAdapter",
     "PlainContext",
     "PrivilegedContext",
+    "ScoresTeacher",
     "SelfTeacher",
     "ServedTeacher",
     "Specialist",
@@ -219,7 +221,7 @@ class EndpointTeacher(Section):
 
 
 Teacher = Annotated[
-    ModelTeacher | SelfTeacher | TextTeacher | EndpointTeacher | ServedTeacher,
+    ModelTeacher | SelfTeacher | TextTeacher | EndpointTeacher | ServedTeacher | ScoresTeacher,
     Field(discriminator="kind"),
 ]
 SpecialistTeacher = Annotated[ModelTeacher | ServedTeacher, Field(discriminator="kind")]

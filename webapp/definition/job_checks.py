@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainer.spec import EndpointTeacher, FileProblems, SpecIssue
+from trainer.spec import EndpointTeacher, FileProblems, ServedTeacher, SpecIssue
 from trainer.spec.jobs import CheckpointModel, JobSpec
 from webapp.access import secrets
 from webapp.access.models import Team
 from webapp.base import endpoints
+from webapp.definition.run_checks import check_served_teacher
 from webapp.library import locations, model_files
 from webapp.library.locations import LocationError
 from webapp.library.model_files import UnusableModel
@@ -36,6 +37,8 @@ def _check_model(spec: JobSpec, team: Team) -> Iterator[SpecIssue]:
             yield SpecIssue("model.url", endpoints.refusal())
         if problem := secrets.refusal(model.key, team):
             yield SpecIssue("model.key", problem)
+    elif isinstance(model, ServedTeacher):
+        yield from check_served_teacher("model", model, team)
     elif isinstance(model, CheckpointModel):
         if checkpoint_of(model.checkpoint, team) is None:
             yield SpecIssue(

@@ -14,6 +14,7 @@ from trainer.spec.networks import (
     EndpointTeacher,
     ModelTeacher,
     Network,
+    ScoresTeacher,
     ServedTeacher,
     TextTeacher,
 )
@@ -66,7 +67,7 @@ def validate_references(spec: RunSpec, team: Team) -> ReferenceReport:
         report.issues += _check_lengths(spec, path, report.models.get(path))
     report.issues += _check_text_teacher(spec, team)
     for path, teacher in served_teachers(spec):
-        report.issues += _check_served_teacher(path, teacher, team)
+        report.issues += check_served_teacher(path, teacher, team)
     _check_data(spec, team, report)
     return report
 
@@ -113,14 +114,14 @@ def _check_text_teacher(spec: RunSpec, team: Team) -> Iterator[SpecIssue]:
             yield SpecIssue(f"{TEACHER}.url", endpoints.refusal())
         if problem := secrets.refusal(teacher.key, team):
             yield SpecIssue(f"{TEACHER}.key", problem)
-    if isinstance(teacher, TextTeacher):
+    if isinstance(teacher, TextTeacher | ScoresTeacher):
         try:
             locations.data_path(teacher.path, team)
         except LocationError as error:
             yield SpecIssue(f"{TEACHER}.path", str(error))
 
 
-def _check_served_teacher(path: str, teacher: ServedTeacher, team: Team) -> Iterator[SpecIssue]:
+def check_served_teacher(path: str, teacher: ServedTeacher, team: Team) -> Iterator[SpecIssue]:
     """Check that the team may ask the servers, and that the named models exist."""
     if not all(map(endpoints.is_allowed, teacher.urls)):
         yield SpecIssue(f"{path}.urls", endpoints.refusal())

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trainer.spec import Columns, FileProblems
-from trainer.spec.jobs import JobSpec, load_job
+from trainer.spec import Columns, FileProblems, PlainContext
+from trainer.spec.jobs import CheckpointModel, JobSpec, load_job
 from trainer.text.jobs.tallies import Tally
-from webapp.jobs import answer_rows
+from webapp.jobs import answer_rows, score_rows
 from webapp.jobs.models import Job, Shard
 from webapp.library import artifacts, bounded_process, data_sets
 from webapp.library.models import DataSet
 
-JSON_LINES = "application/jsonl"
+JSON_LINES, PARQUET = "application/jsonl", "application/vnd.apache.parquet"
 WRITE_SECONDS = 600.0
 # How the file of a teacher's answers is read as problems: the teacher's text is the solution.
 ANSWER_COLUMNS = Columns(
@@ -28,6 +28,8 @@ ANSWER_COLUMNS = Columns(
     domain="domain",
     difficulty="difficulty",
 )
+# A file of scores has the scored solutions, so that a run can train on them too.
+SCORE_COLUMNS = ANSWER_COLUMNS.model_copy(update={"solution": "solution"})
 
 
 def tally_of(job: Job) -> Tally:
@@ -49,23 +51,65 @@ def flat(job: Job) -> Iterator[dict[str, Any]]:
     return map(answer_rows.answer, rows) if job.kind == "teacher_answers" else map(_rate, rows)
 
 
-def store_answers(job: Job) -> DataSet:
-    """Store a teacher's answers as a data set of the team, named after the job.
+def store_data_set(job: Job) -> DataSet | None:
+    """Store a teacher's answers or scores as a data set of the team, named after the job.
 
-    An untrusted teacher may have written them, so that they are read as an upload is. Repeating it
-    changes nothing. Raises ProblemError.
+    None for jobs of other kinds. Repeating it changes nothing. Raises ProblemError.
     """
+    match job.kind:
+        case "teacher_answers":
+            return _store(job, "answers", "jsonl", ANSWER_COLUMNS, write_answers)
+        case "teacher_scores":
+            return _store(job, "scores", "parquet", SCORE_COLUMNS, write_scores)
+    return None
+
+
+def write_answers(job: Job, path: Path) -> None:
+    """Write a teacher's answers as JSON lines.
+
+    An untrusted teacher may have written them, so that they are read as an upload is.
+    """
+    bounded_process.run(answer_rows.write, _result_paths(job), path, seconds=WRITE_SECONDS)
+
+
+def write_scores(job: Job, path: Path) -> None:
+    """Write a teacher's scores as Parquet (`score_files`). Raises ProblemError if there is none."""
     spec: JobSpec = load_job(job.spec)
-    parts = [artifacts.path(job.team, sha256) for sha256 in _result_files(job)]
+    model = spec.model
+    name, context = (
+        (model.checkpoint, PlainContext())
+        if isinstance(model, CheckpointModel)
+        else (model.model, model.context)
+    )
+    bounded_process.run(
+        score_rows.write,
+        _result_paths(job),
+        path,
+        name,
+        context.model_dump(mode="json"),
+        spec.prompt,
+        seconds=WRITE_SECONDS,
+    )
+
+
+def _store(
+    job: Job, noun: str, format: Any, columns: Columns, write: Callable[[Job, Path], None]
+) -> DataSet:
+    spec: JobSpec = load_job(job.spec)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "answers.jsonl"
-        bounded_process.run(answer_rows.write, parts, path, seconds=WRITE_SECONDS)
-        artifact = artifacts.put(path, job.team, JSON_LINES)
+        path = Path(folder) / f"{noun}.{format}"
+        write(job, path)
+        artifact = artifacts.put(path, job.team, data_sets.MEDIA_TYPES[format])
     # The path only has to be valid; the file is read from the artifact store.
-    source = FileProblems(path=f"file:{path}", format="jsonl", columns=ANSWER_COLUMNS)
+    source = FileProblems(path=f"file:{path}", format=format, columns=columns)
     mapping = data_sets.Mapping(source, spec.verifier, ())
-    name = f"{job.name} answers {job.public_id}"[-80:]
-    return data_sets.create(job.team, job.owner, name, artifact, f"{job.public_id}.jsonl", mapping)
+    name = f"{job.name} {noun} {job.public_id}"[-80:]
+    filename = f"{job.public_id}.{format}"
+    return data_sets.create(job.team, job.owner, name, artifact, filename, mapping)
+
+
+def _result_paths(job: Job) -> list[Path]:
+    return [artifacts.path(job.team, sha256) for sha256 in _result_files(job)]
 
 
 def _result_files(job: Job) -> list[str]:

@@ -5,10 +5,14 @@ A definition is JSON as it was stored, possibly of an older version: every key m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 Definition = Mapping[str, Any]
+
+# The name of a specialist in keys of metrics, as `trainer.text.training.teacher_metrics` makes it.
+UNSAFE, LONGEST_NAME = re.compile(r"[^\w.+-]+"), 60
 
 # Replaces the definition of a run that has none, which is an imported one.
 DEFAULT_DEFINITION: Definition = {
@@ -43,9 +47,11 @@ def served_teachers(spec: Definition) -> list[str]:
     """Return the names of the teachers on servers, as the trainer's metrics have them."""
     networks = spec.get("networks", {})
     teachers = {
-        "teacher": networks.get("teacher", {}),
+        "main": networks.get("teacher", {}),
         **{
-            f"specialist {'+'.join(specialist.get('domains', ()))}": specialist.get("teacher", {})
+            UNSAFE.sub("_", "+".join(specialist.get("domains", ())))[:LONGEST_NAME]: specialist.get(
+                "teacher", {}
+            )
             for specialist in networks.get("specialists", ())
         },
     }

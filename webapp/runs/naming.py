@@ -31,7 +31,7 @@ def network_name(network: dict[str, Any]) -> str:
     match network.get("kind", "model"):
         case "self":
             return f"itself ({str(network.get('weights', 'initial')).replace('_', ' ')})"
-        case "texts":
+        case "texts" | "scores":
             return short_name(str(network.get("path", "")))
         case "endpoint" | "served":
             return str(network.get("model", ""))

@@ -36,6 +36,7 @@ PHASES = {
     "teacher_responses": "collecting the teacher's answers",
     "own_answers": "collecting the student's answers for pairs",
     "references": "computing the reference log-probs of pairs",
+    "teacher_scores": "waiting for the teacher's scores",
     "training": "training",
     "evaluation": "evaluating on held-out problems",
     "checkpoint": "writing a checkpoint",

@@ -151,15 +151,19 @@ def _teacher(teacher: dict[str, Any], team: Team, field: str) -> None:
     match teacher["kind"]:
         case "model":
             teacher["model"] = resolve_model(teacher["model"], team, f"{field}.model")
-        case "texts":
+        case "texts" | "scores":
             resolve_data(teacher, team, f"{field}.path")
         case "endpoint":
             check_endpoint(teacher, team, field)
         case "served":
-            _served_teacher(teacher, team, field)
+            resolve_served(teacher, team, field)
 
 
-def _served_teacher(teacher: dict[str, Any], team: Team, field: str) -> None:
+def resolve_served(teacher: dict[str, Any], team: Team, field: str) -> None:
+    """Replace the names of a served teacher's models; check its servers and its secret.
+
+    Raises PreparationError.
+    """
     if not all(map(endpoints.is_allowed, teacher["urls"])):
         raise PreparationError(f"{field}.urls {endpoints.refusal()}")
     if problem := secrets.refusal(teacher.get("key"), team):

@@ -151,10 +151,10 @@ def _within_quota(team: Team) -> bool:
 def _device_kind(job: Job) -> str:
     """Return the kind of device that a part needs here.
 
-    A job whose model is behind an endpoint needs a CPU slot, because the endpoint does the work.
+    A job whose model is elsewhere needs a CPU slot, because the work is done there.
     """
     device = job.spec["compute"]["device"]
-    if job.spec["model"]["kind"] == "endpoint" or device == "cpu":
+    if job.spec["model"]["kind"] in ("endpoint", "served") or device == "cpu":
         return Kind.CPU
     has_gpu = Device.objects.filter(node__name=host.name(), kind=Kind.CUDA, retired=False).exists()
     return Kind.CUDA if device == "cuda" or has_gpu else Kind.CPU
@@ -206,18 +206,17 @@ def release_devices() -> None:
 def complete_job(job_id: int) -> bool:
     """Complete a job whose parts are all done; return False if a part is missing.
 
-    A teacher's answers become a data set first, if they can, and the results of a checkpoint an
-    evaluation of its run.
+    A teacher's answers or scores become a data set first, if they can, and the results of a
+    checkpoint an evaluation of its run.
     """
     job = Job.objects.select_related("team", "owner").get(pk=job_id)
     if job.shards.filter(result=None).exists():
         return False
-    answers, reason = None, ""
-    if job.kind == "teacher_answers":
-        try:
-            answers = results.store_answers(job)
-        except ProblemError as error:
-            reason = NO_DATA_SET.format(reason=error)
+    data_set, reason = None, ""
+    try:
+        data_set = results.store_data_set(job)
+    except ProblemError as error:
+        reason = NO_DATA_SET.format(reason=error)
     try:
         checkpoint_evaluations.record(job)
     except OUTAGES:
@@ -225,4 +224,4 @@ def complete_job(job_id: int) -> bool:
     # The job has its results. Each sweep would fail by it, and the other jobs and runs would wait.
     except Exception:
         log.exception("the results of job %s count as no evaluation of its run", job.public_id)
-    return lifecycle.finish(job.pk, answers, reason)
+    return lifecycle.finish(job.pk, data_set, reason)

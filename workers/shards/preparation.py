@@ -21,6 +21,7 @@ from workers.attempt.preparation import (
     check_endpoint,
     resolve_data,
     resolve_model,
+    resolve_served,
 )
 from workers.machine import host
 
@@ -64,6 +65,8 @@ def resolved(job: Job) -> dict[str, Any]:
             )
         case "endpoint":
             check_endpoint(model, job.team, "model")
+        case "served":
+            resolve_served(model, job.team, "model")
     if problems["kind"] == "file":
         resolve_data(problems, job.team, "problems.path")
     return spec

@@ -113,7 +113,10 @@ def test_the_form_starts_a_job_cut_into_parts(client_of_erin: Client, still: Tea
             "Is no endpoint",
         ),
         ({"sampling.temperature": "nan"}, "number"),
-        ({"work.kind": "nonsense"}, "must be one of pass_rates, teacher_answers, evaluation"),
+        (
+            {"work.kind": "nonsense"},
+            "must be one of pass_rates, teacher_answers, evaluation, teacher_scores",
+        ),
         ({"name": "\0"}, "NUL"),
         ({"name": "   "}, "Is blank"),
         (

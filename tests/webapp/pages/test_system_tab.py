@@ -50,16 +50,16 @@ def test_teachers_on_servers_have_charts_before_the_first_step() -> None:
     spec = {
         "networks": {
             "teacher": {"kind": "model"},
-            "specialists": [{"domains": ["add", "sub"], "teacher": SERVED}],
+            "specialists": [{"domains": ["add", "long sub"], "teacher": SERVED}],
         }
     }
     drawn = {chart.id: chart for chart in charts([], spec)}
-    assert [line.label for line in drawn["teacher-wait"].lines] == ["specialist add+sub"]
-    assert drawn["teacher-bytes"].keys == ["teacher/specialist add+sub/bytes_per_token"]
+    assert [line.label for line in drawn["teacher-wait"].lines] == ["add+long_sub"]
+    assert drawn["teacher-bytes"].keys == ["teacher/add+long_sub/bytes_per_token"]
 
 
 def test_each_teacher_that_was_measured_has_a_line() -> None:
-    keys = ["teacher/a/b/wait", "teacher/teacher/wait", "teacher/cost", "loss"]
+    keys = ["teacher/a/b/seconds", "teacher/main/seconds", "teacher/cost", "loss"]
     drawn = {chart.id: chart for chart in charts(keys, {})}
-    assert [line.label for line in drawn["teacher-wait"].lines] == ["a/b", "teacher"]
+    assert [line.label for line in drawn["teacher-wait"].lines] == ["a/b", "main"]
     assert "teacher-bytes" not in drawn

@@ -10,10 +10,12 @@ from trainer.spec.networks import (
     LowRankAdapter,
     ModelTeacher,
     PrivilegedContext,
+    ScoresTeacher,
     SelfTeacher,
     TextTeacher,
 )
 from trainer.spec.operation import VllmSampler
+from trainer.spec.rules.scores import scores_network_refusals
 from trainer.spec.rules.served import served_network_refusals
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def network_refusals(spec: RunSpec) -> Iterator[Refusal]:
     yield from _vllm(spec)
     yield from _processes(spec)
     yield from served_network_refusals(spec)
+    yield from scores_network_refusals(spec)
 
 
 def _vllm(spec: RunSpec) -> Iterator[Refusal]:
@@ -88,7 +91,9 @@ def _self_teacher(spec: RunSpec) -> Iterator[Refusal]:
 
 def _privileged(spec: RunSpec) -> Iterator[Refusal]:
     teacher, train = spec.networks.teacher, spec.data.train
-    if isinstance(teacher, TextTeacher) or not isinstance(teacher.context, PrivilegedContext):
+    if isinstance(teacher, TextTeacher | ScoresTeacher) or not isinstance(
+        teacher.context, PrivilegedContext
+    ):
         return
     shows = teacher.context.shows
     if shows in COLUMNS and isinstance(train, FileProblems) and train.columns.solution is None:

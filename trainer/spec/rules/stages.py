@@ -15,6 +15,7 @@ from trainer.spec.operation import VllmSampler
 from trainer.spec.replays.none import NoReplay
 from trainer.spec.rules.networks import Refusal
 from trainer.spec.rules.pairs import pair_refusals
+from trainer.spec.rules.scores import scores_stage_refusals
 from trainer.spec.rules.served import served_stage_refusals
 from trainer.spec.rules.shapers import shaper_refusals
 from trainer.spec.stages import Stage
@@ -38,6 +39,7 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _updates(stage)
     yield from served_stage_refusals(spec, stage)
     yield from pair_refusals(spec, stage)
+    yield from scores_stage_refusals(spec, stage)
     if stage.optimiser.warmup_steps > stage.updates:
         what = "steps" if stage.updates_per_step == 1 else "updates"
         yield (

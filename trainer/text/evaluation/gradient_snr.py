@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.engine.loop import Runtime
+from trainer.engine.outcome import Failure
 from trainer.spec import RunSpec
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.filters.verifier import plain_row
@@ -173,6 +174,12 @@ def _gradient(components: RunComponents, spec: RunSpec, answer: Answer) -> NDArr
     row = plain_row(0, Group(Prompt(question), (answer,)), answer, DIVERGENCE, lambda *_: context)
     even = torch.full((len(answer.ids),), 1.0 / len(answer.ids), device=components.student.device)
     states = compute_teacher_states(components.teachers, [row], spec.compute.micro_batch_tokens)
+    if states.unread:
+        raise Failure(
+            f"The {view.name} has not scored an answer to problem {answer.problem.id} whose "
+            f"gradient is measured: {states.unread[0]}.",
+            "Resume the run once it does, or turn pool.measure_snr off.",
+        )
     loss, _ = MicroBatchLoss(components.student)(
         MicroBatch([row], [0], even, states), stage.objective
     )

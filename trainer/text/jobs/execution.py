@@ -1,5 +1,7 @@
 """Execute one part of a job: a model answers its problems and the verifier judges them.
 
+A job of the kind teacher scores reads the problems' solutions in place of answering.
+
     python -m trainer shard JOB --part 2 --of 7 --out FILE
 
 The result is a file of JSON lines (`tallies`) that follow from the definition alone: problems are
@@ -16,10 +18,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from trainer.engine import devices
 from trainer.engine.distributed.ranks import ProcessRank
-from trainer.spec import Compute, EndpointTeacher, PlainContext, StatedConfidence
-from trainer.spec.jobs import CheckpointModel, JobSpec, TeacherAnswers, blocks_of_part
+from trainer.spec import (
+    Compute,
+    EndpointTeacher,
+    PlainContext,
+    ServedTeacher,
+    StatedConfidence,
+)
+from trainer.spec.jobs import (
+    CheckpointModel,
+    JobSpec,
+    TeacherAnswers,
+    TeacherScores,
+    blocks_of_part,
+)
 from trainer.text.calibration.codec import Codec
 from trainer.text.calibration.tokens import require_writable
 from trainer.text.jobs.answer_writers import (
@@ -29,12 +45,21 @@ from trainer.text.jobs.answer_writers import (
     ModelAnswerWriter,
 )
 from trainer.text.jobs.model_loading import load_model
+from trainer.text.jobs.solution_scorer import SolutionScorer
+from trainer.text.language.text_models import open_tokenizer
 from trainer.text.problems import Message, Problem, load_part
 from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.teachers.completion_cache import CompletionCache
 from trainer.text.teachers.endpoint import Endpoint
+from trainer.text.teachers.scoring_teacher import ScoringTeacher
+from trainer.text.teachers.served.served_view import RunHandle, open_served
+from trainer.text.teachers.snapshots import UnchangedWeights
+from trainer.text.teachers.teacher_view import TeacherView
 from trainer.text.verifiers import Verifier
+
+# The model's name in messages.
+MODEL = "model"
 
 
 def execute_part(spec: JobSpec, part: int, parts: int, out: Path) -> int:
@@ -88,14 +113,31 @@ def _answer_writer(spec: JobSpec, out: Path, stack: ExitStack) -> AnswerWriter:
     device = devices.prepare(
         Compute(device=spec.compute.device, threads=spec.compute.threads), ProcessRank()
     )
+    if isinstance(spec.model, ServedTeacher):
+        return _solution_scorer(spec, codec, _served(spec, spec.model, device))
     model = load_model(spec.model, spec.seed, device)
     if codec:
         require_writable(codec, model, spec.sampling.max_new_tokens)
     context = PlainContext() if isinstance(spec.model, CheckpointModel) else spec.model.context
+    if isinstance(spec.work, TeacherScores):
+        view = TeacherView(MODEL, model, context, UnchangedWeights(), spec.sampling.max_new_tokens)
+        return _solution_scorer(spec, codec, view)
     sampler = SamplerAndJudge(verifier, spec.prompt, lambda: spec.compute.generation_rows, codec)
     return ModelAnswerWriter(
         model, sampler, context, spec.sampling, Noise(spec.seed, 0, spec.work.kind), spec.samples
     )
+
+
+def _served(spec: JobSpec, model: ServedTeacher, device: torch.device) -> ScoringTeacher:
+    """Return the model on its servers, which have passed their check."""
+    tokenizer = open_tokenizer(model.tokenizer_network)
+    longest = spec.sampling.max_new_tokens
+    return open_served(MODEL, "model", model, tokenizer, longest, device, RunHandle())
+
+
+def _solution_scorer(spec: JobSpec, codec: Codec | None, teacher: ScoringTeacher) -> SolutionScorer:
+    assert isinstance(spec.work, TeacherScores)
+    return SolutionScorer(teacher, spec.prompt, codec, spec.work.k)
 
 
 def _result_row(
@@ -103,7 +145,7 @@ def _result_row(
 ) -> dict[str, Any]:
     if isinstance(spec.work, TeacherAnswers):
         answers = [next((answer for answer in answers if answer["verdict"]), answers[0])]
-    elif not spec.work.keep_texts:
+    elif not isinstance(spec.work, TeacherScores) and not spec.work.keep_texts:
         answers = [
             {name: value for name, value in answer.items() if name != "text"} for answer in answers
         ]

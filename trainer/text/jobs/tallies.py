@@ -5,11 +5,14 @@ A part's result is a file of JSON lines, one for each problem, in the order of t
     {"place": 17, "id": …, "question": …, "reference": …, "domain": …, "difficulty": …,
      "answers": [ANSWER, …]}
     ANSWER = {"verdict": true | false | null, "truncated": …, "tokens": …, "read": …,
-              "confidence": …, "malformed": …, "text": …, "set_aside": …}
+              "confidence": …, "malformed": …, "text": …, "set_aside": …, "scores": …,
+              "tokenizer": …}
 
 `confidence` and `malformed` are present where answers state a confidence, `text` where texts are
-kept, and `set_aside` with the reason where an endpoint gave no answer. This module imports without
-torch.
+kept, and `set_aside` with the reason where an endpoint gave no answer. `scores` (`score_files`)
+and the fingerprint of the `tokenizer` are those of a solution that the model has read.
+
+This module imports without torch.
 """
 
 from __future__ import annotations

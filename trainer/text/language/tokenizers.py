@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -53,6 +55,18 @@ def require_same_vocabulary(student: TextModel, teacher: TextModel) -> int:
             f"student {student.name} can write. {remedy}"
         )
     return student.vocabulary
+
+
+def fingerprint(language_model: TextModel) -> str:
+    """Return the hash of all that the ids of embedded tokens mean, the begin token included.
+
+    End tokens are left out: a base model and its chat version list different ones.
+    """
+    tokens = {
+        id: token for id, token in _by_id(language_model).items() if id < language_model.vocabulary
+    }
+    meaning = [language_model.tokenizer.bos_token_id, sorted(tokens.items())]
+    return hashlib.sha256(json.dumps(meaning).encode()).hexdigest()[:16]
 
 
 def _by_id(language_model: TextModel) -> dict[int, str]:

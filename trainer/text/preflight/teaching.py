@@ -9,6 +9,7 @@ from trainer.spec import (
     EndpointTeacher,
     ModelTeacher,
     RunSpec,
+    ScoresTeacher,
     SelfTeacher,
     ServedTeacher,
     TextTeacher,
@@ -16,6 +17,7 @@ from trainer.spec import (
 from trainer.spec.networks import Context
 from trainer.spec.rules.served import served_teachers
 from trainer.text.language.chat import PromptTooLong
+from trainer.text.language.text_models import TextModel
 from trainer.text.preflight.networks import TEACHER, OpenedNetworks, noun_of
 from trainer.text.preflight.prompts import asked_text, attempt_each
 from trainer.text.preflight.reporter import Reporter
@@ -28,6 +30,7 @@ from trainer.text.teachers.contexts import (
     prompt_text,
     require_privileged,
 )
+from trainer.text.teachers.scored_answers import open_scores, require_answers, require_fitting
 from trainer.text.teachers.teachability import (
     check_taught,
     check_written,
@@ -68,7 +71,9 @@ def check_teaching(
             require_privileged(context, [train.items[index] for index in taught])
         if path in opened.teachers:
             _check_prompts(spec, opened, path, context, train, set(taught), reporter)
-    _check_texts(spec, [item for item in train.items if item.domain not in domains], reporter)
+    _check_files(
+        spec, opened.student, [item for item in train.items if item.domain not in domains], reporter
+    )
 
 
 def _describe_remote(spec: RunSpec, reporter: Reporter) -> None:
@@ -166,9 +171,12 @@ def _report_too_long(
     )
 
 
-def _check_texts(spec: RunSpec, problems: Sequence[Problem], reporter: Reporter) -> None:
+def _check_files(
+    spec: RunSpec, student: TextModel | None, problems: Sequence[Problem], reporter: Reporter
+) -> None:
+    """Check that a teacher that gives texts or scores has them for all problems."""
     teacher = spec.networks.teacher
-    if isinstance(teacher, TextTeacher):
+    if isinstance(teacher, TextTeacher | ScoresTeacher):
         if teacher.path.startswith("hub:"):
             try:
                 locate(teacher.path)
@@ -176,12 +184,17 @@ def _check_texts(spec: RunSpec, problems: Sequence[Problem], reporter: Reporter)
                 reporter.fact(
                     "not_checked",
                     f"{TEACHER}.path",
-                    f"The teacher's answers were not checked, because {teacher.path} is not on "
+                    f"The teacher's file was not checked, because {teacher.path} is not on "
                     "this machine.",
                 )
                 return
         with reporter.check("teaching", f"{TEACHER}.path"):
-            check_written(teacher, problems)
+            if isinstance(teacher, TextTeacher):
+                check_written(teacher, problems)
+            elif needs_teacher(spec) and student:
+                file = open_scores(teacher)
+                require_fitting(file, spec, student)
+                require_answers(file, student, problems, max(answer_limits(spec).stages))
     elif isinstance(teacher, EndpointTeacher):
         with reporter.check("teaching", f"{TEACHER}.context.shows"):
             check_written(teacher, problems)

@@ -21,6 +21,7 @@ from trainer.spec import (
     EndpointTeacher,
     ModelTeacher,
     RunSpec,
+    ScoresTeacher,
     SelfTeacher,
     ServedTeacher,
     Teacher,
@@ -32,6 +33,7 @@ from trainer.text.language.text_models import open_tokenizer
 from trainer.text.problems import Problem
 from trainer.text.rollouts.questions import Question
 from trainer.text.teachers.endpoint import key_of
+from trainer.text.teachers.scores_view import ScoresView, open_scores_view
 from trainer.text.teachers.scoring_teacher import ScoringTeacher
 from trainer.text.teachers.served.served_view import RunHandle, ServedView, open_served
 from trainer.text.teachers.snapshots import UnchangedWeights, weights_of
@@ -118,6 +120,8 @@ class Teachers:
         for view in self.views:
             taught = [question for question in questions if self.view_of(question.problem) is view]
             notes += check_taught(view.formatter, view.name, taught)
+            if isinstance(view, ScoresView):
+                view.require_answers([question.problem for question in taught])
         check_written(
             self.texts,
             [
@@ -217,6 +221,9 @@ def open_teachers(
     teacher: Teacher = spec.networks.teacher
     if isinstance(teacher, TextTeacher | EndpointTeacher):
         return Teachers(student.vocabulary, None, teacher, by_domain)
+    if isinstance(teacher, ScoresTeacher):
+        scores = open_scores_view(MAIN, teacher, spec, student, longest, device)
+        return Teachers(student.vocabulary, scores, None, by_domain)
     if isinstance(teacher, ModelTeacher | ServedTeacher):
         main = model(MAIN, "networks.teacher", teacher, spec.seed + 1)
         return Teachers(student.vocabulary, main, None, by_domain)

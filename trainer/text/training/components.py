@@ -112,7 +112,9 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
         student,
         rt.device,
         rt.refresh,
-        RunHandle(rt.log.log, lambda done, of: rt.progress("teacher", done, of), lambda: rt.step),
+        RunHandle(
+            rt.log.log, lambda done, of: rt.progress("teacher_scores", done, of), lambda: rt.step
+        ),
     )
     student = _ending_as_its_teachers(student, teachers, rt)
     _describe_networks(spec, student, teachers, rt)

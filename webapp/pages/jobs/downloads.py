@@ -7,14 +7,16 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 from django.conf import settings
-from django.http import FileResponse, HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
+from trainer.text.problems import ProblemError
 from webapp.access import actors, permissions
 from webapp.base import csv_text
 from webapp.base.view_marks import slow
@@ -24,7 +26,6 @@ from webapp.pages.attachments import attachment
 
 # Rows that are in memory at a time: a job may have any number of them.
 ROWS_AT_ONCE = 1000
-PARQUET = "application/vnd.apache.parquet"
 TEXT, COUNT, NUMBER, TRUTH = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 GROUPS = {"domain": TEXT, "difficulty": TEXT}
 ANSWERS = {
@@ -70,19 +71,32 @@ def json_lines(request: HttpRequest, job_id: str) -> StreamingHttpResponse:
 @require_safe
 def parquet_file(request: HttpRequest, job_id: str) -> HttpResponseBase:
     job = _find(request, job_id)
-    schema = pa.schema(list(columns_of(job).items()))
     with tempfile.NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as file:
-        with parquet.ParquetWriter(file, schema) as writer:
-            for block in _blocks(results.flat(job)):
-                writer.write_table(pa.Table.from_pylist(block, schema))
+        if job.kind == "teacher_scores":
+            try:
+                results.write_scores(job, Path(file.name))
+            except ProblemError as error:
+                raise Http404(str(error)) from error
+        else:
+            _write_table(job, file)
         file.flush()
         # The file loses its name at the end of this block. The second descriptor keeps its content
         # until the response is sent and closes it.
         download = os.fdopen(os.dup(file.fileno()), "rb")
     download.seek(0)
     return FileResponse(
-        download, as_attachment=True, filename=f"{job.public_id}.parquet", content_type=PARQUET
+        download,
+        as_attachment=True,
+        filename=f"{job.public_id}.parquet",
+        content_type=results.PARQUET,
     )
+
+
+def _write_table(job: Job, file: IO[bytes]) -> None:
+    schema = pa.schema(list(columns_of(job).items()))
+    with parquet.ParquetWriter(file, schema) as writer:
+        for block in _blocks(results.flat(job)):
+            writer.write_table(pa.Table.from_pylist(block, schema))
 
 
 def columns_of(job: Job) -> dict[str, pa.DataType]:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from trainer import plain_yaml
 from trainer.spec import SpecError, SpecIssue, SplitProblems
-from trainer.spec.jobs import JobSpec, load_job
+from trainer.spec.jobs import JobSpec, TeacherScores, load_job
 from webapp.access import actors, permissions
 from webapp.access.models import Team
 from webapp.access.permissions import current_team
@@ -41,6 +41,11 @@ KINDS = {
     "teacher_answers": (
         "Teacher answers",
         "An answer to every problem, as a data set that the teacher “texts” reads.",
+    ),
+    "teacher_scores": (
+        "Teacher scores",
+        "What a model says of each token of the solutions, as a file that the teacher “scores” "
+        "reads.",
     ),
     "evaluation": (
         "Evaluation",
@@ -233,7 +238,7 @@ def _spec_from_address(request: HttpRequest) -> dict[str, Any]:
             "checkpoint": f"checkpoint:{run}@{query.get('step', '')}",
         }
         spec |= _evaluation_settings(trained_run) if not data else {}
-    elif kind == "teacher_answers":
+    elif kind in ("teacher_answers", "teacher_scores"):
         spec["model"] = {"kind": "model", "model": "builtin:teacher"}
     # A name has at most 120 characters, in the definition and in the database.
     return {**spec, "name": f"{KINDS[kind][0]}: {about}"[:120]}
@@ -263,9 +268,15 @@ def _problems_text(spec: JobSpec) -> str:
 def _summary(job: Job) -> list[tuple[str, Any]]:
     """The settings of the job that its page lists."""
     spec: JobSpec = load_job(job.spec)
-    return [
+    settings = [
         ("Model", getattr(spec.model, "checkpoint", None) or getattr(spec.model, "model", "")),
         ("Problems", _problems_text(spec)),
+    ]
+    if isinstance(spec.work, TeacherScores):
+        longest = f"{spec.sampling.max_new_tokens:,} tokens"
+        return [*settings, ("k", spec.work.k), ("Longest solution", longest)]
+    return [
+        *settings,
         ("Answers per problem", spec.samples),
         ("Longest answer", f"{spec.sampling.max_new_tokens:,} tokens"),
         ("Temperature", f"{spec.sampling.temperature:g}"),

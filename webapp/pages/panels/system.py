@@ -14,7 +14,7 @@ TIME = Chart(
     "share of each phase",
     (
         ChartLine("time_share/collect", "sampling and verdicts"),
-        ChartLine("time_share/teacher", "teacher reads"),
+        ChartLine("time_share/teacher", "reading of the teacher"),
         ChartLine("time_share/score", "scores of tokens"),
         ChartLine("time_share/student", "student's updates"),
         ChartLine("time_share/sync", "weights to the sampler"),
@@ -25,10 +25,11 @@ TIME = Chart(
 )
 # What is measured of each teacher on a server: name in its key → (id, title, unit, format).
 OF_TEACHERS = {
-    "wait": ("teacher-wait", "Waiting for teachers", "seconds in a step", "seconds"),
+    "seconds": ("teacher-wait", "Waiting for teachers", "seconds in a step", "seconds"),
     "bytes_per_token": ("teacher-bytes", "Answers of teachers", "bytes per token read", "bytes"),
     "share": ("teacher-share", "Answers by teacher", "share of a step's answers", "percent"),
-    "failures": ("teacher-failures", "Answers set aside", "that a teacher did not read", "count"),
+    "failures": ("teacher-failures", "Failed requests", "to servers of teachers", "count"),
+    "unread": ("teacher-unread", "Answers without scores", "not trained on", "count"),
 }
 OF_A_TEACHER = re.compile(rf"teacher/(?P<name>.+)/(?P<figure>{'|'.join(OF_TEACHERS)})")
 

@@ -26,12 +26,14 @@ class Run:
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
         self.now, self.pauses, self.checks = 0.0, list[float](), list[str]()
+        self.calls = 0
         self.stops = False
 
     def log(self, level: str, sentence: str) -> None:
         self.lines.append((level, sentence))
 
     def progress(self, done: int, of: int) -> None:
+        self.calls += 1
         if self.stops:
             raise Stopped
 
@@ -148,6 +150,7 @@ def test_a_stop_is_heard_while_the_run_waits() -> None:
         run.stops = True
         with pytest.raises(Stopped):
             client_of(run, server).score(ROWS)
+    assert run.calls == 1 and run.now > 2
 
 
 def test_a_text_that_breaks_the_server_is_set_aside() -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 # Seconds between two reports of progress, at which a run can be stopped.
 PROGRESS_SECONDS = 0.5
+# Seconds before the first of them: the scores of most steps arrive sooner.
+QUIET_SECONDS = 2.0
 SIGNAL_REMEDY = (
     "Nothing was learnt from these scores. Correct the server, or start another one, and resume "
     "the run."
@@ -142,7 +144,7 @@ class _Session:
 
     async def _wait(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Wait until all is scored. Raises what the first failing task raises."""
-        pending = set(tasks)
+        pending, begin = set(tasks), self.client.clock()
         while not self._done():
             done, pending = await asyncio.wait(
                 pending, timeout=PROGRESS_SECONDS, return_when=asyncio.FIRST_COMPLETED
@@ -150,7 +152,8 @@ class _Session:
             for task in done:
                 task.result()
             self._note_outage()
-            self.client.progress(len(self.results), self.count)
+            if self.client.clock() - begin > QUIET_SECONDS:
+                self.client.progress(len(self.results), self.count)
 
     def _done(self) -> bool:
         if self.count:

@@ -55,7 +55,7 @@ def distance(first_T: Tensor, second_T: Tensor) -> Tensor:
 
 def numbers_of(written_T: Tensor, likeliest_TK: Tensor | None = None) -> Tensor:
     """Return the numbers of one text; `likeliest_TK` has falling log-probs, −∞ where none is."""
-    if likeliest_TK is None:
-        return written_T.float()
-    mass_T = likeliest_TK.double().logsumexp(-1).float()
-    return torch.cat([written_T.float(), likeliest_TK[:, 0].float(), mass_T])
+    columns = [written_T.float()]
+    if likeliest_TK is not None:
+        columns += [likeliest_TK[:, 0].float(), likeliest_TK.double().logsumexp(-1).float()]
+    return torch.cat(columns).clamp(min=LEAST_LOGPROB)
