@@ -29,7 +29,11 @@ class TeacherMetrics:
     """Metrics of each step; remembers what the requests before it had cost."""
 
     teachers: Teachers
-    before: dict[str, Traffic] = field(default_factory=dict)
+    before: dict[str, Traffic] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # The first check of the servers is no part of a step.
+        self.before = {view.name: replace(view.traffic) for view in self.teachers.served}
 
     def of_step(
         self, round: TrainRound, statistics: Mapping[int, TokenStatistics]
@@ -48,7 +52,7 @@ class TeacherMetrics:
         return metrics
 
     def _traffic(self, view: ServedView) -> dict[str, float]:
-        now, before = view.traffic, self.before.get(view.name, Traffic())
+        now, before = view.traffic, self.before[view.name]
         self.before[view.name] = replace(now)
         values = {
             "seconds": now.waited - before.waited,
