@@ -29,6 +29,7 @@ ENVIRONMENT = {
 MECHANISMS = (
     {"objectives/jeffreys.py", "objectives/test_jeffreys.py"},
     {"controllers/varied.py", "rollouts/test_varied.py"},
+    {"controllers/doubting.py", "rollouts/test_doubting.py"},
     {"token_scores/both.py", "text/test_both_directions.py"},
 )
 
