@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trainer.spec.networks import Network
 from trainer.text.language.chat import prompt_ids
 from trainer.text.language.models import LanguageModel, load
@@ -9,6 +11,8 @@ from trainer.text.problems.arithmetic import POOL_FAMILIES, make
 from trainer.text.rollouts.records import SampleRequest
 
 LONGEST_ANSWER = 80
+# In the ragged setting one answer in ten is four times as long as the others.
+SHORT_ANSWER, ONE_IN = LONGEST_ANSWER // 4, 10
 
 
 def model(name: str) -> LanguageModel:
@@ -23,4 +27,22 @@ def requests(language_model: LanguageModel, problems: int, samples: int) -> list
             problem.id, prompt_ids(language_model, problem.question), tuple(range(samples))
         )
         for problem in selected_problems
+    ]
+
+
+def endless(language_model: LanguageModel) -> LanguageModel:
+    """The model without end tokens, whose answers are as long as they may be."""
+    return replace(language_model, eos_ids=())
+
+
+def ragged(requests: list[SampleRequest]) -> list[SampleRequest]:
+    """One request for each answer, with its length as allowance."""
+    answers = [(request, sample) for request in requests for sample in request.samples]
+    return [
+        replace(
+            request,
+            samples=(sample,),
+            allowance=SHORT_ANSWER if index % ONE_IN else LONGEST_ANSWER,
+        )
+        for index, (request, sample) in enumerate(answers)
     ]

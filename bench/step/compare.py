@@ -13,6 +13,8 @@ from bench.step.job import Job
 from bench.turns import ours, peer, take
 
 STEPS, TURNS = 34, 3
+# Four jobs of two contenders each: about 15 minutes on two idle cores.
+MIDDLE_STEPS = 9
 STILLROOM, TRL = "Stillroom", "TRL"
 
 
@@ -27,7 +29,7 @@ def measure_middle() -> list[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:
             for bfloat16 in (False, True):
                 job = cases.middle(
-                    Path(folder), ragged=ragged, bfloat16=bfloat16, steps=STEPS, threads=2
+                    Path(folder), ragged=ragged, bfloat16=bfloat16, steps=MIDDLE_STEPS, threads=2
                 )
                 name = (
                     f"50M of 120M, {'ragged' if ragged else 'fixed'}, "

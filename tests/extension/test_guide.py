@@ -30,6 +30,7 @@ MECHANISMS = (
     {"objectives/jeffreys.py", "objectives/test_jeffreys.py"},
     {"controllers/varied.py", "rollouts/test_varied.py"},
     {"shapers/decisions.py", "shapers/test_decisions.py"},
+    {"controllers/doubting.py", "rollouts/test_doubting.py"},
     {"token_scores/both.py", "text/test_both_directions.py"},
 )
 

@@ -88,8 +88,8 @@ class ProgressEvent(EventHead):
     total_steps: Count | None = Field(default=None, description="steps of the whole run")
     stage: str = Field(default="", description="name of the stage")
     phase: str = Field(
-        description="loading, pass_rates, teacher_responses, teacher_scores, own_answers, references, "
-        "training, evaluation or checkpoint"
+        description="loading, pass_rates, teacher_responses, teacher_scores, own_answers, "
+        "references, training, evaluation or checkpoint"
     )
     done: Count | None = Field(default=None, description="parts of the phase that are done")
     of: Count | None = Field(default=None, description="parts of the phase")

@@ -22,6 +22,7 @@ from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.protocols import Engine, Filter
 from trainer.text.rollouts.questions import Question
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO
+from trainer.text.rollouts.streaming import require
 from trainer.text.teachers.loading import Teachers
 
 
@@ -91,9 +92,11 @@ def build_pipeline(
 ) -> RolloutPipeline:
     """Build the rollout pipeline of a stage.
 
-    `held_out` are ids of problems that must never be trained on. Raises ModelError.
+    `held_out` are ids of problems that must never be trained on. Raises ModelError, and
+    UnableEngine if the engine cannot do what the controller needs.
     """
     rollouts = stage.rollouts
+    require(engine, rollouts.control.abilities, f"The controller {rollouts.control.kind}")
     answer_filter = build_filter(spec, stage, sampler, student, teachers)
     return RolloutPipeline(
         engine,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.text.rollouts.test_sampling import NOISE, many_ends, requests, same
 from tests.trainer.text.tiny import language_model
+from trainer.engine.distributed.world import World
 from trainer.spec.sampling import Sampling
 from trainer.text.rollouts.engines import decoder
 from trainer.text.rollouts.engines.noise import Noise
@@ -290,3 +295,53 @@ def test_given_ids_are_scored_under_the_networks_own_distribution(shape: str) ->
         own_TV = logits_TV.log_softmax(-1)[len(prompt) - 1 : -1]
         expected = own_TV[torch.arange(len(ids)), torch.tensor(ids)]
         np.testing.assert_allclose(scores, expected, atol=2e-5)
+
+
+class ThreadWorld(World):
+    """Ranks that are threads of this process."""
+
+    def __init__(self, rank: int, shared: list[list[Any]], barrier: threading.Barrier) -> None:
+        super().__init__()
+        self.rank, self.size, self._shared, self._barrier = rank, len(shared), shared, barrier
+
+    def concatenate(self, local: Sequence[Any]) -> list[Any]:
+        self._barrier.wait(60)
+        self._shared[self.rank] = list(local)
+        self._barrier.wait(60)
+        return [item for items in self._shared for item in items]
+
+
+def steered(world: World) -> tuple[list[StepEvents], dict[int, Trajectory]]:
+    """Three answers are paused, branched or resumed after four tokens; all are written out."""
+    own = InProcessEngine(many_ends("qwen2"), lambda: 64, world=world)
+    stream = own.stream(LAW, NOISE)
+    stream.submit(requests(samples=2))
+    events = [stream.step(3), stream.step(1)]
+    open_handles = [handle for handle in range(16) if all(handle not in e.ended for e in events)]
+    stream.fork(open_handles[0], 2, (5, 6), (11, 12))
+    paused = stream.abort(open_handles[1:3])
+    stream.submit(
+        [
+            SampleRequest(answer.problem, answer.prompt, (answer.sample,), answer)
+            for answer in paused.values()
+        ]
+    )
+    events.append(stream.step(2))
+    return events, {**{h: a for e in events for h, a in e.ended.items()}, **stream.finish()}
+
+
+def test_ranks_take_equal_steps_see_the_same_events_and_write_what_one_process_writes() -> None:
+    alone, expected = steered(World())
+    shared: list[list[Any]] = [[], []]
+    barrier = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(
+            lambda rank: steered(ThreadWorld(rank, shared, barrier)), range(2)
+        )
+    for one, other, single in zip(first[0], second[0], alone, strict=True):
+        np.testing.assert_array_equal(one.handles, other.handles)
+        np.testing.assert_array_equal(one.ids, other.ids)
+        np.testing.assert_array_equal(one.handles, single.handles)
+        np.testing.assert_array_equal(one.ids, single.ids)
+    assert list(first[1]) == list(second[1])
+    assert all(alike(first[1][handle], answer) for handle, answer in expected.items())
