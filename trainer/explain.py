@@ -13,6 +13,7 @@ from trainer.spec import (
     RunSpec,
     SelectedTokens,
     SelfTeacher,
+    ServedTeacher,
     Stage,
     Teacher,
     TextTeacher,
@@ -66,6 +67,8 @@ def teacher_text(teacher: Teacher) -> str:
             return f"the answers in {path}"
         case EndpointTeacher(url=url, model=model):
             name = f"{model} at {url}"
+        case ServedTeacher(urls=urls, model=model):
+            name = f"{model} at {' and '.join(urls)}"
     context = teacher.context
     return f"{name}, shown the {context.shows}" if isinstance(context, PrivilegedContext) else name
 

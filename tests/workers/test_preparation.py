@@ -210,3 +210,50 @@ def test_an_endpoint_that_the_operator_no_longer_lists_is_rejected(
         PreparationError, match=r"networks\.teacher\.url is no endpoint that this server may ask"
     ):
         resolved_definition(team, definition)
+
+
+def test_a_served_teacher_is_resolved_and_its_servers_and_secret_are_checked(
+    team: Team, settings: Any
+) -> None:
+    settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5", "http://10.0.0.6")
+    settings.STILLROOM_SECRET_TEAMS = {"STILLROOM_SECRET_BIG_MODEL": frozenset({team.slug})}
+    teacher = {
+        "kind": "served",
+        "urls": ["http://10.0.0.5", "http://10.0.0.6"],
+        "model": "large",
+        "key": "secret:big-model",
+        "tokenizer": "builtin:teacher",
+        "gives": {"kind": "hidden_states", "head": "builtin:teacher"},
+        "check": {"kind": "local", "model": "builtin:teacher"},
+    }
+    definition = {
+        "stages": [{"name": "one"}],
+        "networks": {"teacher": teacher, "specialists": [{"domains": ["law"], "teacher": teacher}]},
+    }
+    resolved = resolved_definition(team, definition)["networks"]["specialists"][0]["teacher"]
+    assert resolved["urls"] == teacher["urls"]
+    settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5",)
+    with pytest.raises(PreparationError, match=r"networks\.teacher\.urls is no endpoint"):
+        resolved_definition(team, definition)
+    settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5", "http://10.0.0.6")
+    settings.STILLROOM_SECRET_TEAMS = {"STILLROOM_SECRET_BIG_MODEL": frozenset({"other"})}
+    with pytest.raises(PreparationError, match=r"networks\.teacher\.key is no secret of this team"):
+        resolved_definition(team, definition)
+
+
+def test_a_trainer_gets_the_secret_of_a_specialist(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STILLROOM_SECRET_LAWYER", "value")
+    served = {
+        "kind": "served",
+        "urls": ["http://10.0.0.5"],
+        "model": "large",
+        "tokenizer": "builtin:teacher",
+        "gives": {"kind": "hidden_states", "head": "builtin:teacher"},
+        "key": "secret:lawyer",
+    }
+    networks = {"specialists": [{"domains": ["law"], "teacher": served}]}
+    definition = {"stages": [{"name": "one"}], "networks": networks}
+    run, attempt = run_of(team, trainer.spec.to_dict(trainer.spec.load(definition)))
+    assert trainer_environment(run, attempt)["STILLROOM_SECRET_LAWYER"] == "value"

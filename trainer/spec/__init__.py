@@ -29,6 +29,7 @@ from trainer.spec.networks import (
     PlainContext,
     PrivilegedContext,
     SelfTeacher,
+    ServedTeacher,
     Specialist,
     Student,
     Teacher,
@@ -58,6 +59,7 @@ from trainer.spec.replays.none import NoReplay
 from trainer.spec.rollouts import Rollouts
 from trainer.spec.run import RunSpec
 from trainer.spec.sampling import Sampling
+from trainer.spec.served_teacher import HiddenStates, SampledLogprobs, TopLogprobs
 from trainer.spec.stages import Optimiser, Stage, Until
 from trainer.spec.token_scores import TOKEN_SCORES
 from trainer.spec.tokens import AllTokens, SelectedTokens, Tokens
@@ -99,6 +101,7 @@ __all__ = [
     "FixedControl",
     "ForwardKL",
     "HardFilterWeights",
+    "HiddenStates",
     "InProcessSampler",
     "LowRankAdapter",
     "MathVerifier",
@@ -124,9 +127,11 @@ __all__ = [
     "ReverseKL",
     "Rollouts",
     "RunSpec",
+    "SampledLogprobs",
     "Sampling",
     "SelectedTokens",
     "SelfTeacher",
+    "ServedTeacher",
     "SkewedKL",
     "SpecError",
     "SpecIssue",
@@ -139,6 +144,7 @@ __all__ = [
     "TextTeacher",
     "Tokens",
     "TopLogits",
+    "TopLogprobs",
     "UniformWeights",
     "Until",
     "Verifier",

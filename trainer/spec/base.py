@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
 
@@ -104,6 +105,34 @@ def check_uri(value: str, *allowed: str) -> str:
     return value
 
 
+def check_url(url: str) -> str:
+    """Return the URL without a slash at its end if it is one of HTTP, else raise ValueError."""
+    if any(character.isspace() or not character.isprintable() for character in url):
+        raise ValueError("must have no white space and no control characters")
+    # urlsplit drops tabs and line breaks, so white space is refused before. It raises
+    # ValueError for brackets that do not match, and `port` does for one above 65535.
+    try:
+        split_url = urlsplit(url)
+        is_valid = (
+            split_url.scheme in ("http", "https")
+            and bool(split_url.hostname)
+            and split_url.port != 0
+        )
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise ValueError(
+            "must start with http:// or https:// and have a host, and a port from 1 to 65535 if any"
+        )
+    # The URL is shown on pages and stored with the run, where a password must not be.
+    if split_url.username or split_url.password or split_url.query or split_url.fragment:
+        raise ValueError(
+            "must have no user name, password, ? or #; put a key into `key`, as secret:<name>"
+        )
+    # Paths such as /chat/completions are appended to it.
+    return url.rstrip("/")
+
+
 def check_slug(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", value):
         raise ValueError(
@@ -143,7 +172,8 @@ ModelURI = Annotated[
     AfterValidator(lambda value: check_uri(value, "builtin", "model", "file", "hub")),
     Location("model"),
 ]
-EndpointURL = Annotated[str, Location("endpoint")]
+EndpointURL = Annotated[str, AfterValidator(check_url), Location("endpoint")]
+SecretURI = Annotated[str, AfterValidator(lambda value: check_uri(value, "secret"))]
 
 
 def _visible(text: str) -> str:

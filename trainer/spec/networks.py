@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,57 +11,44 @@ from trainer.spec.base import (
     OPSD,
     DataURI,
     EndpointURL,
-    ModelURI,
     Name,
+    SecretURI,
     Section,
-    check_uri,
     option,
     quoted,
 )
+from trainer.spec.contexts import (
+    Context,
+    PlainContext,
+    PrivilegedContext,
+    Thinking,
+    teacher_context,
+    thinking_mode,
+)
+from trainer.spec.network import Network
+from trainer.spec.served_teacher import ServedTeacher
+
+__all__ = [
+    "Adapter",
+    "Context",
+    "EndpointTeacher",
+    "LowRankAdapter",
+    "ModelTeacher",
+    "Network",
+    "Networks",
+    "NoAdapter",
+    "PlainContext",
+    "PrivilegedContext",
+    "SelfTeacher",
+    "ServedTeacher",
+    "Specialist",
+    "Student",
+    "Teacher",
+    "TextTeacher",
+    "Thinking",
+]
 
 LONGEST_DOMAIN = 200
-Thinking = Literal["as_the_template", "on", "off"]
-
-
-def _thinking() -> Thinking:
-    field: Thinking = option(
-        "as_the_template",
-        title="Thinking mode",
-        help="Value of `enable_thinking` for the chat template, for models with a thinking mode.",
-        expert=True,
-        paper=OPSD,
-    )
-    return field
-
-
-class Network(Section):
-    """One language model and how it is loaded."""
-
-    model: ModelURI = option(
-        title="Model",
-        help="`builtin:student`, `builtin:teacher`, `model:<name>@<hash>`, "
-        "`hub:<org>/<name>@<revision>` or `file:<folder>`. "
-        "Weights are read from safetensors only.",
-    )
-    dtype: Literal["float32", "bfloat16", "float64"] = option(
-        "float32",
-        title="Precision",
-        help="Number format of the weights.",
-        expert=True,
-    )
-    random_init: bool = option(
-        False,
-        title="Random weights",
-        help="Replace the stored weights by random ones, drawn by the seed of the run.",
-        expert=True,
-    )
-    chat_template: bool = option(
-        True,
-        title="Chat template",
-        help="Format prompts with the tokenizer's chat template if it has one.",
-        expert=True,
-    )
-    thinking: Thinking = _thinking()
 
 
 class NoAdapter(Section):
@@ -103,66 +89,11 @@ class Student(Network):
     )
 
 
-class PlainContext(Section):
-    """The teacher reads the same prompt as the student."""
-
-    kind: Literal["plain"] = "plain"
-
-
-class PrivilegedContext(Section):
-    """The teacher also reads a text that the student does not see."""
-
-    kind: Literal["privileged"] = "privileged"
-    # OPSD shows the whole worked solution, not only its answer.
-    shows: Literal["solution", "answer", "demonstration", "feedback"] = option(
-        "solution",
-        title="Privileged text",
-        help="solution: the worked solution. answer: the reference answer. demonstration: a right "
-        "answer of the student in this step, "
-        "else the solution. feedback: the student's answer with its verdict.",
-        paper=OPSD,
-    )
-    template: str = option(
-        "{question}\n\nHere is a reference solution:\n{privileged}\n\nUnderstand it, then solve "
-        "the problem in your own way.",
-        title="Teacher's prompt",
-        help="`{question}` stands for the student's prompt, `{privileged}` for the privileged "
-        "text.",
-        expert=True,
-        multiline=True,
-    )
-    most_tokens: int = option(
-        2048,
-        title="Longest privileged text",
-        help="A longer text is cut in its middle; the question is never cut.",
-        unit="tokens",
-        ge=1,
-        le=1_000_000,
-        expert=True,
-    )
-
-    @field_validator("template")
-    @classmethod
-    def _has_both(cls, template: str) -> str:
-        for name in ("{question}", "{privileged}"):
-            if name not in template:
-                raise ValueError(f"must contain {name}, or the teacher does not read it")
-        return template
-
-
-Context = Annotated[PlainContext | PrivilegedContext, Field(discriminator="kind")]
-
-
-def _context() -> Context:
-    field: Context = option(title="Context", help="What the teacher reads.", factory=PlainContext)
-    return field
-
-
 class ModelTeacher(Network):
     """Another model with frozen weights."""
 
     kind: Literal["model"] = "model"
-    context: Context = _context()
+    context: Context = teacher_context()
 
 
 class SelfTeacher(Section):
@@ -190,8 +121,8 @@ class SelfTeacher(Section):
         paper=CAOPD,
         when={"weights": ("ema",)},
     )
-    thinking: Thinking = _thinking()
-    context: Context = _context()
+    thinking: Thinking = thinking_mode()
+    context: Context = teacher_context()
 
 
 class TextTeacher(Section):
@@ -231,7 +162,7 @@ class EndpointTeacher(Section):
     model: str = option(
         title="Model name", help="Name of the model at the endpoint.", min_length=1, max_length=200
     )
-    key: str | None = option(
+    key: SecretURI | None = option(
         None,
         title="Key",
         help="`secret:<name>`: name of a secret of the worker, never its value.",
@@ -279,46 +210,14 @@ class EndpointTeacher(Section):
         ge=0,
         expert=True,
     )
-    context: Context = _context()
-
-    @field_validator("url")
-    @classmethod
-    def _is_http(cls, url: str) -> str:
-        if any(character.isspace() or not character.isprintable() for character in url):
-            raise ValueError("must have no white space and no control characters")
-        # urlsplit drops tabs and line breaks, so white space is refused before. It raises
-        # ValueError for brackets that do not match, and `port` does for one above 65535.
-        try:
-            split_url = urlsplit(url)
-            is_valid = (
-                split_url.scheme in ("http", "https")
-                and bool(split_url.hostname)
-                and split_url.port != 0
-            )
-        except ValueError:
-            is_valid = False
-        if not is_valid:
-            raise ValueError(
-                "must start with http:// or https:// and have a host, and a port from 1 to 65535 "
-                "if any"
-            )
-        # The URL is shown on pages and stored with the run, where a password must not be.
-        if split_url.username or split_url.password or split_url.query or split_url.fragment:
-            raise ValueError(
-                "must have no user name, password, ? or #; put a key into `key`, as secret:<name>"
-            )
-        # Paths such as /chat/completions are appended to it.
-        return url.rstrip("/")
-
-    @field_validator("key")
-    @classmethod
-    def _is_a_name(cls, key: str | None) -> str | None:
-        return key if key is None else check_uri(key, "secret")
+    context: Context = teacher_context()
 
 
 Teacher = Annotated[
-    ModelTeacher | SelfTeacher | TextTeacher | EndpointTeacher, Field(discriminator="kind")
+    ModelTeacher | SelfTeacher | TextTeacher | EndpointTeacher | ServedTeacher,
+    Field(discriminator="kind"),
 ]
+SpecialistTeacher = Annotated[ModelTeacher | ServedTeacher, Field(discriminator="kind")]
 
 
 class Specialist(Section):
@@ -327,7 +226,19 @@ class Specialist(Section):
     domains: tuple[str, ...] = option(
         title="Domains", help="Values of the data's domain column.", min_length=1
     )
-    teacher: ModelTeacher = option(title="Teacher", help="The model that teaches these domains.")
+    teacher: SpecialistTeacher = option(
+        title="Teacher",
+        help="The model that teaches these domains.",
+        factory=lambda: ModelTeacher(model="builtin:teacher"),
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_definitions(cls, data: Any) -> Any:
+        # There was one kind of specialist, whose kind definitions need not name.
+        if isinstance(data, dict) and isinstance(data.get("teacher"), dict):
+            return {**data, "teacher": {"kind": "model", **data["teacher"]}}
+        return data
 
     @field_validator("domains")
     @classmethod

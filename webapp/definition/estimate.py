@@ -212,6 +212,7 @@ def _frozen_bytes(spec: RunSpec, facts: ReferenceFacts) -> int | None:
     networks = {
         f"networks.specialists.{index}.teacher": specialist.teacher
         for index, specialist in enumerate(spec.networks.specialists)
+        if isinstance(specialist.teacher, ModelTeacher)
     }
     if isinstance(spec.networks.teacher, ModelTeacher):
         networks["networks.teacher"] = spec.networks.teacher

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from trainer.spec import FileProblems, RunSpec, SpecIssue
-from trainer.spec.networks import EndpointTeacher, ModelTeacher, Network, TextTeacher
+from trainer.spec.networks import (
+    EndpointTeacher,
+    ModelTeacher,
+    Network,
+    ServedTeacher,
+    TextTeacher,
+)
+from trainer.spec.rules.served import served_teachers
 from trainer.spec.sampling import Sampling
 from webapp.access import secrets
 from webapp.access.models import Team
@@ -61,6 +68,8 @@ def validate_references(spec: RunSpec, team: Team) -> ReferenceReport:
         _check_model(path, network, team, report)
         report.issues += _check_lengths(spec, path, report.models.get(path))
     report.issues += _check_text_teacher(spec, team)
+    for path, teacher in served_teachers(spec):
+        report.issues += _check_served_teacher(path, teacher, team)
     _check_data(spec, team, report)
     return report
 
@@ -78,7 +87,8 @@ def _loaded_networks(spec: RunSpec) -> dict[str, Network]:
     if isinstance(spec.networks.teacher, ModelTeacher):
         networks[TEACHER] = spec.networks.teacher
     for index, specialist in enumerate(spec.networks.specialists):
-        networks[f"networks.specialists.{index}.teacher"] = specialist.teacher
+        if isinstance(specialist.teacher, ModelTeacher):
+            networks[f"networks.specialists.{index}.teacher"] = specialist.teacher
     return networks
 
 
@@ -123,6 +133,19 @@ def _check_text_teacher(spec: RunSpec, team: Team) -> Iterator[SpecIssue]:
             locations.data_path(teacher.path, team)
         except LocationError as error:
             yield SpecIssue(f"{TEACHER}.path", str(error))
+
+
+def _check_served_teacher(path: str, teacher: ServedTeacher, team: Team) -> Iterator[SpecIssue]:
+    """Check that the team may ask the servers, and that the named models exist."""
+    if not all(map(endpoints.is_allowed, teacher.urls)):
+        yield SpecIssue(f"{path}.urls", endpoints.refusal())
+    if problem := secrets.refusal(teacher.key, team):
+        yield SpecIssue(f"{path}.key", problem)
+    for setting, uri in teacher.local_models.items():
+        try:
+            locations.model_facts(uri, team)
+        except (LocationError, UnusableModel) as error:
+            yield SpecIssue(f"{path}.{setting}", str(error))
 
 
 def _check_lengths(spec: RunSpec, path: str, facts: ModelFacts | None) -> Iterator[SpecIssue]:

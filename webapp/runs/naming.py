@@ -25,7 +25,7 @@ def network_name(network: dict[str, Any]) -> str:
             return f"itself ({str(network.get('weights', 'initial')).replace('_', ' ')})"
         case "texts":
             return short_name(str(network.get("path", "")))
-        case "endpoint":
+        case "endpoint" | "served":
             return str(network.get("model", ""))
     return short_name(str(network.get("model", "")))
 

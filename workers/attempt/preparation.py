@@ -77,11 +77,17 @@ def trainer_environment(run: Run, attempt: Attempt) -> dict[str, str]:
     devices = retry_on_outage(lambda: allocation.allocated_here(key))
     spec = run.spec or {}
     threads = spec.get("compute", {}).get("threads", 1)
-    teacher = spec.get("networks", {}).get("teacher", {})
+    networks = spec.get("networks", {})
+    teachers = [networks.get("teacher", {})]
+    teachers += [specialist["teacher"] for specialist in networks.get("specialists", ())]
     # OpenMP reads its variable when torch is loaded, so it cannot be set by the trainer itself.
     return {
         **allocation.device_environment(devices),
-        **secret_variables(teacher.get("key")),
+        **{
+            name: value
+            for teacher in teachers
+            for name, value in secret_variables(teacher.get("key")).items()
+        },
         "OMP_NUM_THREADS": str(threads),
     }
 
@@ -129,14 +135,11 @@ def resolve(spec: dict[str, Any], team: Team) -> dict[str, Any]:
     # The definition of the run keeps the names: other hosts resolve them for themselves.
     resolved = copy.deepcopy(spec)
     networks = resolved["networks"]
-    network_by_path = {"networks.student": networks["student"]}
-    network_by_path |= {
-        f"networks.specialists.{index}.teacher": specialist["teacher"]
-        for index, specialist in enumerate(networks["specialists"])
-    }
-    for path, network in network_by_path.items():
-        network["model"] = resolve_model(network["model"], team, f"{path}.model")
-    _teacher(networks["teacher"], team)
+    student = networks["student"]
+    student["model"] = resolve_model(student["model"], team, "networks.student.model")
+    _teacher(networks["teacher"], team, "networks.teacher")
+    for index, specialist in enumerate(networks["specialists"]):
+        _teacher(specialist["teacher"], team, f"networks.specialists.{index}.teacher")
     for role in ("train", "evaluation", "retained"):
         problems = resolved["data"].get(role)
         if problems and problems["kind"] == "file":
@@ -144,14 +147,27 @@ def resolve(spec: dict[str, Any], team: Team) -> dict[str, Any]:
     return resolved
 
 
-def _teacher(teacher: dict[str, Any], team: Team) -> None:
+def _teacher(teacher: dict[str, Any], team: Team, field: str) -> None:
     match teacher["kind"]:
         case "model":
-            teacher["model"] = resolve_model(teacher["model"], team, "networks.teacher.model")
+            teacher["model"] = resolve_model(teacher["model"], team, f"{field}.model")
         case "texts":
-            resolve_data(teacher, team, "networks.teacher.path")
+            resolve_data(teacher, team, f"{field}.path")
         case "endpoint":
-            check_endpoint(teacher, team, "networks.teacher")
+            check_endpoint(teacher, team, field)
+        case "served":
+            _served_teacher(teacher, team, field)
+
+
+def _served_teacher(teacher: dict[str, Any], team: Team, field: str) -> None:
+    if not all(map(endpoints.is_allowed, teacher["urls"])):
+        raise PreparationError(f"{field}.urls {endpoints.refusal()}")
+    if problem := secrets.refusal(teacher.get("key"), team):
+        raise PreparationError(f"{field}.key {problem}.")
+    teacher["tokenizer"] = resolve_model(teacher["tokenizer"], team, f"{field}.tokenizer")
+    for section, name in (("gives", "head"), ("check", "model")):
+        if uri := teacher[section].get(name):
+            teacher[section][name] = resolve_model(uri, team, f"{field}.{section}.{name}")
 
 
 def check_endpoint(model: dict[str, Any], team: Team, field: str) -> None:

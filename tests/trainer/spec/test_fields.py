@@ -149,6 +149,16 @@ def test_the_type_of_a_setting_says_that_it_is_a_location() -> None:
         ("networks.specialists.*.teacher.model", "model"),
         ("networks.teacher.path", "data"),
         ("networks.teacher.url", "endpoint"),
+        *(
+            (f"networks.{teacher}.{setting}", location)
+            for teacher in ("teacher", "specialists.*.teacher")
+            for setting, location in (
+                ("urls", "endpoint"),
+                ("tokenizer", "model"),
+                ("gives.head", "model"),
+                ("check.model", "model"),
+            )
+        ),
         ("data.train.path", "data"),
         ("data.evaluation.path", "data"),
         ("data.retained.path", "data"),

@@ -174,7 +174,7 @@ def law(model: LanguageModel, prompt: tuple[int, ...], ids: tuple[int, ...]) -> 
 
 def divergence_or_likelihood(student: LanguageModel, teachers: Teachers) -> Terms:
     """Reverse KL to the row's own teacher, cross-entropy, or nothing, by kind."""
-    views = {view.name: view.language_model for view in teachers.views}
+    views = {view.name: view.language_model for view in teachers.loaded}
 
     def terms(row: TrainRow) -> Tensor:
         own_TV = law(student, row.answer.prompt, row.answer.ids)

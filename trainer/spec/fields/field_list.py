@@ -198,7 +198,7 @@ def _setting(name: str, field: PydanticField, default: Any, position: _Position)
         group=position.group,
         when=position.when,
         conditions=position.conditions,
-        location=next((mark.of for mark in field.metadata if isinstance(mark, Location)), ""),
+        location=next((mark.of for mark in constraints if isinstance(mark, Location)), ""),
         multiline=bool(_extra(field, "multiline")),
         provenance=bool(_extra(field, "provenance")),
         heading=position.heading,

@@ -14,6 +14,7 @@ from trainer.spec.networks import (
     TextTeacher,
 )
 from trainer.spec.operation import VllmSampler
+from trainer.spec.rules.served import served_network_refusals
 
 if TYPE_CHECKING:
     from trainer.spec.run import RunSpec
@@ -31,6 +32,7 @@ def network_refusals(spec: RunSpec) -> Iterator[Refusal]:
     yield from _specialists(spec)
     yield from _vllm(spec)
     yield from _processes(spec)
+    yield from served_network_refusals(spec)
 
 
 def _vllm(spec: RunSpec) -> Iterator[Refusal]:

@@ -13,6 +13,7 @@ from trainer.spec.objectives.objective import Need
 from trainer.spec.operation import VllmSampler
 from trainer.spec.replays.none import NoReplay
 from trainer.spec.rules.networks import Refusal
+from trainer.spec.rules.served import served_stage_refusals
 from trainer.spec.stages import Stage
 from trainer.spec.token_scores import TOKEN_SCORES
 from trainer.spec.tokens import SelectedTokens
@@ -31,6 +32,7 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _sampler(spec, stage)
     yield from _stored(spec, stage)
     yield from _updates(stage)
+    yield from served_stage_refusals(spec, stage)
     if stage.optimiser.warmup_steps > stage.updates:
         what = "steps" if stage.updates_per_step == 1 else "updates"
         yield (

@@ -24,6 +24,7 @@ from trainer.text.recording.teacher_signals import compute_token_signals
 from trainer.text.rollouts.answers import tally
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.questions import Answer, Question
+from trainer.text.teachers.teacher_view import TeacherView
 from trainer.text.training.components import RunComponents
 from trainer.text.training.costs import count_sampled
 from trainer.text.training.log_messages import describe_evaluation
@@ -178,7 +179,8 @@ class Evaluator:
         teachers = self.components.teachers
         view = teachers.main
         if (
-            view is None
+            # It samples from the teacher, whose network must be here.
+            not isinstance(view, TeacherView)
             or not isinstance(view.context, PrivilegedContext)
             or not view.gives_probabilities
         ):

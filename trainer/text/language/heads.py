@@ -23,19 +23,26 @@ if TYPE_CHECKING:
 class Head(NamedTuple):
     """logits = hidden · weightᵀ + bias.
 
-    weight [V′, H] may be wider than the vocabulary in use; the rows beyond it have no meaning.
+    weight [V′, H] may be wider than the vocabulary in use; the rows beyond it have no meaning. The
+    head of a teacher on a server may scale its logits, and cap them by cap · tanh(logits / cap);
+    that of a loaded network does neither (`check_head`).
     """
 
     weight: Tensor
     bias: Tensor | None
+    cap: float | None = None
+    scale: float = 1.0
 
     def logits(self, hidden_TH: Tensor, vocabulary: int) -> Tensor:
         """[T, vocabulary] in the head's own number format."""
-        return F.linear(
+        logits_TV = F.linear(
             hidden_TH.to(self.weight.dtype),
             self.weight[:vocabulary],
             None if self.bias is None else self.bias[:vocabulary],
         )
+        if self.scale != 1:
+            logits_TV = logits_TV * self.scale
+        return logits_TV if self.cap is None else self.cap * (logits_TV / self.cap).tanh()
 
 
 def head_of(model: PreTrainedModel) -> Head:

@@ -16,7 +16,8 @@ from typing import Any
 BUILTIN = Path(__file__).parent.parent / "builtin"
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 # No pickles and no Python: neither is ever opened.
-DOWNLOADED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+WITHOUT_WEIGHTS = ("*.json", "*.jinja", "*.model", "*.txt")
+DOWNLOADED = (*WITHOUT_WEIGHTS, "*.safetensors")
 
 
 class ModelError(ValueError):
@@ -48,6 +49,12 @@ def local_folder(uri: str) -> Path:
     )
 
 
+def tokenizer_folder(uri: str) -> Path:
+    """As `local_folder`, but of a hub model everything except its weights is downloaded."""
+    scheme, _, target = uri.partition(":")
+    return _downloaded(target, WITHOUT_WEIGHTS) if scheme == "hub" else local_folder(uri)
+
+
 def _builtin(name: str) -> Path:
     builtin_names = sorted(
         path.name for path in BUILTIN.iterdir() if path.is_dir() and not path.name.startswith("_")
@@ -60,7 +67,7 @@ def _builtin(name: str) -> Path:
     return BUILTIN / name
 
 
-def _downloaded(name: str) -> Path:
+def _downloaded(name: str, patterns: tuple[str, ...] = DOWNLOADED) -> Path:
     from huggingface_hub import list_repo_files, snapshot_download
 
     if _is_gguf(name):
@@ -68,12 +75,14 @@ def _downloaded(name: str) -> Path:
     repository, _, revision = name.partition("@")
     try:
         folder = Path(
-            snapshot_download(
-                repository, revision=revision or None, allow_patterns=list(DOWNLOADED)
-            )
+            snapshot_download(repository, revision=revision or None, allow_patterns=list(patterns))
         )
-        is_gguf = not any(folder.glob("*.safetensors")) and any(
-            _is_gguf(file) for file in list_repo_files(repository, revision=revision or None)
+        is_gguf = (
+            patterns == DOWNLOADED
+            and not any(folder.glob("*.safetensors"))
+            and any(
+                _is_gguf(file) for file in list_repo_files(repository, revision=revision or None)
+            )
         )
     except Exception as error:
         cause = str(error).strip().splitlines()[0]

@@ -18,7 +18,13 @@ import transformers
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 
 from trainer.spec.networks import Network, Thinking
-from trainer.text.language.model_folders import ModelError, cause_of, check_folder, local_folder
+from trainer.text.language.model_folders import (
+    ModelError,
+    cause_of,
+    check_folder,
+    local_folder,
+    tokenizer_folder,
+)
 from trainer.text.language.text_towers import text_config
 from trainer.text.language.tokenizer_files import load_tokenizer, vocabulary_size
 
@@ -50,6 +56,20 @@ def open_text_model(
     """
     folder = resolve(network.model)
     check_folder(folder, weights=not network.random_init, frozen=frozen)
+    return _text_model(network, folder)
+
+
+def open_tokenizer(
+    network: Network, resolve: Callable[[str], Path] = tokenizer_folder
+) -> TextModel:
+    """Open a network that runs elsewhere, from a folder that need not have its weights.
+
+    Raises ModelError if the folder has no tokenizer or configuration that can be used.
+    """
+    return _text_model(network, resolve(network.model))
+
+
+def _text_model(network: Network, folder: Path) -> TextModel:
     tokenizer = load_tokenizer(folder)
     config = text_config(stored_config(folder))
     # An embedding of another width does not fit the configuration, which is found at loading.

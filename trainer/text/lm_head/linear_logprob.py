@@ -47,7 +47,7 @@ def linear_logprob(
         hidden_TH = hidden_TH.to(head.weight.dtype)
         size = chunk or tokens_per_chunk(vocabulary)
         log_probs_T, entropies_T = LinearLogprob.apply(
-            hidden_TH, *head, ids_T, vocabulary, temperature, size
+            hidden_TH, head.weight, head.bias, ids_T, vocabulary, temperature, size
         )
     return log_probs_T, entropies_T
 

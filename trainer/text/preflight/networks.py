@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from trainer.spec import CalibratedFilter, ModelTeacher, RunSpec, SelfTeacher
+from trainer.spec import CalibratedFilter, ModelTeacher, RunSpec, SelfTeacher, ServedTeacher
 from trainer.spec.networks import Network
 from trainer.text.calibration.tokens import require_space
 from trainer.text.language.model_folders import ModelError, local_folder
-from trainer.text.language.text_models import TextModel, open_text_model
+from trainer.text.language.text_models import TextModel, open_text_model, open_tokenizer
 from trainer.text.language.tokenizer_files import vocabulary_size
 from trainer.text.preflight.reporter import Reporter
 from trainer.text.teachers.teachability import (
@@ -40,7 +41,11 @@ def open_networks(spec: RunSpec, reporter: Reporter) -> OpenedNetworks:
     opened = OpenedNetworks()
     opened.student = _open(STUDENT, spec.networks.student, reporter)
     for path, network in _teacher_networks(spec):
-        if teacher := _open(path, network, reporter):
+        if isinstance(network, ServedTeacher):
+            teacher = _open(path, network.tokenizer_network, reporter, "tokenizer")
+        else:
+            teacher = _open(path, network, reporter)
+        if teacher:
             opened.teachers[path] = teacher
     own = spec.networks.teacher
     if opened.student and isinstance(own, SelfTeacher) and needs_teacher(spec):
@@ -101,11 +106,11 @@ def check_confidence(spec: RunSpec, student: TextModel, reporter: Reporter) -> N
                 require_space(codec, student, limits.stages[index], stage.name)
 
 
-def _teacher_networks(spec: RunSpec) -> Iterator[tuple[str, Network]]:
-    """Yield the teachers that a run loads, by their paths."""
+def _teacher_networks(spec: RunSpec) -> Iterator[tuple[str, Network | ServedTeacher]]:
+    """Yield the teachers whose tokenizers a run loads, by their paths."""
     if not needs_teacher(spec):
         return
-    if isinstance(spec.networks.teacher, ModelTeacher):
+    if isinstance(spec.networks.teacher, ModelTeacher | ServedTeacher):
         yield TEACHER, spec.networks.teacher
     for index, specialist in enumerate(spec.networks.specialists):
         yield f"networks.specialists.{index}.teacher", specialist.teacher
@@ -115,7 +120,13 @@ def noun_of(path: str) -> str:
     return "specialist" if "specialists" in path else path.rpartition(".")[2]
 
 
-def _open(path: str, network: Network, reporter: Reporter) -> TextModel | None:
+def _open(
+    path: str,
+    network: Network,
+    reporter: Reporter,
+    setting: Literal["model", "tokenizer"] = "model",
+) -> TextModel | None:
+    """Open the network that a setting of the section at `path` names."""
     noun = noun_of(path)
     reporter.phase(f"opening the {noun}'s tokenizer")
     if network.model.startswith("hub:"):
@@ -124,14 +135,18 @@ def _open(path: str, network: Network, reporter: Reporter) -> TextModel | None:
         except ModelError:
             reporter.fact(
                 "not_checked",
-                f"{path}.model",
+                f"{path}.{setting}",
                 f"The {noun}'s tokenizer was not checked, because {network.model} is not on this "
                 "machine; the run downloads and checks it before its first step.",
             )
             return None
     opened = None
-    with reporter.check("model", f"{path}.model"):
-        opened = open_text_model(network, frozen=path != STUDENT)
+    with reporter.check("model", f"{path}.{setting}"):
+        opened = (
+            open_tokenizer(network)
+            if setting == "tokenizer"
+            else open_text_model(network, frozen=path != STUDENT)
+        )
         _describe(path, network, opened, reporter)
     return opened
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trainer.engine.outcome import sentence_of
-from trainer.spec import EndpointTeacher, ModelTeacher, RunSpec, SelfTeacher, TextTeacher
+from trainer.spec import (
+    EndpointTeacher,
+    ModelTeacher,
+    RunSpec,
+    SelfTeacher,
+    ServedTeacher,
+    TextTeacher,
+)
 from trainer.spec.networks import Context
 from trainer.text.language.chat import PromptTooLong
 from trainer.text.preflight.networks import TEACHER, OpenedNetworks, noun_of
@@ -75,9 +82,13 @@ def _describe_remote(spec: RunSpec, reporter: Reporter) -> None:
 
 
 def _contexts(spec: RunSpec) -> list[tuple[str, Context]]:
-    """The contexts of the teachers that are loaded, by path."""
+    """The contexts of the teachers that read the student's answers, by path."""
     own = spec.networks.teacher
-    main = [(TEACHER, own.context)] if isinstance(own, ModelTeacher | SelfTeacher) else []
+    main = (
+        [(TEACHER, own.context)]
+        if isinstance(own, ModelTeacher | SelfTeacher | ServedTeacher)
+        else []
+    )
     return main + [
         (f"networks.specialists.{index}.teacher", specialist.teacher.context)
         for index, specialist in enumerate(spec.networks.specialists)

@@ -6,28 +6,24 @@ teacher.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
 
 from trainer.spec.networks import Context
 from trainer.text.language.heads import Head, head_of
-from trainer.text.language.hidden_states import Row, response_hidden
+from trainer.text.language.hidden_states import Row, micro_batches, response_hidden
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.questions import Question
-from trainer.text.teachers.contexts import PromptFormatter, privileged_text
+from trainer.text.teachers.readings import Gives, HiddenReading, Reading, Unread
+from trainer.text.teachers.scoring_teacher import ScoringTeacher
 from trainer.text.teachers.snapshots import Weights
-
-# Prompts cached per teacher.
-REMEMBERED_PROMPTS = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
-class TeacherView:
+class TeacherView(ScoringTeacher):
     """A teacher with its own weights, context and prompt format.
 
     `longest` is the longest answer that it reads, in tokens. `gives_probabilities` is False where
@@ -44,20 +40,17 @@ class TeacherView:
     gives_probabilities: bool = True
     head_must_be_copied: bool = False
 
-    def prompt(
-        self, question: Question, privileged: str | None = None, note: str = ""
-    ) -> tuple[int, ...]:
-        """Ids of the teacher's prompt, after which a completion's ids follow.
+    @property
+    def gives(self) -> Gives:
+        return "hidden_states" if self.gives_probabilities else "texts"
 
-        `privileged` is the privileged text (default: that of the problem itself), `note` a
-        paragraph after it that is never shortened. Raises ModelError if question and longest answer
-        do not fit the teacher even without privileged text.
-        """
-        return self._cached_prompt(
-            question,
-            privileged_text(self.context, question.problem) if privileged is None else privileged,
-            note,
-        )
+    def read(self, rows: Sequence[Row], tokens: int) -> list[Reading | Unread]:
+        readings: dict[int, Reading] = {}
+        for batch in micro_batches(rows, tokens):
+            lengths = [len(rows[position][1]) for position in batch]
+            states = self.hidden([rows[position] for position in batch]).split(lengths)
+            readings |= zip(batch, map(HiddenReading, states), strict=True)
+        return [readings[position] for position in range(len(rows))]
 
     @torch.no_grad()
     def hidden(self, rows: Sequence[Row]) -> Tensor:
@@ -72,8 +65,9 @@ class TeacherView:
         Read it at the same time as `hidden`.
         """
         with self.in_place():
-            weight, bias = head_of(self.language_model.model)
-            return Head(self._detached(weight), None if bias is None else self._detached(bias))
+            head = head_of(self.language_model.model)
+            bias = None if head.bias is None else self._detached(head.bias)
+            return Head(self._detached(head.weight), bias)
 
     def in_place(self) -> AbstractContextManager[None]:
         """Inside the block `language_model` has this teacher's weights, for instance to sample."""
@@ -81,16 +75,3 @@ class TeacherView:
 
     def _detached(self, parameter: Tensor) -> Tensor:
         return parameter.detach().clone() if self.head_must_be_copied else parameter.detach()
-
-    @cached_property
-    def _cached_prompt(self) -> Callable[[Question, str, str], tuple[int, ...]]:
-        """The formatter with a cache.
-
-        A step asks about the same problems again, and formatting takes a tenth of a small step.
-        """
-        # Made per view: a cache on the method itself would keep every teacher's network in memory.
-        return lru_cache(REMEMBERED_PROMPTS)(self.formatter.prompt)
-
-    @cached_property
-    def formatter(self) -> PromptFormatter:
-        return PromptFormatter(self.language_model, self.context, self.longest)

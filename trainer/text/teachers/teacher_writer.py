@@ -74,7 +74,7 @@ def write_answers(
     without some answer, and Failure or RunRefused for an endpoint that does not answer.
     """
     answers: dict[int, Answer] = {}
-    for view in teachers.views:
+    for view in teachers.loaded:
         indices = [
             index
             for index, question in enumerate(questions)

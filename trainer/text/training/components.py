@@ -25,6 +25,7 @@ from trainer.text.rollouts.engines.sampling import slow_sampling_note
 from trainer.text.rollouts.engines.vllm.server import vllm_python
 from trainer.text.rollouts.questions import Question
 from trainer.text.teachers.loading import Teachers, open_teachers
+from trainer.text.teachers.served.served_view import RunHandle
 from trainer.text.teachers.teachability import added_ends_note
 from trainer.text.training.problem_checks import (
     answer_limits,
@@ -98,7 +99,13 @@ def load_components(spec: RunSpec, rt: Runtime, group: str, stack: ExitStack) ->
     codec, limits = codec_of(spec), answer_limits(spec)
     if codec:
         require_writable_confidence(codec, student, limits)
-    teachers = open_teachers(spec, student, rt.device, rt.refresh)
+    teachers = open_teachers(
+        spec,
+        student,
+        rt.device,
+        rt.refresh,
+        RunHandle(rt.log.log, lambda done, of: rt.progress("teacher", done, of), lambda: rt.step),
+    )
     student = _ending_as_its_teachers(student, teachers, rt)
     _describe_networks(spec, student, teachers, rt)
     sampler = SamplerAndJudge(
@@ -146,7 +153,7 @@ def _describe_networks(
     if isinstance(adapter, LowRankAdapter):
         for level, note in adapters.describe(student, adapter):
             rt.log.log(level, note)
-    networks = [student, *(view.language_model for view in teachers.views)]
+    networks = [student, *(view.language_model for view in teachers.loaded)]
     # A self teacher is the student's network again.
     for note in dict.fromkeys(map(slow_sampling_note, networks)):
         if note:

@@ -50,7 +50,7 @@ def count_sampled(rt: Runtime, model: LanguageModel, answers: Sequence[Answer]) 
 
 def count_read_by_teachers(rt: Runtime, teachers: Teachers, rows: Sequence[TrainRow]) -> None:
     """Count one forward pass of each row through its teacher, after the teacher's own prompt."""
-    for view in teachers.views:
+    for view in teachers.loaded:
         read = sum(
             len(row.teacher_prompt) + len(row.answer.ids)
             for row in rows

@@ -56,7 +56,9 @@ from trainer.text.training.teacher_answers import (
     solution_answer,
     write_teacher_answers,
 )
+from trainer.text.training.teacher_metrics import TeacherMetrics
 from trainer.text.training.teacher_states import compute_teacher_states
+from trainer.text.training.unread_rows import set_unread_aside
 from trainer.text.training.update import GROUP, TrainRound, compute_gradients, trains_student
 
 COLLECT, SCORE, STUDENT = Phase("collect"), Phase("score"), Phase("student", GROUP)
@@ -93,6 +95,7 @@ class Distillation:
             lambda: rt.generation_rows,
         )
         self.collector = RowCollector(self.spec, self.components, engine)
+        self.teacher_metrics = TeacherMetrics(self.components.teachers)
         self.loss_function = MicroBatchLoss(self.components.student)
         self.average = Average(
             rt.groups[GROUP].parameters, self.spec.evaluation.ema_decay, rt.refresh
@@ -172,6 +175,8 @@ class Distillation:
         if interval and rt.step % interval == 0:
             statistics = [self._statistics[index] for index in sorted(self._statistics)]
             self._record(self._round, self._selection, statistics, rt)
+        if values := self.teacher_metrics.of_step(self._round, self._statistics):
+            rt.metrics(values)
         self._statistics = {}
 
     def evaluate(self, rt: Runtime, when: str) -> EvaluationReport:
@@ -204,6 +209,7 @@ class Distillation:
             "teacher_answers": self.teacher_answers.verdicts(),
             "teacher_set_aside": self.teacher_answers.reasons(),
             "held_out": self.evaluator.state(),
+            "teachers": self.components.teachers.fingerprints(),
             "rollouts": rollouts,
         }
         return MethodState(
@@ -229,6 +235,8 @@ class Distillation:
         self.collector.load(values.get("rollouts"), snapshot.tensors.get("rollouts", {}))
         self.average.load(snapshot.tensors.get("ema", {}))
         self.components.teachers.load(snapshot.tensors.get("teacher", {}))
+        # Checkpoints of older versions have none.
+        self.components.teachers.require_same(values.get("teachers", {}))
 
     # The phases.
 
@@ -280,6 +288,7 @@ class Distillation:
             rt.device.type, torch.bfloat16, enabled=self.spec.networks.student.dtype == "bfloat16"
         ):
             teacher_states = compute_teacher_states(components.teachers, rows, tokens, own_rows)
+            rows = set_unread_aside(rows, teacher_states, rt)
             selection = score_and_select(
                 components.student,
                 rows,

@@ -20,6 +20,7 @@ from trainer.text.language.heads import head_of
 from trainer.text.language.hidden_states import completion_ids, micro_batches, response_hidden
 from trainer.text.language.models import LanguageModel
 from trainer.text.lm_head.linear_divergence import TokenScores, score_tokens
+from trainer.text.lm_head.linear_logprob import linear_logprob
 from trainer.text.recording.token_columns import gather_rows, split
 from trainer.text.rollouts.engines.noise import Noise, rollout_keys
 from trainer.text.rollouts.records import DIVERGENCE, RATIO, TrainRow
@@ -76,11 +77,18 @@ def score_rows(
     row_indices: Sequence[int],
     temperature: float = 1.0,
 ) -> list[TokenScores]:
-    """Return scores [T] of the rows at `row_indices`, in that order, `tokens` ids at a time."""
+    """Return scores [T] of the rows at `row_indices`, in that order, `tokens` ids at a time.
+
+    They are NaN, and −1 for ids, where the teacher does not tell enough, or could not read the row.
+    """
     scores_by_row: dict[int, TokenScores] = {}
+    for index in row_indices:
+        if not states.gives_distribution(index):
+            scores_by_row[index] = _without_distribution(student, rows[index], states, index)
     # One teacher at a time: each has its own head.
-    for teacher in dict.fromkeys(rows[index].teacher for index in row_indices):
-        indices = [index for index in row_indices if rows[index].teacher == teacher]
+    scored_rows = [index for index in row_indices if index not in scores_by_row]
+    for teacher in dict.fromkeys(rows[index].teacher for index in scored_rows):
+        indices = [index for index in scored_rows if rows[index].teacher == teacher]
         texts = [(rows[index].answer.prompt, rows[index].answer.ids) for index in indices]
         for batch in micro_batches(texts, tokens):
             batch_texts = [texts[position] for position in batch]
@@ -101,6 +109,26 @@ def score_rows(
                 strict=True,
             )
     return [scores_by_row[index] for index in row_indices]
+
+
+def _without_distribution(
+    student: LanguageModel, row: TrainRow, states: TeacherStates, index: int
+) -> TokenScores:
+    """Return what is known of a row whose teacher gives the log-probs of its tokens at most."""
+    count = len(row.answer.ids)
+    unknown = torch.full((count,), torch.nan, device=student.device)
+    no_id = torch.full((count,), -1, device=student.device)
+    entropy, student_logprob, teacher_logprob = unknown, unknown, unknown
+    if index not in states.unread:
+        texts = [(row.answer.prompt, row.answer.ids)]
+        student_logprob, entropy = linear_logprob(
+            response_hidden(student, texts),
+            head_of(student.model),
+            completion_ids(texts).to(student.device),
+            vocabulary=states.vocabulary,
+        )
+        teacher_logprob = states.logprobs(index).to(student_logprob)
+    return TokenScores(entropy, unknown, unknown, student_logprob, teacher_logprob, no_id, no_id)
 
 
 def _needs_scores(rows: Sequence[TrainRow], stage: Stage) -> bool:

@@ -142,7 +142,7 @@ def write_teacher_answers(
         lambda done, of: rt.progress("teacher_responses", done, of),
     )
     answers = teacher_output.answers
-    for view in teachers.views:
+    for view in teachers.loaded:
         view_answers = [answer for answer in answers if teachers.view_of(answer.problem) is view]
         count_sampled(rt, view.language_model, view_answers)
     rt.metrics(

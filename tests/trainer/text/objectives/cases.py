@@ -29,7 +29,7 @@ class Case:
     vocabulary: int
 
     def tensors(self) -> list[Tensor]:
-        return [tensor for tensor in (self.hidden, *self.head) if tensor is not None]
+        return [tensor for tensor in (self.hidden, *self.head[:2]) if tensor is not None]
 
     def run(
         self, objective: Divergence, chunk: int | None = None

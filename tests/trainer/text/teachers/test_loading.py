@@ -76,7 +76,7 @@ def test_each_domain_has_its_teacher() -> None:
         "specialist algebra+number theory",
         "specialist geometry",
     ]
-    heads = [view.head.weight for view in teachers.views]
+    heads = [view.head.weight for view in teachers.loaded]
     assert not any(torch.equal(heads[0], head) for head in heads[1:])
 
 

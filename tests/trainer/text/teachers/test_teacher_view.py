@@ -56,7 +56,7 @@ def adapted() -> LanguageModel:
 
 
 def logits(teachers: Teachers) -> torch.Tensor:
-    view = teachers.views[0]
+    view = teachers.loaded[0]
     return view.head.logits(view.hidden(ROWS), teachers.vocabulary)
 
 
@@ -85,7 +85,7 @@ def test_the_initial_teacher_stays_as_the_student_was_with_its_head() -> None:
 
 def test_the_initial_teachers_head_keeps_its_weights_and_has_no_gradient() -> None:
     model = student()
-    head = oneself("initial", model).views[0].head
+    head = oneself("initial", model).loaded[0].head
     initial_weight = head.weight.clone()
     take_a_step(model)
     assert torch.equal(head.weight, initial_weight) and not head.weight.requires_grad
@@ -145,7 +145,7 @@ def test_with_an_adapter_the_weights_of_before_the_run_need_no_copy(weights: str
     take_a_step(model)
     torch.testing.assert_close(logits(teachers), plain, rtol=0, atol=0)
     assert not torch.equal(own_logits(model), plain)
-    assert isinstance(teachers.views[0].weights, WithoutAdapter)
+    assert isinstance(teachers.loaded[0].weights, WithoutAdapter)
 
 
 def test_with_an_adapter_the_adapter_alone_is_averaged() -> None:
@@ -154,7 +154,7 @@ def test_with_an_adapter_the_adapter_alone_is_averaged() -> None:
     take_a_step(model)
     teachers.after_update()
     assert teachers.tensors() and all(".lora_" in name for name in teachers.tensors())
-    with teachers.views[0].in_place():
+    with teachers.loaded[0].in_place():
         inside = own_logits(model)
     assert not torch.equal(inside, own_logits(model)) and not torch.equal(
         inside, own_logits(student())
@@ -163,7 +163,7 @@ def test_with_an_adapter_the_adapter_alone_is_averaged() -> None:
 
 def test_switching_the_adapter_off_leaves_the_gradients_of_the_student_alone() -> None:
     model = adapted()
-    view = oneself("adapter_off", model, of_adapter=True).views[0]
+    view = oneself("adapter_off", model, of_adapter=True).loaded[0]
     take_a_step(model)
     trained = [parameter for parameter in model.model.parameters() if parameter.requires_grad]
     hidden = response_hidden(model, ROWS)
@@ -186,7 +186,7 @@ def test_a_teacher_leaves_the_gradients_of_the_student_alone() -> None:
     gradients_before = torch.autograd.grad(
         hidden.sum(), list(model.model.model.parameters()), retain_graph=True
     )
-    assert not teachers.views[0].hidden(ROWS).requires_grad
+    assert not teachers.loaded[0].hidden(ROWS).requires_grad
     gradients_after = torch.autograd.grad(hidden.sum(), list(model.model.model.parameters()))
     assert all(
         torch.equal(before, after)
@@ -196,7 +196,7 @@ def test_a_teacher_leaves_the_gradients_of_the_student_alone() -> None:
 
 def test_a_teacher_samples_with_its_own_weights() -> None:
     model = student()
-    view = oneself("initial", model).views[0]
+    view = oneself("initial", model).loaded[0]
     request, law = [SampleRequest("p", (5, 6, 7), (0, 1, 2))], Sampling(max_new_tokens=12)
     before = [result.ids for result in sample(model, request, law, Noise(0, 0, "teacher"))]
     take_a_step(model)
@@ -211,7 +211,7 @@ def test_a_teacher_samples_with_its_own_weights() -> None:
 
 def test_weights_come_back_even_if_the_teacher_fails() -> None:
     model = student()
-    view = oneself("initial", model).views[0]
+    view = oneself("initial", model).loaded[0]
     take_a_step(model)
     before = own_logits(model)
     with pytest.raises(ZeroDivisionError), view.in_place():
@@ -221,7 +221,7 @@ def test_weights_come_back_even_if_the_teacher_fails() -> None:
 
 def test_a_completion_is_scored_as_the_same_ids_behind_another_prompt() -> None:
     model = student()
-    view = oneself("live", model).views[0]
+    view = oneself("live", model).loaded[0]
     prompt = view.prompt(question("q"))
     assert decode(model, prompt) == "q|1+1 is 2|again"
     completion = (8, 9, 1)
@@ -240,7 +240,7 @@ def test_student_and_teacher_think_each_in_their_own_mode(tmp_path: Path) -> Non
         {"kind": "self", "weights": "live", "thinking": "on", "context": SHOWN},
         student={"model": f"file:{folder}"},
     )
-    view = opened(spec, student_model).views[0]
+    view = opened(spec, student_model).loaded[0]
     assert decode(student_model, view.prompt(question("q"))).endswith("|again)>on")
     assert student_model.thinking == "off"
 
@@ -250,7 +250,7 @@ def test_a_thinking_mode_that_the_template_does_not_know_is_refused(tmp_path: Pa
         model = load(
             Network(model=f"file:{prose_folder(tmp_path / f't{len(template)}', template=template)}")
         )
-        view = oneself("live", model, thinking="on").views[0]
+        view = oneself("live", model, thinking="on").loaded[0]
         with pytest.raises(
             ModelError, match=r"knows no `enable_thinking`.*Set its `thinking` to as_the_template"
         ):
@@ -266,7 +266,8 @@ def test_a_teacher_that_is_another_model_is_frozen_and_has_its_own_head() -> Non
     unwrapped = load(Network(model=f"file:{folder}"))
     torch.testing.assert_close(logits(teachers), own_logits(unwrapped)[:, : teachers.vocabulary])
     assert not any(
-        parameter.requires_grad for parameter in teachers.views[0].language_model.model.parameters()
+        parameter.requires_grad
+        for parameter in teachers.loaded[0].language_model.model.parameters()
     )
     assert all(parameter.requires_grad for parameter in model.model.parameters())
 
@@ -286,7 +287,7 @@ def test_a_student_in_shards_teaches_as_a_whole_one_does(tmp_path: Path, weights
             with torch.no_grad():
                 [parameter.mul_(1.5) for parameter in student_model.model.parameters()]
             its_teachers.after_update()
-        view = teachers.views[0]
+        view = teachers.loaded[0]
         with sharded.full_parameters():
             hidden, head, live = view.hidden(ROWS), view.head, own_logits(model)
         torch.testing.assert_close(head.logits(hidden, teachers.vocabulary), logits(expected))

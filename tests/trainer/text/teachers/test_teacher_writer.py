@@ -223,7 +223,7 @@ def test_a_model_is_asked_with_its_own_prompt_and_answers_behind_the_students(
         )
     )
     (answer,) = write(teachers, writer, question("q")).answers
-    view = teachers.views[0]
+    view = teachers.loaded[0]
     sampled = writer.sampler.sample_answers(
         view.language_model,
         [Question(question("q").problem, view.prompt(question("q")), "q")],
@@ -245,9 +245,9 @@ def test_a_model_with_another_tokenizer_is_encoded_again(writer: TeacherWriter) 
         )
     )
     (answer,) = write(teachers, writer, question("q")).answers
-    expected = teachers.views[0].prompt(question("q"))
+    expected = teachers.loaded[0].prompt(question("q"))
     (sampled,) = writer.sampler.sample_answers(
-        teachers.views[0].language_model,
+        teachers.loaded[0].language_model,
         [Question(question("q").problem, expected, "q")],
         [(0,)],
         LAW,
