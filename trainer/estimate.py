@@ -27,8 +27,14 @@ def max_written_tokens(spec: RunSpec, counts: ProblemCounts) -> int:
 
 
 def planned_answers(stage: Stage) -> int:
-    """Return how many answers the stage's steps use."""
-    return stage.until.steps * stage.problems_per_step * stage.rollouts.generate.per_problem
+    """Return how many answers the stage's steps may use."""
+    rollouts = stage.rollouts
+    per_problem = (
+        rollouts.control.answers_at_most(rollouts.generate.per_problem)
+        if stage.source == "student_rollouts"
+        else rollouts.generate.per_problem
+    )
+    return stage.until.steps * stage.problems_per_step * per_problem
 
 
 def _tokens(spec: RunSpec, counts: ProblemCounts) -> Iterator[int]:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainer.estimate import planned_answers
 from trainer.spec import GRPO, Need, Pool, Sampling, issues_in, load
+from trainer.spec.controllers.controller import Ability, ControllerSettings
 from trainer.spec.fields.section_tree import sections
 from trainer.spec.replays.replay import ReplaySettings
 from trainer.spec.rules.stages import stage_refusals
@@ -429,3 +431,43 @@ def test_a_replay_that_keeps_rollouts_is_refused_with_overlap() -> None:
     refusals = dict(stage_refusals(overlapping, keeping))
     assert "is shelf, which keeps rollouts for later rounds" in refusals["rollouts.replay.kind"]
     assert dict(stage_refusals(load({"stages": [STAGE]}), keeping)) == {}
+
+
+class Watching(ControllerSettings):
+    """Answers are watched, and a problem may get twice as many."""
+
+    kind: Literal["watching"] = "watching"
+    function: ClassVar[str] = "watching:Watching"
+    abilities: ClassVar[frozenset[Ability]] = frozenset(("step", "abort"))
+
+    def answers_at_most(self, per_problem: int) -> int:
+        return 2 * per_problem
+
+
+class Pausing(ControllerSettings):
+    """Answers are paused at an allowance."""
+
+    kind: Literal["pausing"] = "pausing"
+    function: ClassVar[str] = "pausing:Pausing"
+    steers: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize("control", [Watching(), Pausing()])
+def test_a_controller_that_steers_answers_is_refused_with_overlap(
+    control: ControllerSettings,
+) -> None:
+    overlapping = load({"stages": [STAGE], "compute": {"overlap": True}})
+    stage = overlapping.stages[0]
+    rollouts = stage.rollouts.model_copy(update={"control": control})
+    steering = stage.model_copy(update={"rollouts": rollouts})
+    refusals = dict(stage_refusals(overlapping, steering))
+    assert "decides about answers while they are written" in refusals["rollouts.control.kind"]
+    assert "rollouts.control.kind" not in dict(stage_refusals(overlapping, stage))
+    assert dict(stage_refusals(load({"stages": [STAGE]}), steering)) == {}
+
+
+def test_the_estimate_knows_how_many_answers_a_controller_may_ask_for() -> None:
+    stage = load({"stages": [STAGE]}).stages[0]
+    rollouts = stage.rollouts.model_copy(update={"control": Watching()})
+    larger = stage.model_copy(update={"rollouts": rollouts})
+    assert planned_answers(larger) == 2 * planned_answers(stage) > 0

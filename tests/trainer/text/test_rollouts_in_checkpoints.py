@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from trainer.text.rollouts.generators import plain
 from trainer.text.rollouts.generators.plain import PlainGenerator
 from trainer.text.rollouts.protocols import StoredState
 from trainer.text.rollouts.records import (
+    AnswerInProgress,
     Decision,
     Group,
     Prompt,
@@ -35,6 +36,7 @@ from trainer.text.rollouts.records import (
 )
 from trainer.text.rollouts.replays import none
 from trainer.text.rollouts.stored_rollouts import fingerprint, require_same
+from trainer.text.rollouts.streaming import Measures, StepEvents
 from trainer.text.training.distillation import Distillation
 from trainer.text.training.row_collection import RowCollector
 
@@ -139,6 +141,43 @@ def test_a_run_that_is_resumed_with_stored_and_paused_rollouts_gives_the_same_nu
         assert numbers(resumed) == numbers(uninterrupted)
         assert tokens_of_rounds(resumed) == rounds
         assert final_hash(resumed) == final_hash(uninterrupted)
+
+
+@dataclass(frozen=True)
+class Halving(Deferring):
+    """Watches tokens and pauses every answer that has written eight of them in a round."""
+
+    every: int = 4
+    measures: Measures = field(default_factory=lambda: Measures(entropy=True, top=2))
+
+    def watch(
+        self, events: StepEvents, answers: Mapping[int, AnswerInProgress]
+    ) -> Mapping[int, Decision]:
+        return {
+            handle: Decision("pause", "eight tokens")
+            for handle, answer in answers.items()
+            if answer.length - answer.start >= 8
+        }
+
+
+@pytest.mark.usefixtures("storing")
+def test_a_run_killed_with_answers_that_were_paused_in_mid_token_gives_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fixed, "FixedController", Halving)
+    monkeypatch.setattr(plain, "PlainGenerator", PlainGenerator)
+    uninterrupted = carried_out(definition(), tmp_path / "whole")
+    rounds = tokens_of_rounds(uninterrupted)
+    assert rounds[1]["decisions"]["pause: eight tokens"] > 0
+    resumed = tmp_path / "resumed"
+    shutil.copytree(uninterrupted, resumed)
+    checkpoint = resumed / "attempts" / "1" / "checkpoints" / f"step-{3:08d}"
+    stored = json.loads((checkpoint / "state.json").read_text())
+    assert stored["method"]["rollouts"]["in_flight"]
+    assert run.resume(resumed, checkpoint=checkpoint) == 0
+    assert numbers(resumed) == numbers(uninterrupted)
+    assert tokens_of_rounds(resumed) == rounds
+    assert final_hash(resumed) == final_hash(uninterrupted)
 
 
 class Killed(BaseException):

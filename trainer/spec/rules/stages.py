@@ -30,6 +30,7 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _tokens(stage)
     yield from _calibrated(spec, stage)
     yield from _sampler(spec, stage)
+    yield from _steered(spec, stage)
     yield from _stored(spec, stage)
     yield from _updates(stage)
     yield from served_stage_refusals(spec, stage)
@@ -233,6 +234,19 @@ def _sampler(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
             "rollouts.generate.sampling." + ("top_p" if sampling.top_p < 1 else "top_k"),
             f"cuts the distribution, so its log-probs cannot be compared with the trainer's; with "
             f"{engine} set top_p to 1 and top_k to 0",
+        )
+
+
+def _steered(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
+    control = stage.rollouts.control
+    if not spec.compute.overlap or stage.source != "student_rollouts":
+        return
+    if control.steers or control.abilities:
+        yield (
+            "rollouts.control.kind",
+            f"is {control.kind}, which decides about answers while they are written, but with "
+            "compute.overlap they are written before the round begins; choose fixed or turn "
+            "compute.overlap off",
         )
 
 

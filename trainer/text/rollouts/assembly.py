@@ -24,6 +24,7 @@ from trainer.text.rollouts.pipeline import RolloutPipeline
 from trainer.text.rollouts.protocols import Engine, Filter
 from trainer.text.rollouts.questions import Question
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO
+from trainer.text.rollouts.streaming import require
 from trainer.text.teachers.loading import Teachers
 
 
@@ -94,9 +95,11 @@ def build_pipeline(
 ) -> RolloutPipeline:
     """Build the rollout pipeline of a stage; the student reads answers `tokens()` ids at a time.
 
-    `held_out` are ids of problems that must never be trained on. Raises ModelError.
+    `held_out` are ids of problems that must never be trained on. Raises ModelError, and
+    UnableEngine if the engine cannot do what the controller needs.
     """
     rollouts, sampling = stage.rollouts, stage.rollouts.generate.sampling
+    require(engine, rollouts.control.abilities, f"The controller {rollouts.control.kind}")
     answer_filter = build_filter(spec, stage, sampler, student, teachers)
     if sampling.temperature and _samples_by_another_law(spec, sampling):
         bfloat16 = spec.networks.student.dtype == "bfloat16"

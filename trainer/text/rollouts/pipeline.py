@@ -179,7 +179,7 @@ class RolloutPipeline:
         )
         resumed = [writer.resume(group) for group in paused]
         counts = self.control.plan(prompts, self.generate, budget)
-        fresh = self._proposed(prompts, counts)
+        fresh = self._proposed(prompts, counts, writer)
         self.engine.update(version)
         writer.write([writing for _, writings in (*resumed, *fresh) for writing in writings])
         groups = [group for group, _ in (*resumed, *fresh)]
@@ -192,13 +192,13 @@ class RolloutPipeline:
         return self._finalise(decided, writer, in_flight_before, version, last)
 
     def _proposed(
-        self, prompts: Sequence[Prompt], counts: Sequence[int]
+        self, prompts: Sequence[Prompt], counts: Sequence[int], writer: RoundWriter
     ) -> list[tuple[OpenGroup, list[Writing]]]:
         """Open a group for each prompt that gets answers, with the generator's request for it."""
         longest = self.generate.sampling.max_new_tokens
         groups = [OpenGroup(prompt) for prompt in prompts]
         return [
-            (group, [Writing(group, request, longest)])
+            (group, [Writing(group, writer.beside_resumed(request), longest)])
             for group, request in zip(groups, self._requests(prompts, counts), strict=True)
             if request.samples
         ]

@@ -11,6 +11,7 @@ from trainer.text.rollouts.budget import Budget
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.questions import Answer
 from trainer.text.rollouts.records import (
+    AnswerInProgress,
     Decision,
     DroppedAnswer,
     Group,
@@ -21,6 +22,7 @@ from trainer.text.rollouts.records import (
     Trajectory,
     TrajectoryEvent,
 )
+from trainer.text.rollouts.streaming import Measures, StepEvents
 
 # Of a group, one of its answers and the confidence that takes the place of any stated in what the
 # teacher is shown (None: leave it): the name of the teacher and the ids that it reads before the
@@ -96,6 +98,30 @@ class TrajectoryController(Protocol):
         """Decide about an answer that stopped: continue, branch, prune or pause.
 
         Continuing a finished answer completes it.
+        """
+
+
+@runtime_checkable
+class TokenController(Protocol):
+    """A controller that decides about answers while they are written.
+
+    It is asked after every `every` token steps, and of each token sees what `measures` say. Its
+    settings declare the abilities that it needs of the sampler.
+    """
+
+    @property
+    def measures(self) -> Measures: ...
+
+    @property
+    def every(self) -> int: ...
+
+    def watch(
+        self, events: StepEvents, answers: Mapping[int, AnswerInProgress]
+    ) -> Mapping[int, Decision]:
+        """Decide about answers in progress: branch, prune or pause, by handle.
+
+        `answers` are all that have not ended, also those that wait for their first token; what is
+        not decided about goes on. A branch has a handle of its own in the next call.
         """
 
 

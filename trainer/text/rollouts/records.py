@@ -218,11 +218,27 @@ class TrajectoryEvent:
 
 
 @dataclass(frozen=True)
+class AnswerInProgress:
+    """What a controller that watches tokens knows of an answer beside them.
+
+    `length` are its tokens so far, of which `start` were written before its handle began. `parent`
+    is the rollout index that it branches from.
+    """
+
+    problem: str
+    sample: int
+    length: int
+    start: int = 0
+    parent: int | None = None
+
+
+@dataclass(frozen=True)
 class Decision:
     """What happens to an answer or to a complete group, and why; telemetry counts both.
 
     To an answer: *continue* it; *branch* off `count` further answers that share its first `tokens`
-    tokens, and continue it; *prune* it; *pause* it with its group until a later round. To a group
+    tokens, and continue it (branches of an answer that is being written may have `forced` next
+    tokens, one id for each); *prune* it; *pause* it with its group until a later round. To a group
     whose answers are judged: *train* on it, *resample*, which adds `count` answers to it, *store*
     it for a later round, or *drop* it.
     """
@@ -231,6 +247,7 @@ class Decision:
     reason: str = ""
     count: int = 0
     tokens: int = 0
+    forced: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.action}: {self.reason}" if self.reason else self.action

@@ -22,22 +22,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.engine.outcome import RunRefused
+from trainer.spec.controllers.controller import Ability
 from trainer.spec.sampling import Sampling
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.records import Progress, SampleRequest, Trajectory
 
-# step: tokens are reported while answers are written; abort: answers in progress can be paused;
-# forced: a request may fix the next token; fork: branches share the prefix's cache; score: the
-# engine reads given ids; entropy, top: what can be reported of a token beside its log-prob.
-Ability = Literal["step", "abort", "forced", "fork", "score", "entropy", "top"]
 
-
-class UnableEngine(Exception):
+class UnableEngine(RunRefused):
     """An engine lacks an ability that was asked for; the message is a sentence for people."""
 
 
@@ -146,8 +143,8 @@ def require(engine: object, abilities: frozenset[Ability], who: str) -> None:
     has = engine.abilities if isinstance(engine, StreamingEngine) else frozenset()
     if missing := sorted(abilities - has):
         raise UnableEngine(
-            f"{who} needs a sampler that can do: {', '.join(missing)}. "
-            f"{type(engine).__name__} cannot."
+            f"{who} needs a sampler that can do: {', '.join(missing)}. That of this run cannot.",
+            "Choose another controller, sampler or network.",
         )
 
 

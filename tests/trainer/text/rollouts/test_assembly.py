@@ -13,16 +13,21 @@ from tests.trainer.text.rollouts.rounds import ToyEngine, student, view
 from tests.trainer.text.tiny import language_model
 from tests.trainer.text.tiny_run import spec
 from trainer.engine.distributed.world import World
+from trainer.engine.outcome import RunRefused
 from trainer.spec import NumericVerifier, RunSpec
+from trainer.spec.controllers.controller import Ability
+from trainer.spec.controllers.fixed import FixedControl
 from trainer.spec.operation import Compute
 from trainer.text.language.models import ModelError
 from trainer.text.problems import Problem
 from trainer.text.rollouts.answers import SamplerAndJudge
 from trainer.text.rollouts.assembly import build_engine, build_pipeline
+from trainer.text.rollouts.engines import decoder
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.sampling import InProcessEngine
 from trainer.text.rollouts.engines.vllm.engine import VllmEngine
 from trainer.text.rollouts.pipeline import RolloutPipeline
+from trainer.text.rollouts.protocols import Engine
 from trainer.text.rollouts.records import CROSS_ENTROPY, DIVERGENCE, RATIO, Prompt
 from trainer.text.teachers.loading import Teachers
 from trainer.text.verifiers import Verifier
@@ -187,3 +192,28 @@ def test_answers_sampled_by_another_law_are_weighed(
     rows = rounds(sampler, run_spec).run_round(asked(sampler), Noise(0, 0), 5).rows
     assert any((row.coefficients != 1).any() for row in rows) == weighed
     assert all((row.coefficients <= 2).all() for row in rows)
+
+
+class Watching(FixedControl):
+    abilities = frozenset[Ability](("step", "fork"))
+
+
+def test_a_controller_is_refused_where_the_sampler_cannot_do_what_it_needs(
+    sampler: SamplerAndJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_spec = definition()
+    stage = run_spec.stages[0]
+    watched = stage.model_copy(
+        update={"rollouts": stage.rollouts.model_copy(update={"control": Watching()})}
+    )
+
+    def build(engine: Engine) -> RolloutPipeline:
+        teachers = Teachers(student().vocabulary, view())
+        return build_pipeline(run_spec, watched, engine, sampler, student(), teachers, lambda: 64)
+
+    build(InProcessEngine(student(), lambda: 4))
+    with pytest.raises(RunRefused, match="fixed needs a sampler that can do: fork, step"):
+        build(ToyEngine())
+    monkeypatch.setattr(decoder, "unsupported", lambda model: "told to")
+    with pytest.raises(RunRefused, match="fixed needs a sampler that can do: fork, step"):
+        build(InProcessEngine(student(), lambda: 4))

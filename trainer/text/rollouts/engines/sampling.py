@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.engine.distributed.world import World
+from trainer.spec.controllers.controller import Ability
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts import streaming
@@ -19,7 +20,7 @@ from trainer.text.rollouts.engines.in_process_stream import InProcessStream
 from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.whole_answers import WholeAnswerStream
 from trainer.text.rollouts.records import Progress, SampleRequest, Source, Trajectory
-from trainer.text.rollouts.streaming import Ability, Measures, Stream, UnableEngine
+from trainer.text.rollouts.streaming import Measures, Stream, UnableEngine
 
 ALL_ABILITIES = frozenset[Ability](("step", "abort", "forced", "fork", "score", "entropy", "top"))
 
