@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from tests.trainer.text.short_run import carried_out, column, short
 from tests.trainer.text.teachers.scoring_server import MODEL, ScoringServer, builtin, scoring
 from tests.trainer.text.tiny_run import end, events, start
+from trainer.engine.distributed import processes
+from trainer.spec import to_yaml
 from trainer.text import run
 
 LOCAL = {"kind": "model", "model": "builtin:teacher"}
@@ -156,3 +159,29 @@ def test_a_resumed_run_refuses_another_model(tmp_path: Path) -> None:
         server.model = builtin("confident")
         assert run.resume(tmp_path) != 0
     assert "before the run was resumed" in end(tmp_path, attempt=2)["reason"]
+
+
+def test_each_of_two_processes_has_its_own_rows_scored(tmp_path: Path) -> None:
+    """Rows without scores are left out on both, whichever of them has asked."""
+    stage = {"objective": OBJECTIVES["top_k"]}
+    token = builtin().tokenizer.get_vocab()["3"]
+    folders = [tmp_path / "one", tmp_path / "two"]
+    unread = []
+    for folder, count in zip(folders, (1, 2), strict=True):
+        with scoring() as server:
+            teacher = served(server, "top_k", most_unscored=1.0)
+            server.refused_after, server.refused = CHECKED * count, {token}
+            compute = {"processes": count}
+            definition = short(stage, networks={"teacher": teacher}, compute=compute)
+            (tmp_path / "run.yaml").write_text(to_yaml(definition))
+            command = [*processes.TRAINER, "run", str(tmp_path / "run.yaml"), "--dir", str(folder)]
+            assert subprocess.run(command, timeout=280).returncode == 0
+        unread.append(
+            [
+                event["message"].split(" ", 1)[0]
+                for event in events(folder, "log")
+                if "have no scores" in event["message"]
+            ]
+        )
+    assert losses(folders[0]) == pytest.approx(losses(folders[1]), rel=1e-3)
+    assert unread[0] == unread[1] != []

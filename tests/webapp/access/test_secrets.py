@@ -54,3 +54,27 @@ def test_the_form_refuses_the_secret_of_another_team(
     assert sentence in page.lower()
     page = as_(charlie).post("/runs/new/check/", definition).content.decode()
     assert sentence not in page.lower()
+
+
+def test_the_form_checks_servers_and_secret_of_a_served_teacher(alice: User, settings: Any) -> None:
+    settings.STILLROOM_ENDPOINTS = ("http://10.0.0.5:8000",)
+    settings.STILLROOM_SECRET_TEAMS = {"STILLROOM_SECRET_BIG": frozenset({"other"})}
+    teacher = {
+        "kind": "served",
+        "urls": ["http://10.0.0.5:8000", "http://10.0.0.6:8000"],
+        "model": "large",
+        "key": "secret:big",
+        "tokenizer": "builtin:teacher",
+        "gives": {"kind": "hidden_states", "head": "model:unknown@1234"},
+    }
+    specialists = [{"domains": ["add"], "teacher": teacher}]
+    for networks, path in (
+        ({"teacher": teacher}, "networks-teacher"),
+        ({"specialists": specialists}, "networks-specialists-0-teacher"),
+    ):
+        definition = posted({**SPEC, "networks": networks, "stages": [{"name": "only"}]})
+        page = as_(alice).post("/runs/new/check/", definition).content.decode()
+        assert "is no endpoint that this server may ask" in page
+        assert "is no secret of this team" in page.lower()
+        for setting in ("urls-served", "gives-head-hidden_states"):
+            assert f'data-target="field-{path}-{setting}"' in page, setting

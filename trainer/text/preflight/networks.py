@@ -31,10 +31,18 @@ STUDENT, TEACHER = "networks.student", "networks.teacher"
 
 @dataclass
 class OpenedNetworks:
-    """The networks that could be opened; `teachers` by their paths in the definition."""
+    """The networks that could be opened; `teachers` by their paths in the definition.
+
+    Of those on servers that are `served`, only the tokenizer is here.
+    """
 
     student: TextModel | None = None
     teachers: dict[str, TextModel] = field(default_factory=dict)
+    served: set[str] = field(default_factory=set)
+
+    def setting(self, path: str) -> str:
+        """The path of the setting that names the tokenizer of the teacher at `path`."""
+        return f"{path}.{'tokenizer' if path in self.served else 'model'}"
 
 
 def open_networks(spec: RunSpec, reporter: Reporter) -> OpenedNetworks:
@@ -42,6 +50,7 @@ def open_networks(spec: RunSpec, reporter: Reporter) -> OpenedNetworks:
     opened.student = _open(STUDENT, spec.networks.student, reporter)
     for path, network in _teacher_networks(spec):
         if isinstance(network, ServedTeacher):
+            opened.served.add(path)
             teacher = _open(path, network.tokenizer_network, reporter, "tokenizer")
         else:
             teacher = _open(path, network, reporter)
@@ -60,7 +69,7 @@ def check_pairs(spec: RunSpec, opened: OpenedNetworks, reporter: Reporter) -> No
         return
     reporter.phase("comparing the tokenizers")
     for path, teacher in opened.teachers.items():
-        with reporter.check("vocabulary", f"{path}.model"):
+        with reporter.check("vocabulary", opened.setting(path)):
             shares_vocabulary(student, teacher, compares_probabilities(spec))
         if student.chat_template != teacher.chat_template:
             chat, plain = (
@@ -68,7 +77,7 @@ def check_pairs(spec: RunSpec, opened: OpenedNetworks, reporter: Reporter) -> No
             )
             reporter.warn(
                 "template",
-                f"{path}.model",
+                opened.setting(path),
                 f"The {chat} is asked in its chat format and the {plain} in plain text, because "
                 f"the {plain}'s tokenizer has no chat template or does not use it. The two may "
                 "answer differently for that reason alone; choose models with the same format.",

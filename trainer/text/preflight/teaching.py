@@ -14,6 +14,7 @@ from trainer.spec import (
     TextTeacher,
 )
 from trainer.spec.networks import Context
+from trainer.spec.rules.served import served_teachers
 from trainer.text.language.chat import PromptTooLong
 from trainer.text.preflight.networks import TEACHER, OpenedNetworks, noun_of
 from trainer.text.preflight.prompts import asked_text, attempt_each
@@ -80,6 +81,14 @@ def _describe_remote(spec: RunSpec, reporter: Reporter) -> None:
             "endpoint; a prompt that it refuses is set aside while the run writes its answers.",
         )
 
+    for path, served in served_teachers(spec):
+        reporter.fact(
+            "not_checked",
+            f"{path}.urls",
+            f"The servers of {served.model} were not asked; the run checks their scores of fixed "
+            "texts before its first step.",
+        )
+
 
 def _contexts(spec: RunSpec) -> list[tuple[str, Context]]:
     """The contexts of the teachers that read the student's answers, by path."""
@@ -125,13 +134,14 @@ def _check_prompts(
             problem, prompt_text(context, question, privileged_text(context, problem))
         )
 
-    questions = attempt_each(f"{path}.model", train, indices, encode, text_of, reporter)
+    setting = opened.setting(path)
+    questions = attempt_each(setting, train, indices, encode, text_of, reporter)
     if len(questions) == len(indices):
-        with reporter.check("teaching", f"{path}.model"):
+        with reporter.check("teaching", setting):
             try:
                 notes = check_taught(formatter, noun_of(path), list(questions.values()))
             except PromptTooLong as error:
-                _report_too_long(formatter, path, train, questions, error, reporter)
+                _report_too_long(formatter, setting, train, questions, error, reporter)
                 return
             for note in notes:
                 reporter.warn("length", f"{path}.context", note)
@@ -139,7 +149,7 @@ def _check_prompts(
 
 def _report_too_long(
     formatter: PromptFormatter,
-    path: str,
+    setting: str,
     train: RoleProblems,
     questions: Mapping[int, Question],
     error: PromptTooLong,
@@ -150,7 +160,7 @@ def _report_too_long(
     longest = max(too_long, key=lambda index: len(questions[index].prompt))
     reporter.refuse(
         "length",
-        f"{path}.model",
+        setting,
         f"{sentence_of(error)} This holds for {len(too_long):,} of the {train.sample_noun}; the "
         f"longest is {train.named(longest)}.",
     )

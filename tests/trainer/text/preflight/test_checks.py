@@ -149,6 +149,21 @@ def test_an_endpoint_is_not_checked_and_says_why(tmp_path: Path) -> None:
     assert any("behind an endpoint" in sentence for _, _, sentence in of(found, "fact"))
 
 
+def test_of_a_teacher_on_servers_the_tokenizer_is_checked(tmp_path: Path) -> None:
+    teacher = {
+        "kind": "served",
+        "urls": ["http://localhost:1"],
+        "model": "large",
+        "tokenizer": f"file:{another(tmp_path)}",
+        "gives": {"kind": "hidden_states", "head": "builtin:teacher"},
+    }
+    found = findings(definition(tmp_path, teacher=teacher))
+    assert [(kind, path) for kind, path, _ in of(found, "refused")] == [
+        ("vocabulary", "networks.teacher.tokenizer")
+    ]
+    assert any("were not asked" in sentence for _, _, sentence in of(found, "fact"))
+
+
 @pytest.mark.parametrize(
     ("verifier", "answers", "severity", "sentence"),
     [
