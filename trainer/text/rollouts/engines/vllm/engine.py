@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.engine.outcome import Failure
+from trainer.spec.controllers.controller import Ability
+from trainer.spec.operation import VllmSampler
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
 from trainer.text.rollouts import streaming
@@ -43,7 +45,7 @@ from trainer.text.rollouts.engines.vllm.weights import (
     write_weights,
 )
 from trainer.text.rollouts.records import Progress, SampleRequest, Trajectory
-from trainer.text.rollouts.streaming import Ability, Measures, Stream, UnableEngine
+from trainer.text.rollouts.streaming import Measures, Stream, UnableEngine
 
 RPC = "/collective_rpc"
 LOG = "vllm.log"
@@ -119,24 +121,26 @@ class VllmEngine:
 
     @property
     def abilities(self) -> frozenset[Ability]:
-        return frozenset[Ability](("step", "abort", "forced", "fork", "score", "top"))
+        return VllmSampler.abilities
 
     def stream(self, sampling: Sampling, noise: Noise, measures: Measures | None = None) -> Stream:
         """See `StreamingEngine`. Answers are watched as `AnswerStream` says."""
         measures = measures or Measures()
         if measures.entropy:
             raise UnableEngine(
-                "vLLM does not report the entropy of its distributions. Choose "
-                "compute.sampler.kind in_process."
+                "vLLM does not report the entropy of its distributions.",
+                "Choose compute.sampler.kind in_process.",
             )
         if measures.top > MOST_TOP:
             raise UnableEngine(
-                f"vLLM reports the {MOST_TOP} most likely tokens at most, not {measures.top}."
+                f"vLLM reports the {MOST_TOP} most likely tokens at most, not {measures.top}.",
+                "Ask for fewer, or choose compute.sampler.kind in_process.",
             )
         if measures.top and sampling.temperature != 1:
             raise UnableEngine(
                 "vLLM reports likely tokens of the distribution that it samples from, which is the "
-                f"student's own at temperature 1 only, not at {sampling.temperature:g}."
+                f"student's own at temperature 1 only, not at {sampling.temperature:g}.",
+                "Set the temperature to 1, or choose compute.sampler.kind in_process.",
             )
         return AnswerStream(
             self,
