@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.trainer.text.rollouts.rounds import prompts
 from tests.trainer.text.rollouts.test_vllm_engine import engine_over
+from tests.trainer.text.rollouts.test_watching import AtRandom, rounds
 from tests.trainer.text.rollouts.vllm_double import Manners
 from trainer.engine.outcome import Failure
 from trainer.spec.sampling import Sampling
@@ -175,4 +178,18 @@ def test_scores_are_the_log_probs_of_the_writer(tmp_path: Path) -> None:
     scores = engine.score([(answer.prompt, answer.ids) for answer in answers])
     for answer, score in zip(answers, scores, strict=True):
         np.testing.assert_allclose(score, answer.logprobs, atol=1e-5)
+    engine.close()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_controller_steers_a_round_over_vllm(tmp_path: Path, seed: int) -> None:
+    engine = engine_over(Manners(), tmp_path)
+    pipeline = replace(rounds(AtRandom(every=2, seed=seed)), engine=engine)
+    for round in range(3):
+        done = pipeline.run_round(prompts(*"abcd"), Noise(seed, round), 0)
+        for answer in done.answers:
+            assert 0 < len(answer.ids) <= 16
+            ended = answer.ids[-1] in engine.student.eos_ids
+            assert ended or len(answer.ids) == 16
+            assert not set(answer.ids[:-1]) & set(engine.student.eos_ids)
     engine.close()
