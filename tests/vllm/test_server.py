@@ -230,7 +230,7 @@ def test_a_server_that_dies_in_a_round_comes_back_and_no_finished_answer_is_lost
     answers = engine.write(requests(4, 8), Sampling(max_new_tokens=40), Noise(0, 1), kill)
     assert arrived == list(range(1, 33)) and len(answers) == 32
     assert furthest(engine.student, answers) < ROUNDING
-    assert len(messages) == 1 and "started again" in messages[0] and "0 answers" not in messages[0]
+    assert len(messages) == 1 and "started again" in messages[0] and " 0 answers" not in messages[0]
     assert _members(dying) == []
 
 

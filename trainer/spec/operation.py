@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from trainer.spec.base import Section, option
+from trainer.spec.controllers.controller import Ability
 from trainer.spec.sampling import Sampling
 
 
@@ -19,8 +20,13 @@ class InProcessSampler(Section):
 class VllmSampler(Section):
     """A vLLM server of the run samples the student's answers with the weights of each step.
 
-    The trainer itself samples for pass rates and evaluations.
+    The trainer itself samples for pass rates and evaluations. `abilities` are what controllers of
+    answers in progress can ask of it.
     """
+
+    abilities: ClassVar[frozenset[Ability]] = frozenset(
+        ("step", "abort", "forced", "fork", "score", "top")
+    )
 
     kind: Literal["vllm"] = "vllm"
     memory: float = option(

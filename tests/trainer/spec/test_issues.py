@@ -502,6 +502,28 @@ def test_a_controller_that_steers_answers_is_refused_with_overlap(
     assert dict(stage_refusals(load({"stages": [STAGE]}), steering)) == {}
 
 
+class Gated(ControllerSettings):
+    """Answers branch where the entropy is high."""
+
+    kind: Literal["gated"] = "gated"
+    function: ClassVar[str] = "gated:Gated"
+    abilities: ClassVar[frozenset[Ability]] = frozenset(("step", "fork", "entropy"))
+
+
+def test_a_controller_that_needs_what_vllm_does_not_give_is_refused_with_it() -> None:
+    over_vllm = load({"stages": [STAGE], "compute": {"sampler": {"kind": "vllm"}}})
+    in_process = load({"stages": [STAGE]})
+    for control, refused in ((Watching(), False), (Gated(), True)):
+        stage = over_vllm.stages[0]
+        rollouts = stage.rollouts.model_copy(update={"control": control})
+        watching = stage.model_copy(update={"rollouts": rollouts})
+        refusals = dict(stage_refusals(over_vllm, watching))
+        assert ("rollouts.control.kind" in refusals) == refused
+        if refused:
+            assert "needs a sampler with entropy" in refusals["rollouts.control.kind"]
+        assert dict(stage_refusals(in_process, watching)) == {}
+
+
 def test_the_estimate_knows_how_many_answers_a_controller_may_ask_for() -> None:
     stage = load({"stages": [STAGE]}).stages[0]
     rollouts = stage.rollouts.model_copy(update={"control": Watching()})

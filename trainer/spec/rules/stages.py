@@ -36,6 +36,7 @@ def stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
     yield from _calibrated(spec, stage)
     yield from _sampler(spec, stage)
     yield from _steered(spec, stage)
+    yield from _unable(spec, stage)
     yield from _stored(spec, stage)
     yield from _updates(stage)
     yield from served_stage_refusals(spec, stage)
@@ -268,6 +269,19 @@ def _steered(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
             f"is {control.kind}, which decides about answers while they are written, but with "
             "compute.overlap they are written before the round begins; choose fixed or turn "
             "compute.overlap off",
+        )
+
+
+def _unable(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
+    control, sampler = stage.rollouts.control, spec.compute.sampler
+    if not isinstance(sampler, VllmSampler) or stage.source != "student_rollouts":
+        return
+    if missing := sorted(control.abilities - sampler.abilities):
+        yield (
+            "rollouts.control.kind",
+            f"is {control.kind}, which needs a sampler with {', '.join(missing)}, but "
+            "compute.sampler.kind is vllm, whose server does not give it; choose fixed or the "
+            "sampler in_process",
         )
 
 

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from trainer.text.rollouts.engines.vllm.client import call
+from trainer.text.rollouts.engines.vllm.client import EventStream, call
 from trainer.text.rollouts.engines.vllm.server import Launch
 from trainer.text.rollouts.engines.vllm.worker.stillroom_worker import checksum
 
@@ -33,11 +33,17 @@ Reply = tuple[int, Any]
 class Manners:
     """How the servers of a test behave, one after the other.
 
-    `bodies` are the bodies of all requests for answers. `worker_replies` are the first replies to
-    calls of the workers; None hangs up.
+    `dies_after` are the numbers of requests for answers that they complete, `breaks_after` those of
+    tokens that they send one by one. `bodies` are the bodies of all requests for answers, and
+    `given_up` counts those whose connection was closed by the trainer. Each token that is sent on
+    its own takes one of `gate`. `worker_replies` are the first replies to calls of the workers;
+    None hangs up.
     """
 
     dies_after: list[int] = field(default_factory=list)
+    breaks_after: list[int] = field(default_factory=list)
+    gate: threading.Semaphore | None = None
+    given_up: int = 0
     takes_weights: bool = True
     computes: bool = True
     reply: Callable[[dict[str, Any]], Reply | None] = lambda body: None
@@ -55,6 +61,7 @@ class Double:
             AutoModelForCausalLM.from_pretrained(model, dtype="float32"),
         )
         self.left = manners.dies_after.pop(0) if manners.dies_after else -1
+        self.tokens_left = manners.breaks_after.pop(0) if manners.breaks_after else -1
         self.taken: dict[str, Any] = {"version": -1, "checksums": {}}
         self.lock = threading.Lock()
         self.folder = tempfile.TemporaryDirectory()
@@ -68,6 +75,9 @@ class Double:
 
     def call(self, route: str, body: dict[str, Any] | None = None) -> Any:
         return call(self.socket, route, body, 30)
+
+    def events(self, route: str, body: dict[str, Any]) -> EventStream:
+        return EventStream(self.socket, route, body, 30)
 
     def stop(self) -> None:
         self.http.shutdown()
@@ -113,12 +123,24 @@ class Double:
         generator = torch.Generator().manual_seed(body["seed"] % 2**62)
         ids: list[int] = []
         logprobs: list[float] = []
+        tops: list[dict[str, float]] = []
         while len(ids) < body["max_tokens"] and not set(ids) & set(body["stop_token_ids"]):
             law_V = self._law([*body["prompt"], *ids])[-1] / (body["temperature"] or 1.0)
             law_V = law_V.log_softmax(-1)
-            ids.append(int(torch.multinomial(law_V.exp(), 1, generator=generator)))
+            drawn = int(torch.multinomial(law_V.exp(), 1, generator=generator))
+            ids.append(drawn if body["temperature"] else int(law_V.argmax()))
             logprobs.append(float(law_V[ids[-1]]))
-        return self._choice(ids, logprobs, None)
+            listed = [ids[-1], *law_V.topk(body["logprobs"]).indices.tolist()]
+            tops.append({f"token_id:{id}": float(law_V[id]) for id in listed})
+        return self._choice(ids, logprobs, None, tops)
+
+    def send_token(self) -> bool:
+        """Whether the server still lives to send one."""
+        if self.manners.gate:
+            self.manners.gate.acquire()
+        with self.lock:
+            self.tokens_left -= self.tokens_left > 0
+            return self.tokens_left != 0
 
     @torch.no_grad()
     def _law(self, ids: list[int]) -> Tensor:
@@ -132,12 +154,18 @@ class Double:
             *({str(id): {"logprob": float(law_TV[index, id])}} for index, id in enumerate(ids[1:])),
         ]
 
-    def _choice(self, ids: list[int], logprobs: list[float], prompt: object) -> dict[str, Any]:
+    def _choice(
+        self,
+        ids: list[int],
+        logprobs: list[float],
+        prompt: object,
+        tops: list[dict[str, float]] | None = None,
+    ) -> dict[str, Any]:
         return {
             "choices": [
                 {
                     "token_ids": ids,
-                    "logprobs": {"token_logprobs": logprobs},
+                    "logprobs": {"token_logprobs": logprobs, "top_logprobs": tops},
                     "prompt_logprobs": prompt,
                 }
             ]
@@ -162,11 +190,31 @@ def _handler(double: Double) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 return
             status, content = reply
+            if body.get("stream") and status == 200 and not isinstance(content, bytes):
+                self._send_one_by_one(content["choices"][0])
+                return
             encoded = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(encoded)))
             self.end_headers()
             self.wfile.write(encoded)
+
+        def _send_one_by_one(self, choice: dict[str, Any]) -> None:
+            self.send_response(200)
+            self.end_headers()
+            logprobs = choice["logprobs"]
+            try:
+                for index, id in enumerate(choice["token_ids"]):
+                    if not double.send_token():
+                        return
+                    columns = {name: logprobs[name][index : index + 1] for name in logprobs}
+                    self._send({"choices": [{"token_ids": [id], "logprobs": columns}]})
+                self.wfile.write(b"data: [DONE]\n\n")
+            except OSError:
+                double.manners.given_up += 1
+
+        def _send(self, event: object) -> None:
+            self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
 
         def log_message(self, format: str, *args: object) -> None:
             pass

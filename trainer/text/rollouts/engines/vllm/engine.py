@@ -7,22 +7,34 @@ arrived is kept whatever happens to the server afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.engine.outcome import Failure
+from trainer.spec.controllers.controller import Ability
+from trainer.spec.operation import VllmSampler
 from trainer.spec.sampling import Sampling
 from trainer.text.language.models import LanguageModel
-from trainer.text.rollouts.engines.noise import Noise, rollout_keys
+from trainer.text.rollouts import streaming
+from trainer.text.rollouts.engines.noise import Noise
 from trainer.text.rollouts.engines.vllm import gpu_memory
-from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, invalid_reply
+from trainer.text.rollouts.engines.vllm.answer_stream import MOST_THREADS, AnswerStream
+from trainer.text.rollouts.engines.vllm.client import EventStream, ServerGone, invalid_reply
+from trainer.text.rollouts.engines.vllm.completions import (
+    COMPLETIONS,
+    MOST_TOP,
+    choice_of,
+    common,
+    prompt_logprobs,
+)
 from trainer.text.rollouts.engines.vllm.server import Launch, Server, last_errors
 from trainer.text.rollouts.engines.vllm.weight_check import WeightCheck, check_text
 from trainer.text.rollouts.engines.vllm.weights import (
@@ -32,12 +44,11 @@ from trainer.text.rollouts.engines.vllm.weights import (
     write_description,
     write_weights,
 )
-from trainer.text.rollouts.records import Progress, SampleRequest, Segment, Trajectory
+from trainer.text.rollouts.records import Progress, SampleRequest, Trajectory
+from trainer.text.rollouts.streaming import Measures, Stream, UnableEngine
 
-COMPLETIONS, RPC = "/v1/completions", "/collective_rpc"
+RPC = "/collective_rpc"
 LOG = "vllm.log"
-# Each open request holds a thread of the trainer.
-MOST_THREADS = 256
 # In a row, without one answer between them: a network that kills every server must end the run.
 RESTARTS = 3
 
@@ -106,128 +117,91 @@ class VllmEngine:
         A server that dies is restarted and asked for the missing answers. Raises Failure if it
         keeps dying.
         """
-        samples = [(request, sample) for request in requests for sample in request.samples]
-        # A server counts its own noise from a request's first token, so the rest of an answer needs
-        # another seed than its beginning.
-        if noise.offset:
-            noise = replace(noise, purpose=f"{noise.purpose}+{noise.offset}", offset=0)
-        keys = rollout_keys(noise, ((request.problem, sample) for request, sample in samples))
-        trajectories: dict[int, Trajectory] = {}
-        while missing := [index for index in range(len(samples)) if index not in trajectories]:
-            try:
-                self._write_missing(
-                    missing,
-                    samples,
-                    # vLLM takes signed 64-bit seeds.
-                    [int(key >> np.uint64(1)) for key in keys],
-                    sampling,
-                    trajectories,
-                    progress,
-                )
-            except ServerGone as error:
-                self._restart(str(error), len(samples) - len(trajectories))
-        return [trajectories[index] for index in range(len(samples))]
+        return streaming.write(self, requests, sampling, noise, progress)
+
+    @property
+    def abilities(self) -> frozenset[Ability]:
+        return VllmSampler.abilities
+
+    def stream(self, sampling: Sampling, noise: Noise, measures: Measures | None = None) -> Stream:
+        """See `StreamingEngine`. Answers are watched as `AnswerStream` says."""
+        measures = measures or Measures()
+        if measures.entropy:
+            raise UnableEngine(
+                "vLLM does not report the entropy of its distributions.",
+                "Choose compute.sampler.kind in_process.",
+            )
+        if measures.top > MOST_TOP:
+            raise UnableEngine(
+                f"vLLM reports the {MOST_TOP} most likely tokens at most, not {measures.top}.",
+                "Ask for fewer, or choose compute.sampler.kind in_process.",
+            )
+        if measures.top and sampling.temperature != 1:
+            raise UnableEngine(
+                "vLLM reports likely tokens of the distribution that it samples from, which is the "
+                f"student's own at temperature 1 only, not at {sampling.temperature:g}.",
+                "Set the temperature to 1, or choose compute.sampler.kind in_process.",
+            )
+        return AnswerStream(
+            self,
+            self.student.eos_ids,
+            self.student.vocabulary,
+            sampling,
+            noise,
+            measures,
+            self.version,
+            self.rows,
+        )
+
+    def score(
+        self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
+    ) -> list[NDArray[np.float32]]:
+        """See `StreamingEngine`."""
+        scores: dict[int, list[float]] = {}
+        while missing := [index for index in range(len(texts)) if index not in scores]:
+            with ThreadPoolExecutor(min(self.rows, MOST_THREADS)) as pool:
+                futures = {
+                    index: pool.submit(self._own_logprobs, texts[index][0] + texts[index][1])
+                    for index in missing
+                }
+            server_gone: ServerGone | None = None
+            for index, future in futures.items():
+                try:
+                    scores[index] = future.result()
+                except ServerGone as error:
+                    server_gone = error
+            if server_gone:
+                self.restart(str(server_gone), len(texts) - len(scores))
+        return [
+            np.array(scores[index][len(prompt) - 1 :], np.float32)
+            for index, (prompt, _) in enumerate(texts)
+        ]
 
     def close(self) -> None:
         if self.server is not None:
             self.server.stop()
             self.server = None
 
-    # Answers.
+    # Requests, also those of an `AnswerStream`.
 
-    def _write_missing(
-        self,
-        missing: Sequence[int],
-        samples: Sequence[tuple[SampleRequest, int]],
-        seeds: Sequence[int],
-        sampling: Sampling,
-        trajectories: dict[int, Trajectory],
-        progress: Progress | None,
-    ) -> None:
-        """Add answers to `trajectories`, also those that arrive after a request has failed."""
-        server_gone: ServerGone | None = None
-        with ThreadPoolExecutor(min(self.rows, MOST_THREADS)) as pool:
-            index_by_future = {
-                pool.submit(self._answer, *samples[index], seeds[index], sampling): index
-                for index in missing
-            }
-            try:
-                for future in as_completed(index_by_future):
-                    error = future.exception()
-                    if isinstance(error, ServerGone):
-                        # Answers to the other open requests may still arrive, so the loop goes on.
-                        server_gone = server_gone or error
-                        continue
-                    trajectories[index_by_future[future]], self._failures = future.result(), 0
-                    if progress:
-                        progress(len(trajectories), len(samples))
-            finally:
-                # `progress` may have cancelled the run: requests without a thread are not sent.
-                pool.shutdown(cancel_futures=True)
-        if server_gone:
-            raise server_gone
-
-    def _answer(
-        self, request: SampleRequest, sample: int, seed: int, sampling: Sampling
-    ) -> Trajectory:
-        body = {
-            "prompt": list(request.prompt),
-            "max_tokens": sampling.max_new_tokens,
-            "temperature": sampling.temperature,
-            "seed": seed,
-            "logprobs": 0,
-            # The server reads no tokenizer; its own end token is that of the configuration file,
-            # which may be none of the student's.
-            "stop_token_ids": list(self.student.eos_ids),
-            "ignore_eos": True,
-        }
-        choice = self._complete(body)
-        ids, token_logprobs = (
-            tuple(choice["token_ids"]),
-            np.array(choice["logprobs"]["token_logprobs"], dtype=np.float32),
-        )
-        if (
-            not ids
-            or len(ids) != len(token_logprobs)
-            or max(ids) >= self.student.vocabulary
-            or len(ids) > sampling.max_new_tokens
-        ):
-            raise invalid_reply(COMPLETIONS, choice)
-        # The server reports log-probs of the sampling distribution only, and no entropies. At
-        # temperature 1 that is the model's own distribution, because the definition may not cut it.
-        unknown = np.full(len(ids), np.nan, np.float32)
-        model_logprobs, sampled_logprobs = (
-            token_logprobs if sampling.temperature == 1 else unknown,
-            token_logprobs if sampling.temperature else unknown,
-        )
-        segment = Segment(ids, model_logprobs, sampled_logprobs, unknown, "student", self.version)
-        return Trajectory(
-            request.problem,
-            sample,
-            request.prompt,
-            (segment,),
-            truncated=ids[-1] not in self.student.eos_ids,
-        )
-
-    def _complete(self, body: dict[str, Any]) -> Any:
+    def complete(self, body: Mapping[str, Any]) -> Any:
+        """Return the server's reply to a request for tokens. Raises ServerGone."""
         assert self.server is not None
-        # The salt keeps what vLLM remembers of prompts apart by version: it would reuse keys and
-        # values of old weights.
-        common = {
-            "model": MODEL,
-            "detokenize": False,
-            "return_token_ids": True,
-            "return_tokens_as_token_ids": True,
-        }
-        reply = self.server.call(
-            COMPLETIONS, {**common, "cache_salt": f"version {self.version}", **body}
-        )
-        try:
-            (choice,) = reply["choices"]
-            choice["token_ids"], choice["prompt_logprobs"], choice["logprobs"]
-        except (TypeError, KeyError, ValueError) as error:
-            raise invalid_reply(COMPLETIONS, reply) from error
-        return choice
+        return self.server.call(COMPLETIONS, {**common(self.version), **body})
+
+    def open_events(self, body: Mapping[str, Any]) -> EventStream:
+        """Return a request for tokens that is answered token by token."""
+        assert self.server is not None
+        return self.server.events(COMPLETIONS, {**common(self.version), **body, "stream": True})
+
+    def count_answer(self) -> None:
+        """Note that the server finishes answers: restarts are counted from here."""
+        self._failures = 0
+
+    def _own_logprobs(self, ids: tuple[int, ...]) -> list[float]:
+        """The server's log-probs of ids[1:], in the model's own distribution."""
+        request = {"prompt": list(ids), "max_tokens": 1, "temperature": 1.0, "prompt_logprobs": 0}
+        return prompt_logprobs(choice_of(self.complete(request)), ids)
 
     # Weights.
 
@@ -248,7 +222,7 @@ class VllmEngine:
                         )
             self._check.check_update(self.version, self._expected, self._server_logprobs())
         except ServerGone as error:
-            self._restart(str(error), 0)
+            self.restart(str(error), 0)
 
     def _call_workers(self, request: dict[str, Any]) -> list[Any]:
         """Return the reply of each worker of the server."""
@@ -261,19 +235,7 @@ class VllmEngine:
 
     def _server_logprobs(self) -> Tensor:
         """The server's log-probs of the fixed text, float32 [T − 1]."""
-        choice = self._complete(
-            {
-                "prompt": list(self._check_ids),
-                "max_tokens": 1,
-                "temperature": 1.0,
-                "prompt_logprobs": 0,
-            }
-        )
-        try:
-            entries = zip(self._check_ids[1:], choice["prompt_logprobs"][1:], strict=True)
-            return torch.tensor([entry[str(id)]["logprob"] for id, entry in entries])
-        except (TypeError, KeyError, ValueError) as error:
-            raise invalid_reply(COMPLETIONS, choice) from error
+        return torch.tensor(self._own_logprobs(self._check_ids))
 
     # The server's life.
 
@@ -296,8 +258,8 @@ class VllmEngine:
                 self.log_warning(warning)
         return share
 
-    def _restart(self, why: str, missing: int) -> None:
-        """Start a new server on the last weights.
+    def restart(self, why: str, missing: int) -> None:
+        """Start a new server on the last weights; `missing` answers are still to come.
 
         Raises Failure after too many restarts in a row without an answer between them.
         """
@@ -316,6 +278,6 @@ class VllmEngine:
         try:
             measured = self._server_logprobs()
         except ServerGone as error:
-            self._restart(str(error), missing)
+            self.restart(str(error), missing)
         else:
             self._check.check_update(self.version, self._expected, measured)

@@ -17,7 +17,7 @@ from typing import Any
 
 from trainer.engine.outcome import Failure, RunRefused
 from trainer.spec.operation import VllmSampler
-from trainer.text.rollouts.engines.vllm.client import MODEL, ServerGone, call
+from trainer.text.rollouts.engines.vllm.client import MODEL, EventStream, ServerGone, call
 
 HERE = Path(__file__).resolve().parent
 # All that vLLM's environment sees of this project.
@@ -69,7 +69,8 @@ class Launch:
             "--served-model-name": MODEL,
             "--uds": socket,
             "--dtype": self.dtype,
-            "--max-model-len": self.longest,
+            # One more, because a request for the log-probs of a text also has a new token.
+            "--max-model-len": self.longest + 1,
             "--kv-cache-memory-bytes": int(self.settings.memory * 2**30),
             # Log-probs of the distribution that is sampled from: importance weights divide by them.
             "--logprobs-mode": "processed_logprobs",
@@ -134,6 +135,10 @@ class Server:
     def call(self, route: str, body: dict[str, Any] | None = None) -> Any:
         """See `client.call`."""
         return call(self.socket, route, body, self.settings.seconds)
+
+    def events(self, route: str, body: dict[str, Any]) -> EventStream:
+        """See `client.EventStream`."""
+        return EventStream(self.socket, route, body, self.settings.seconds)
 
     @property
     def group(self) -> int:
