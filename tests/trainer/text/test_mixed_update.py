@@ -285,7 +285,7 @@ def test_an_objective_may_need_old_and_teacher_log_probs_and_verdicts_together(
     rows = with_column(
         rows, "teacher_logprobs", teacher_logprobs(states, range(len(rows)), 1.0, World())
     )
-    views = {view.name: view.language_model for view in teachers.views}
+    views = {view.name: view.language_model for view in teachers.loaded}
     for row in rows:
         law_TV = law(views[row.teacher], row.teacher_prompt, row.answer.ids).detach()
         exact_T = law_TV.gather(-1, torch.tensor(row.answer.ids)[:, None])[:, 0]

@@ -127,8 +127,13 @@ def test_settings_have_a_row_each_with_the_values_of_every_column() -> None:
 def test_choices_are_read_as_they_were_stored() -> None:
     choices = Choices(
         *("a", "loss", "0.05", "runs", ("a", "b"), (("a", "c"),), "tokens", ("x,y", "z"), "both"),
-        *("0.6", "10:2e3", ("a", "b/mean")),
-        *("lr", ("setting:lr", "result:a,b"), ("0.1:0.5:setting:lr",), True),
+        smoothing="0.6",
+        zoom="10:2e3",
+        hidden=("a", "b/mean"),
+        against="lr",
+        coordinates=("setting:lr", "result:a,b"),
+        ranges=("0.1:0.5:setting:lr",),
+        all_settings=True,
     )
     assert choices_of.read(choices.stored()) == choices
     assert choices_of.read({}) == Choices() and Choices().stored() == {}

@@ -172,7 +172,7 @@ def test_a_controller_is_refused_where_the_sampler_cannot_do_what_it_needs(
 
     def build(engine: Engine) -> RolloutPipeline:
         teachers = Teachers(student().vocabulary, view())
-        return build_pipeline(run_spec, watched, engine, sampler, student(), teachers, lambda: 64)
+        return build_pipeline(run_spec, watched, engine, sampler, student(), teachers)
 
     build(InProcessEngine(student(), lambda: 4))
     with pytest.raises(RunRefused, match="fixed needs a sampler that can do: fork, step"):
