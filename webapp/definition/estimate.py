@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainer.estimate import ProblemCounts, max_written_tokens
-from trainer.spec import ArithmeticProblems, FileProblems, RunSpec, SplitProblems
+from trainer.spec import ArithmeticProblems, FileProblems, Need, RunSpec, SplitProblems
 from trainer.spec.networks import LowRankAdapter, ModelTeacher, SelfTeacher
 from webapp.base.number_text import bytes_size
 from webapp.library.model_files import ModelFacts
@@ -219,9 +219,8 @@ def _frozen_bytes(spec: RunSpec, facts: ReferenceFacts) -> int | None:
     }
     if isinstance(spec.networks.teacher, ModelTeacher):
         networks["networks.teacher"] = spec.networks.teacher
-    total = 0
-    if _has_student_copy(spec):
-        total = (facts.parameters("networks.student") or 0) * BYTES_PER_VALUE["float32"]
+    copies = _has_student_copy(spec) + _has_reference_copy(spec)
+    total = copies * (facts.parameters("networks.student") or 0) * BYTES_PER_VALUE["float32"]
     for path, network in networks.items():
         parameters = facts.parameters(path)
         if parameters is None:
@@ -234,6 +233,17 @@ def _has_student_copy(spec: RunSpec) -> bool:
     """Whether a second set of the student's weights is kept as its teacher."""
     teacher = spec.networks.teacher
     return isinstance(teacher, SelfTeacher) and teacher.weights in ("initial", "ema")
+
+
+def _has_reference_copy(spec: RunSpec) -> bool:
+    """Whether a stage keeps the student's weights from its beginning as its reference.
+
+    With an adapter that is the adapter alone, or none.
+    """
+    has_adapter = isinstance(spec.networks.student.adapter, LowRankAdapter)
+    return not has_adapter and any(
+        Need.REFERENCE_LOGPROB in stage.requirements for stage in spec.stages
+    )
 
 
 def _teachers(spec: RunSpec, facts: ReferenceFacts) -> str:

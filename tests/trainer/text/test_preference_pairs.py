@@ -165,7 +165,8 @@ def equation(student: LanguageModel, settings: RunSpec) -> tuple[dict[str, Tenso
     terms = []
     for chosen, rejected in zip(all_rows[::2], all_rows[1::2], strict=True):
         ratios = [
-            answer_logprob(student, row) - row.reference_logprob for row in (chosen, rejected)
+            answer_logprob(student, row) - row.reference_answer_logprob
+            for row in (chosen, rejected)
         ]
         terms.append(-chosen.weight * torch.sigmoid(0.3 * (ratios[0] - ratios[1])).log())
     by_weight = settings.pool.normalisation == "batch_self_norm"
@@ -235,7 +236,7 @@ def test_the_metrics_are_means_over_pairs(student: LanguageModel, tmp_path: Path
     with torch.no_grad():
         logprobs = [answer_logprob(student, row).item() for row in all_rows]
     rewards = [
-        0.3 * (logprob - row.reference_logprob)
+        0.3 * (logprob - row.reference_answer_logprob)
         for logprob, row in zip(logprobs, all_rows, strict=True)
     ]
     margins = [
@@ -264,7 +265,7 @@ def test_the_loss_is_ln_2_if_the_reference_is_the_student(
             [(row.answer.prompt, row.answer.ids) for row in round.rows]
         )
     own = [
-        replace(row, reference_logprob=float(logprob))
+        replace(row, reference_answer_logprob=float(logprob))
         for row, logprob in zip(round.rows, logprobs, strict=True)
     ]
     _, loss, metrics = gradient(student, settings, tmp_path, replace(round, rows=own))

@@ -314,8 +314,8 @@ class TrainRow:
     `teacher_logprobs` and `reference_logprobs` where the stage needs them. Shapers give `clip_low`,
     `clip_high` and `ratio_offsets` (`Write`). `versions` are those of the weights that wrote its
     segments. The two rows of a preference pair have its number in the round as `pair`, their
-    `side`, and as `reference_logprob` the sum of their tokens' log-probs under the reference.
-    Raises ValueError if the lengths differ.
+    `side`, and as `reference_answer_logprob` the sum of their tokens' log-probs under the
+    reference. Raises ValueError if the lengths differ.
     """
 
     answer: Answer
@@ -341,7 +341,7 @@ class TrainRow:
     target_confidence: float | None = None
     pair: int | None = None
     side: Side | None = None
-    reference_logprob: float = 0.0
+    reference_answer_logprob: float = 0.0
 
     def __post_init__(self) -> None:
         length = len(self.answer.ids)

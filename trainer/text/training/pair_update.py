@@ -66,7 +66,9 @@ def _text(row: TrainRow) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def _pair_batch(rows: Sequence[TrainRow], share: float, device: torch.device) -> PairBatch:
     return PairBatch(
         [_text(row) for row in rows],
-        torch.tensor([row.reference_logprob for row in rows], dtype=torch.float64, device=device),
+        torch.tensor(
+            [row.reference_answer_logprob for row in rows], dtype=torch.float64, device=device
+        ),
         torch.tensor([share * row.weight for row in rows[::2]], dtype=torch.float64, device=device),
     )
 

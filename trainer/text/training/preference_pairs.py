@@ -104,7 +104,7 @@ def _row(
         np.ones(len(answer.ids), np.float32),
         pair=pair,
         side=side,
-        reference_logprob=reference,
+        reference_answer_logprob=reference,
     )
 
 

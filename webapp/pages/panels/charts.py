@@ -211,6 +211,9 @@ CHARTS = (
                 "advantages/zero_variance_share", "problems whose answers all score the same"
             ),
             ChartLine("ratio/clipped_share", "clipped ratios"),
+            ChartLine("ratio/clipped_upper_share", "clipped above 1 + ε"),
+            ChartLine("ratio/clipped_lower_share", "clipped below 1 − ε"),
+            ChartLine("ratio/clipped_dual_share", "clipped by the dual clip"),
         ),
         format="percent",
         fits=definitions.has_advantages,
