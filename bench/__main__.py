@@ -22,6 +22,7 @@ from bench import (
     machine,
     paced,
     rollouts,
+    served,
 )
 from bench.emit import compare as emitters
 from bench.ingest import compare as ingest
@@ -70,6 +71,7 @@ MEASUREMENTS: dict[str, tuple[str, Measurement]] = {
         imports.measure,
     ),
     "runs-page": ("Pages of a team of many runs, one client, 200 requests each", runs_page.measure),
+    "served": ("A teacher on a vLLM server beside the same teacher in the trainer", served.measure),
     "start": ("Start-up against TRL", compare.measure_start),
 }
 RESULTS = Path(__file__).parent / "results"
