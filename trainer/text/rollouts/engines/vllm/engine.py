@@ -102,8 +102,13 @@ class VllmEngine:
                     f"{errors}"
                 ) from error
             self._check.begin(self._expected, measured)
-        else:
+            return
+        try:
             self._send(checksums)
+        except Failure:
+            # What the server has is unknown, so that the same update must be sent again.
+            self.version = -1
+            raise
 
     def write(
         self,
