@@ -35,4 +35,6 @@ def test_a_run_samples_with_vllm_and_learns(tmp_path: Path, objective: str) -> N
         if "loss" in event["values"]
     ]
     assert len(losses) == 3
-    assert not [event for event in events(tmp_path, "log") if event["level"] == "warning"]
+    warnings = [event for event in events(tmp_path, "log") if event["level"] == "warning"]
+    # An untrained student may be warned of for its answers, but not its sampler.
+    assert not [event for event in warnings if "vLLM" in event["message"]]
