@@ -152,8 +152,8 @@ def test_the_type_of_a_setting_says_that_it_is_a_location() -> None:
         ("networks.teacher.path", "data"),
         ("networks.teacher.url", "endpoint"),
         *(
-            (f"networks.{teacher}.{setting}", location)
-            for teacher in ("teacher", "specialists.*.teacher")
+            (f"{teacher}.{setting}", location)
+            for teacher in ("networks.teacher", "networks.specialists.*.teacher", "model")
             for setting, location in (
                 ("urls", "endpoint"),
                 ("tokenizer", "model"),

@@ -12,7 +12,7 @@ from trainer.events import read
 from trainer.spec import RunSpec, load, to_dict
 from trainer.text import run
 
-CLOCK = ("time/", "memory/", "tokens_per_second")
+CLOCK = ("time/", "time_share/", "memory/", "tokens_per_second")
 
 
 def spec(**changes: Any) -> RunSpec:
