@@ -47,7 +47,8 @@ def _lines(spec: RunSpec, problems: RunProblems) -> Iterator[str]:
         yield f"Stage {number}, {stage.name}: {_stage(stage, count)}"
     evaluation = spec.evaluation
     during = f", {evaluation.samples} every {evaluation.every:,} steps" if evaluation.every else ""
-    answers = f"{evaluation.final_samples} answers to each of {len(problems.evaluation):,}"
+    written = "1 answer" if evaluation.final_samples == 1 else f"{evaluation.final_samples} answers"
+    answers = f"{written} to each of {len(problems.evaluation):,}"
     evaluated = "problems of the cohort" if spec.data.is_cohort else "held-out problems"
     yield f"Evaluation: {answers} {evaluated} before and after{during}."
     # A bound and not an estimate: how long the answers will be is not known before the run.

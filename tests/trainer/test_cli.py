@@ -154,6 +154,14 @@ def test_shapers_are_explained_and_answers_of_a_controller_counted(
     assert bounds[0] - bounds[1] == 30 * 4 * (8 - 2) * 10
 
 
+def test_one_answer_is_written_in_the_singular(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_definition(tmp_path, evaluation={"final_samples": 1, "pass_at": [1]})
+    assert main(["explain", path]) == 0
+    assert "Evaluation: 1 answer to each of " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("preset", recipes.load("paced").presets)
 def test_a_preset_can_be_printed_and_explained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], preset: str

@@ -31,7 +31,8 @@ class Console:
             return str(fields["message"]) if fields["level"] != "error" else ""
         if type == "evaluation":
             low, high = fields["interval"]
-            role = {"evaluation": "held-out", "retained": "retained"}[fields["role"]]
+            # Not “held-out”: those of a test-time cohort are trained on.
+            role = {"evaluation": "evaluation", "retained": "retained"}[fields["role"]]
             return (
                 f"Step {fields['step']:,}: {fields['pass_rate']:.1%} of the {role} problems passed "
                 f"({low:.1%} to {high:.1%})"

@@ -91,7 +91,8 @@ def locate(location: Sequence[str | int], root: type[Section]) -> FieldLocation:
             continue
         # A key is anything that someone wrote, so it is cut and made storable like a value.
         path.append(encodable(str(key))[:80])
-        owner = choices.get("")
+        # An optional section is the only choice beside nothing, and pydantic names no tag of it.
+        owner = choices.get("") or (next(iter(choices.values())) if len(choices) == 1 else None)
         if owner is None:
             annotation = item_type(annotation)
         else:

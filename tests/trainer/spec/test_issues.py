@@ -75,6 +75,11 @@ def test_answer_lengths_are_bounded(tokens: int, sentence: str) -> None:
             "checkpoints.xyz",
             "the settings here are every, keep_last, keep_best",
         ),
+        (
+            {"stages": [STAGE | {"shapers": {"kl": {"xyz": 1}}}]},
+            "stages.0.shapers.kl.xyz",
+            "the settings here are kind, to, coefficient",
+        ),
     ],
 )
 def test_an_unknown_setting_suggests_the_nearest_known_one(
@@ -105,6 +110,11 @@ def test_an_unknown_setting_suggests_the_nearest_known_one(
             {"compute": {"device": "tpu"}},
             "compute.device",
             "must be one of auto, cpu, cuda; got “tpu”",
+        ),
+        (
+            {"stages": [STAGE | {"shapers": {"kl": {"to": "nobody"}}}]},
+            "stages.0.shapers.kl.to",
+            "must be one of reference, teacher; got “nobody”",
         ),
         (
             {"data": {"train": {"kind": "arithmetic", "families": ["mull"]}}},

@@ -115,3 +115,15 @@ def test_settings_without_a_meaning_for_pairs_are_refused_with_the_reason(
 )
 def test_pairs_from_a_file_and_several_updates_are_accepted(settings: dict[str, Any]) -> None:
     assert issues_by_path(**settings) == {}
+
+
+def test_the_column_of_the_chosen_answers_is_not_that_of_the_rejected_ones() -> None:
+    teacher = {"kind": "texts", "path": "file:pairs.jsonl", "rejected": "response"}
+    stage = {
+        "name": "only",
+        "source": "pairs",
+        "objective": {"kind": "dpo"},
+        "pairs": {"rejected": "column"},
+    }
+    [issue] = issues_in({"networks": {"teacher": teacher}, "stages": [stage]})
+    assert issue.path == "stages.0.pairs.rejected" and "name two columns" in issue.message

@@ -9,6 +9,7 @@ import pytest
 from trainer.spec import issues_in
 
 TOP = {"kind": "top", "k": 4}
+GRPO = {"kind": "grpo"}
 
 
 def messages(objective: dict[str, Any], **changes: Any) -> list[str]:
@@ -55,3 +56,21 @@ def test_what_the_file_does_not_determine_is_refused(
     assert any(message.split(" ")[0].endswith(path) and remedy in message for message in found), (
         found
     )
+
+
+def test_a_kl_term_among_the_shapers_needs_the_teacher_as_well() -> None:
+    shaped = {
+        "source": "student_rollouts",
+        "rollouts": {"generate": {"per_problem": 4}},
+        "shapers": {"kl": {"to": "teacher"}},
+    }
+    assert any("networks.teacher is of kind scores" in m for m in messages(GRPO, stage=shaped))
+    shaped["shapers"] = {"kl": {"to": "reference"}}
+    assert messages(GRPO, stage=shaped) == []
+
+
+def test_a_file_of_scores_writes_no_chosen_answers() -> None:
+    [message] = messages({"kind": "dpo"}, stage={"source": "pairs"})
+    assert message.startswith("stages.0.pairs.chosen is teacher")
+    pairs = {"source": "pairs", "pairs": {"chosen": "solutions"}}
+    assert messages({"kind": "dpo"}, stage=pairs) == []

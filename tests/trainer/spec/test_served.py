@@ -104,6 +104,12 @@ def test_sglang_gives_no_hidden_states() -> None:
     assert list(messages) == ["networks.teacher.gives.kind"]
 
 
+def test_a_server_that_scores_writes_no_chosen_answers() -> None:
+    stage = {"source": "pairs", "objective": {"kind": "dpo"}}
+    assert list(refused(HIDDEN, stage)) == ["stages.0.pairs.chosen"]
+    assert refused(HIDDEN, {**stage, "pairs": {"chosen": "solutions"}}) == {}
+
+
 def test_a_specialist_may_be_served_and_is_checked_too() -> None:
     specialist = {"domains": ["law"], "teacher": {**SERVED, "gives": SAMPLED}}
     networks = {"specialists": [specialist]}

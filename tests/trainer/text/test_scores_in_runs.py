@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 
@@ -105,6 +108,33 @@ def test_another_tokenizer_is_refused(file: Path, tmp_path: Path) -> None:
     assert "whose tokenizer is not that of the student" in refused(
         taught(from_file(other)), tmp_path / "run"
     )
+
+
+def changed(file: Path, folder: Path, values: Callable[[list[float]], list[float]]) -> Path:
+    """A copy of the file with other log-probs of written tokens."""
+    table = parquet.read_table(file)
+    place = table.schema.get_field_index("logprobs")
+    column = [values(row) for row in table.column(place).to_pylist()]
+    field = table.schema.field(place)
+    other = folder / "changed.parquet"
+    parquet.write_table(table.set_column(place, field, pyarrow.array(column, field.type)), other)
+    return other
+
+
+@pytest.mark.parametrize(
+    "values", [lambda row: row[1:], lambda row: [math.nan, *row[1:]]], ids=["too few", "NaN"]
+)
+def test_scores_that_are_not_those_of_each_token_are_refused(
+    file: Path, tmp_path: Path, values: Callable[[list[float]], list[float]]
+) -> None:
+    reason = refused(taught(from_file(changed(file, tmp_path, values))), tmp_path / "run")
+    assert "has no complete scores of each token in row " in reason
+
+
+def test_a_file_without_a_column_of_scores_is_none(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.parquet"
+    parquet.write_table(parquet.read_table(file).drop_columns(["tail"]), other)
+    assert "is no file of teacher scores" in refused(taught(from_file(other)), tmp_path / "run")
 
 
 def test_every_line_of_a_job_has_a_row(file: Path) -> None:

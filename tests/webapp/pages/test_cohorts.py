@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from django.test import Client
 
-from tests.webapp.recorded import SPEC
+from tests.webapp.recorded import SPEC, Recorder
 from webapp.access.models import Team, User
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
@@ -32,6 +34,17 @@ def test_the_header_of_every_page_of_the_run_says_so(
     for page in ("", "config/", "log/"):
         assert MARK in shown(client, alice, f"/runs/{cohort.public_id}/{page}")
     assert MARK not in shown(client, alice, f"/runs/{run.public_id}/")
+
+
+def test_its_results_are_those_of_the_cohort(
+    client: Client, alice: User, cohort: Run, tmp_path: Path
+) -> None:
+    recorder = Recorder(cohort, tmp_path)
+    recorder.begin()
+    recorder.train(1, 20)
+    page = shown(client, alice, f"/runs/{cohort.public_id}/")
+    assert "of the problems of the cohort" in page and "<h2>Problems of the cohort</h2>" in page
+    assert "of the held-out problems" not in page and "held-out problems, 95 %" not in page
 
 
 def test_its_row_in_the_list_says_so_and_no_other_row(

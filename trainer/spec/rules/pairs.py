@@ -57,6 +57,16 @@ def _answers(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
             "is column, but the teacher is no file with a rejected column; choose a teacher of "
             "kind texts and set networks.teacher.rejected, or let the student write the answers",
         )
+    if (
+        pairs.rejected == "column"
+        and isinstance(teacher, TextTeacher)
+        and teacher.rejected == teacher.response
+    ):
+        yield (
+            "pairs.rejected",
+            f"is column, but networks.teacher.rejected and response are both “{teacher.response}”, "
+            "so that both answers of every pair are the same; name two columns",
+        )
     if pairs.rejected == "column" and pairs.chosen != "teacher":
         yield (
             "pairs.chosen",

@@ -40,8 +40,14 @@ def scores_stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
             "source",
             f"is teacher_written, but {KNOWN}, which writes no answers; choose solutions",
         )
+    elif stage.uses_teacher_answers:
+        yield (
+            "pairs.chosen",
+            f"is teacher, but {KNOWN}, which writes no answers; choose solutions, or a teacher of "
+            "kind model",
+        )
     objective, tokens = stage.objective, stage.tokens
-    if not objective.compares_with_teacher:
+    if not stage.compares_with_teacher:
         return
     if stage.source == "student_rollouts":
         yield (

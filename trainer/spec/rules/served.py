@@ -71,6 +71,12 @@ def served_stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
                 f"is teacher_written, but {path} is of kind served, which scores answers and "
                 "writes none; choose student_rollouts or solutions, or a teacher of kind endpoint",
             )
+        elif stage.uses_teacher_answers:
+            yield (
+                "pairs.chosen",
+                f"is teacher, but {path} is of kind served, which scores answers and writes none; "
+                "choose solutions, or a teacher of kind endpoint",
+            )
         if not isinstance(teacher.gives, HiddenStates):
             yield from _without_distribution(path, teacher, stage)
 

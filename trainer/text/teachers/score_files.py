@@ -124,6 +124,7 @@ class ScoreFile:
             self._file = pq.ParquetFile(path)
             metadata = json.loads((self._file.schema_arrow.metadata or {})[KEY])
             self.source = ScoreSource(**metadata)
+            self._require_schema()
             self.answers = self._index()
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise ProblemError(
@@ -134,17 +135,43 @@ class ScoreFile:
         self._group = lru_cache(GROUPS_IN_MEMORY)(self._read_group)
 
     def scores(self, place: tuple[int, int]) -> AnswerScores:
-        """Return the scores of the answer at a place of `answers`."""
+        """Return the scores of the answer at a place of `answers`.
+
+        Raises ProblemError if they are not those of its tokens, as after a change of the file.
+        """
         group, index = place
         row = {name: column[index] for name, column in self._group(group).items()}
         count = len(row["ids"])
-        return AnswerScores(
-            np.array(row["ids"].as_py(), np.int32),
-            np.array(row["logprobs"].as_py(), np.float32),
-            np.array(row["top_ids"].as_py(), np.int32).reshape(count, -1),
-            np.array(row["top_logprobs"].as_py(), np.float32).reshape(count, -1),
-            np.array(row["tail"].as_py(), np.float32),
+        try:
+            scores = AnswerScores(
+                np.array(row["ids"].as_py(), np.int32),
+                np.array(row["logprobs"].as_py(), np.float32).reshape(count),
+                np.array(row["top_ids"].as_py(), np.int32).reshape(count, -1),
+                np.array(row["top_logprobs"].as_py(), np.float32).reshape(count, -1),
+                np.array(row["tail"].as_py(), np.float32).reshape(count),
+            )
+        except (TypeError, ValueError) as error:
+            raise self._damaged(place) from error
+        # A token may be impossible, whose log-prob is −∞.
+        if any(np.isnan(a).any() for a in (scores.logprobs, scores.top_logprobs, scores.tail)):
+            raise self._damaged(place)
+        return scores
+
+    def _damaged(self, place: tuple[int, int]) -> ProblemError:
+        group, index = place
+        before = sum(self._file.metadata.row_group(other).num_rows for other in range(group))
+        return ProblemError(
+            f"{self.name} has no complete scores of each token in row {before + index + 1:,}; "
+            "score the answers again by a job of the kind teacher scores"
         )
+
+    def _require_schema(self) -> None:
+        """Raise ValueError if columns are missing, or if k or the tokenizer is not valid."""
+        source, columns = self.source, self._file.schema_arrow.names
+        if missing := {field.name for field in fields(AnswerScores)} - set(columns):
+            raise ValueError(f"columns are missing: {missing}")
+        if not isinstance(source.k, int) or source.k < 1 or not isinstance(source.tokenizer, str):
+            raise ValueError("k or the tokenizer is not valid")
 
     def _index(self) -> dict[str, list[tuple[tuple[int, ...], tuple[int, int]]]]:
         """Token ids and places of the answers to each question, by its `question_key`."""

@@ -122,8 +122,6 @@ def _pass_rate_chart(key: str, problems: str) -> Chart:
     )
 
 
-# Logs before `common` was recorded have evaluations of several sets of problems in one series.
-PASS_RATE_OF_ALL = _pass_rate_chart("eval/pass_rate", "held-out problems")
 PASS_RATE = _pass_rate_chart("eval/common/pass_rate", "held-out problems")
 THROUGHPUT = Chart(
     "throughput",
@@ -323,15 +321,19 @@ CHARTS = (
 )
 
 
-def pass_rate_chart(first: dict[str, Any] | None) -> Chart:
-    """Return the chart of pass rates that suits a run's first evaluation, None before it."""
+def pass_rate_chart(first: dict[str, Any] | None, subject: str = "held-out problems") -> Chart:
+    """Return the chart of pass rates that suits a run's first evaluation, None before it.
+
+    `subject` says which problems are evaluated.
+    """
     if first is None:
         return PASS_RATE
     if not (common := first.get("common")):
-        return PASS_RATE_OF_ALL
+        # Logs from before `common` have evaluations of several sets of problems in one series.
+        return _pass_rate_chart("eval/pass_rate", subject)
     if common["problems"] == first["problems"]:
-        return PASS_RATE
-    asked = f"the {common['problems']:,} held-out problems that every evaluation asks"
+        return _pass_rate_chart("eval/common/pass_rate", subject)
+    asked = f"the {common['problems']:,} {subject} that every evaluation asks"
     return _pass_rate_chart("eval/common/pass_rate", asked)
 
 

@@ -19,6 +19,7 @@ SERIES = {"evaluation": "eval/pass_rate", "retained": "retained/pass_rate"}
 COMMON_SERIES = "eval/common/pass_rate"
 # Role of an evaluation → what it measures. Held-out problems come first on the page.
 SUBJECTS = {"evaluation": "held-out problems", "retained": "problems of the retained skill"}
+COHORT = "problems of the cohort"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class SkillComparison:
 
     `now` is the final evaluation if `final`, otherwise the newest so far. `rows` holds all problems
     of the newest evaluation and then each group of them, with what the same problems had before
-    training as `before`.
+    training as `before`. `subject` says which problems they are.
     """
 
     role: str
@@ -35,21 +36,23 @@ class SkillComparison:
     now: Payload | None
     final: bool
     rows: list[dict[str, Any]]
+    subject: str = SUBJECTS["evaluation"]
 
 
 def comparisons(run: Run) -> list[SkillComparison]:
     """Return a comparison for each skill that was measured."""
     payloads = payloads_with_step(run, "evaluation")
+    subjects = {**SUBJECTS, **({"evaluation": COHORT} if run.summary.get("cohort") else {})}
     return [
-        _comparison(role, of_role)
-        for role in SUBJECTS
+        _comparison(role, of_role, subject)
+        for role, subject in subjects.items()
         if (of_role := [payload for payload in payloads if payload["role"] == role])
     ]
 
 
 def result_text(comparison: SkillComparison) -> str:
     """Return the result as a sentence; it says so if there is no measurable change."""
-    subject = SUBJECTS[comparison.role]
+    subject = comparison.subject
     now, before = comparison.now, comparison.before
     if now is None:
         return (
@@ -87,7 +90,7 @@ def result_text(comparison: SkillComparison) -> str:
     )
 
 
-def _comparison(role: str, payloads: list[Payload]) -> SkillComparison:
+def _comparison(role: str, payloads: list[Payload], subject: str) -> SkillComparison:
     before = next((p for p in payloads if p["when"] == "before"), None)
     later = [p for p in payloads if p["when"] != "before"]
     final = [p for p in later if p["when"] == "after"]
@@ -103,7 +106,7 @@ def _comparison(role: str, payloads: list[Payload]) -> SkillComparison:
         {**row, "before": _before(row, groups_before.get((row["by"], row["name"])))}
         for row in (all_problems, *newest.get("groups", []))
     ]
-    return SkillComparison(role, before, now, bool(final), rows)
+    return SkillComparison(role, before, now, bool(final), rows, subject)
 
 
 def _before(row: Payload, first: Payload | None) -> Payload | None:

@@ -36,7 +36,9 @@ def overview(request: HttpRequest, run_id: str) -> HttpResponse:
         "results": [evaluations.result_text(comparison) for comparison in comparisons],
     }
     held_out = next((pair for pair in comparisons if pair.role == "evaluation"), None)
-    pass_rate = charts.pass_rate_chart(held_out.before if held_out else None)
+    pass_rate = (
+        charts.pass_rate_chart(held_out.before, held_out.subject) if held_out else charts.PASS_RATE
+    )
     board = chart_board_context(run, charts.charts_of(run.spec, pass_rate))
     return render_tab(request, run, "run", "overview.html", context | board)
 
