@@ -118,6 +118,7 @@ def test_an_update_does_not_replace_a_header_in_which_somebody_types(
     page.goto(url_of(recorder.run))
     expect(page.locator("#run-head [data-status]")).not_to_have_text("connecting…")
     page.get_by_text("Rename").click()
+    expect(page.get_by_role("textbox", name="Name")).to_be_focused()
     page.keyboard.type("half a na")
     edits.carry_out_one(edits.pin(), recorder.run, None)
     recorder.train(1, 3)

@@ -132,7 +132,7 @@ def test_specialists_are_added_and_removed(form: Page) -> None:
         form.get_by_role("button", name="Add a specialist").click()
     expect(form.get_by_label("Domains")).to_be_focused()
     fill(form, "#field-networks-specialists-0-domains", "add, sub")
-    choose(form, "#field-networks-specialists-0-teacher-model", "builtin:teacher")
+    choose(form, "#field-networks-specialists-0-teacher-model-model", "builtin:teacher")
     expect(form.locator("#yaml")).to_contain_text(
         "specialists:\n  - domains:\n    - add\n    - sub"
     )

@@ -105,6 +105,14 @@ def check_uri(value: str, *allowed: str) -> str:
     return value
 
 
+def _check_secret(value: str) -> str:
+    """Return `value` if it names a secret, else raise ValueError without it: it may be the key."""
+    scheme, _, name = value.partition(":")
+    if scheme != "secret" or not name:
+        raise ValueError("must name a secret of the worker, as secret:<name>, never be the key")
+    return value
+
+
 def check_url(url: str) -> str:
     """Return the URL without a slash at its end if it is one of HTTP, else raise ValueError."""
     if any(character.isspace() or not character.isprintable() for character in url):
@@ -173,7 +181,7 @@ ModelURI = Annotated[
     Location("model"),
 ]
 EndpointURL = Annotated[str, AfterValidator(check_url), Location("endpoint")]
-SecretURI = Annotated[str, AfterValidator(lambda value: check_uri(value, "secret"))]
+SecretURI = Annotated[str, AfterValidator(_check_secret)]
 
 
 def _visible(text: str) -> str:

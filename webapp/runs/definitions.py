@@ -62,9 +62,17 @@ def retains(spec: Definition) -> bool:
     return bool(spec.get("data", {}).get("retained"))
 
 
-def trains_on_own_answers(spec: Definition) -> bool:
-    return any(
+def trains_on_judged_answers(spec: Definition) -> bool:
+    """Whether it trains on answers of the student, and a verifier alone judges them."""
+    return not votes(spec) and any(
         stage.get("source", "student_rollouts") == "student_rollouts" for stage in _stages(spec)
+    )
+
+
+def votes(spec: Definition) -> bool:
+    """Whether the most common answer to a problem counts as right in some stage."""
+    return any(
+        stage.get("rollouts", {}).get("filter", {}).get("kind") == "vote" for stage in _stages(spec)
     )
 
 

@@ -9,6 +9,7 @@ from django.test import Client
 
 from tests.webapp.recorded import SPEC, Recorder
 from webapp.access.models import Team, User
+from webapp.pages.panels import charts
 from webapp.runs import lifecycle
 from webapp.runs.models import Run
 
@@ -66,3 +67,10 @@ def test_parameters_of_a_client_with_these_names_mean_nothing(
 ) -> None:
     run = lifecycle.create_run(still, alice, {**SPEC, "data": data})
     assert "cohort" not in run.summary
+
+
+def test_the_answers_of_a_cohort_are_not_called_correct() -> None:
+    voting = {"stages": [{"rollouts": {"filter": {"kind": "vote"}}}]}
+    labels = {line.label for chart in charts.charts_of(voting) for line in chart.lines}
+    assert "agree with the most common answer" in labels
+    assert "correct, student's own answers" not in labels

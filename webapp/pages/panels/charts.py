@@ -123,6 +123,22 @@ def _pass_rate_chart(key: str, problems: str) -> Chart:
 
 
 PASS_RATE = _pass_rate_chart("eval/common/pass_rate", "held-out problems")
+
+
+def _answers_chart(label: str, fits: Callable[[Definition], bool]) -> Chart:
+    return Chart(
+        "answers",
+        "Answers in training",
+        "shares of the answers trained on",
+        (
+            ChartLine("pass_rate/train", label),
+            ChartLine("truncated/share", "truncated at the length limit"),
+        ),
+        format="percent",
+        fits=fits,
+    )
+
+
 THROUGHPUT = Chart(
     "throughput",
     "Throughput",
@@ -255,17 +271,8 @@ CHARTS = (
         empty="Appears with the first evaluation.",
         fits=definitions.retains,
     ),
-    Chart(
-        "answers",
-        "Answers in training",
-        "shares of the answers trained on",
-        (
-            ChartLine("pass_rate/train", "correct, student's own answers"),
-            ChartLine("truncated/share", "truncated at the length limit"),
-        ),
-        format="percent",
-        fits=definitions.trains_on_own_answers,
-    ),
+    _answers_chart("correct, student's own answers", definitions.trains_on_judged_answers),
+    _answers_chart("agree with the most common answer", definitions.votes),
     Chart(
         "rollout-tokens",
         "Tokens of rollouts",

@@ -105,7 +105,9 @@ class Requests:
         try:
             names = [str(model["id"]) for model in json.loads(reply)["data"]]
         except INVALID:
-            raise Unreachable("answers with something that is no list of models") from None
+            raise Unreachable(
+                "answers with something that is no list of models; is the URL that of the server?"
+            ) from None
         if self.teacher.model not in names:
             raise RunRefused(
                 f"The server at {url} has no model “{self.teacher.model}”; it has "
