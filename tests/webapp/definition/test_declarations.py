@@ -122,7 +122,7 @@ def test_the_note_on_endpoints_is_beside_their_urls() -> None:
     locations = LocationChoices(endpoint_note="Listed endpoints only.")
     page = job_form.build_layout(job_form.form_from({}), [], locations)
     noted = [field.name for group in page.groups for field in group.fields if field.note]
-    assert noted == ["model.url"]
+    assert noted == ["model.url", "model.urls"]
 
 
 def test_a_recipe_stays_for_experts_whatever_its_value() -> None:
