@@ -158,8 +158,11 @@ def _steps(
         if run.start(definition, folder):
             raise SystemExit(f"The run with {folder.name} failed; see above.")
     events = read(folder / "attempts" / "1" / "events")
-    metrics = [event["values"] for event in events if event["type"] == "metrics"]
-    return [values for values in metrics if "time/step_s" in values][LEFT_OUT:]
+    by_step: dict[int, dict[str, float]] = {}
+    for event in events:
+        if event["type"] == "metrics":
+            by_step.setdefault(event["step"], {}).update(event["values"])
+    return [values for values in by_step.values() if "time/step_s" in values][LEFT_OUT:]
 
 
 def _mean(steps: list[dict[str, float]], key: str) -> float | str:
