@@ -203,6 +203,12 @@ class Recorder:
             "pass_rate/train": min(1.0, rate(step) + math.sin(3 * step) / 20),
             "tokens_per_second": 3800 + 100 * math.sin(step),
             "time/step_s": 0.3,
+            "time_share/collect": 0.4 + math.sin(step) / 20,
+            "time_share/sync": 0.0,
+            "time_share/teacher": 0.2,
+            "time_share/score": 0.0,
+            "time_share/student": 0.3 - math.sin(step) / 20,
+            "time_share/other": 0.1,
             "memory/rss_bytes": 6e8 + 1e6 * step,
         }
         return {
