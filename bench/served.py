@@ -20,7 +20,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,25 +47,30 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
 
 
 def measure() -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as name, server(Path(name)) as url:
-        return [_row(contender, url, Path(name)) for contender in RUNS]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with server(local_folder(TEACHER), folder / "vllm.log", {"--max-logprobs": K}) as url:
+            return [_row(contender, url, folder) for contender in RUNS]
 
 
 @contextlib.contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """The address of a vLLM server with the built-in teacher, as an operator starts it."""
+def server(model: Path, log: Path, more: Mapping[str, Any]) -> Iterator[str]:
+    """The address of a vLLM server for a model's folder, as an operator starts it.
+
+    It gives hidden states too. `more` are further options; `log` gets its output.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = {
-        "--model": local_folder(TEACHER),
+        "--model": model,
         "--served-model-name": "large",
         "--host": "127.0.0.1",
         "--port": port,
         "--dtype": "float32",
-        "--max-logprobs": K,
         "--kv-cache-memory-bytes": 2**28,
         "--worker-extension-cls": "stillroom_hidden_states.HiddenStates",
+        **more,
     }
     settings = {
         "PYTHONPATH": str(WORKER),
@@ -77,13 +82,13 @@ def server(folder: Path) -> Iterator[str]:
     }
     command = [str(vllm_python()), "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager"]
     command += [str(value) for option in options.items() for value in option]
-    with (folder / "vllm.log").open("wb") as log:
+    with log.open("wb") as output:
         # The guard ends the server and all that it starts once its input is closed.
         process = subprocess.Popen(
             [sys.executable, guard.__file__, *command],
             env=os.environ | settings,
             stdin=subprocess.PIPE,
-            stdout=log,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -92,7 +97,7 @@ def server(folder: Path) -> Iterator[str]:
         url = f"http://127.0.0.1:{port}"
         while not _is_ready(url):
             if process.poll() is not None:
-                raise SystemExit((folder / "vllm.log").read_text(errors="replace")[-2000:])
+                raise SystemExit(log.read_text(errors="replace")[-2000:])
             time.sleep(0.5)
         yield url
     finally:

@@ -35,19 +35,19 @@ def filled(folder: Path | None, runs: int, seed: int) -> tuple[Filled, int]:
     Raises SystemExit if `folder` holds other runs, or some of which nothing says how many.
     """
     record = folder / RECORD if folder else None
-    wanted = {"runs": runs, "seed": seed}
+    requested = {"runs": runs, "seed": seed}
     if record is None or not record.exists():
         seconds = _fill(runs, seed, folder)
         if record is not None:
-            record.write_text(json.dumps({**wanted, "seconds": seconds}) + "\n")
+            record.write_text(json.dumps({**requested, "seconds": seconds}) + "\n")
         return fill.filled(), seconds
-    kept = json.loads(record.read_text())
-    if {name: kept[name] for name in wanted} != wanted:
+    stored = json.loads(record.read_text())
+    if {name: stored[name] for name in requested} != requested:
         raise SystemExit(
-            f"{folder} holds {kept['runs']} runs of seed {kept['seed']}, not {runs} of seed "
-            f"{seed}. Set STILLROOM_BENCH_RUNS={kept['runs']}, or name another folder."
+            f"{folder} holds {stored['runs']} runs of seed {stored['seed']}, not {runs} of seed "
+            f"{seed}. Set STILLROOM_BENCH_RUNS={stored['runs']}, or name another folder."
         )
-    return fill.filled(), int(kept["seconds"])
+    return fill.filled(), int(stored["seconds"])
 
 
 def _fill(runs: int, seed: int, folder: Path | None) -> int:

@@ -4,14 +4,6 @@ gives, and hidden states cost a fraction of what logits would.
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,19 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from bench.served import server
 from tests.trainer.text.tiny import save_folder
 from trainer.spec import ServedTeacher
 from trainer.spec.networks import Network
 from trainer.text.language.hidden_states import Row
 from trainer.text.language.models import LanguageModel, load
 from trainer.text.language.text_models import open_tokenizer
-from trainer.text.rollouts.engines.vllm import guard
-from trainer.text.rollouts.engines.vllm.server import vllm_python
 from trainer.text.teachers.readings import HiddenReading, TopReading, WrittenReading
-from trainer.text.teachers.served import served_view
 from trainer.text.teachers.served.served_view import RunHandle, ServedView, open_served
 
-WORKER = Path(served_view.__file__).parent / "worker"
 ROUNDING = 1e-4
 ROWS: list[Row] = [
     ((5, 9, 4), (7,)),
@@ -61,62 +50,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         intermediate_size=96,
         initializer_range=0.15,
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = {
-        "--model": folder,
-        "--served-model-name": "large",
-        "--host": "127.0.0.1",
-        "--port": port,
-        "--dtype": "float32",
-        "--max-model-len": 100,
-        "--max-num-batched-tokens": 16,
-        "--max-num-seqs": 8,
-        "--kv-cache-memory-bytes": 2**28,
-        "--worker-extension-cls": "stillroom_hidden_states.HiddenStates",
-    }
-    settings = {
-        "PYTHONPATH": str(WORKER),
-        "VLLM_SERVER_DEV_MODE": "1",
-        "VLLM_USE_V2_MODEL_RUNNER": "0",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "TORCH_COMPILE_DISABLE": "1",
-    }
-    log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                guard.__file__,
-                str(vllm_python()),
-                *("-m", "vllm.entrypoints.openai.api_server", "--enforce-eager"),
-                *(str(value) for option in options.items() for value in option),
-            ],
-            env=os.environ | settings,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        while not is_ready(url):
-            assert process.poll() is None, log.read_text()[-4000:]
-            time.sleep(0.5)
+    options = {"--max-model-len": 100, "--max-num-batched-tokens": 16, "--max-num-seqs": 8}
+    with server(folder, tmp_path_factory.mktemp("server") / "log", options) as url:
         yield Served(url, folder, load(Network(model=f"file:{folder}")))
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def is_ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=10) as reply:
-            return bool(reply.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def opened(served: Served, gives: dict[str, Any], check: dict[str, Any]) -> ServedView:

@@ -84,14 +84,14 @@ def served_stage_refusals(spec: RunSpec, stage: Stage) -> Iterator[Refusal]:
 def _without_distribution(path: str, teacher: ServedTeacher, stage: Stage) -> Iterator[Refusal]:
     """Yield what a teacher without hidden states does not allow."""
     gives, objective = teacher.gives, stage.objective
-    known = f"{path}.gives is {gives.kind}"
+    given = f"{path}.gives is {gives.kind}"
     if Need.TEACHER_LOGITS in objective.needs:
         if isinstance(gives, TopLogprobs) and isinstance(objective, Divergence):
-            yield from _over_top_tokens(known, gives, objective)
+            yield from _over_top_tokens(given, gives, objective)
         else:
             yield (
                 "objective.kind",
-                f"is {objective.kind}, which compares distributions, but {known}; choose "
+                f"is {objective.kind}, which compares distributions, but {given}; choose "
                 f"policy_gradient, or {path}.gives hidden_states"
                 + (" or top_k" if isinstance(objective, Divergence) else ""),
             )
@@ -99,40 +99,40 @@ def _without_distribution(path: str, teacher: ServedTeacher, stage: Stage) -> It
     if Need.TEACHER_LOGPROB in stage.requirements and temperature != 1:
         yield (
             "rollouts.generate.sampling.temperature",
-            f"is {temperature:g}, but {known}, which is known at temperature 1; set it to 1 or "
+            f"is {temperature:g}, but {given}, which is known at temperature 1; set it to 1 or "
             f"choose {path}.gives hidden_states",
         )
     tokens = stage.tokens
     if isinstance(tokens, SelectedTokens) and TOKEN_SCORES[tokens.score].compares_with_teacher:
         yield (
             "tokens.score",
-            f"is {tokens.score}, which needs the teacher's whole distribution, but {known}; choose "
+            f"is {tokens.score}, which needs the teacher's whole distribution, but {given}; choose "
             f"entropy or random, or {path}.gives hidden_states",
         )
 
 
-def _over_top_tokens(known: str, gives: TopLogprobs, objective: Divergence) -> Iterator[Refusal]:
+def _over_top_tokens(given: str, gives: TopLogprobs, objective: Divergence) -> Iterator[Refusal]:
     vocabulary = objective.vocabulary
     if objective.temperature != 1:
         yield (
             "objective.temperature",
-            f"is {objective.temperature:g}, but {known}, whose tail is known at temperature 1; set "
+            f"is {objective.temperature:g}, but {given}, whose tail is known at temperature 1; set "
             "it to 1",
         )
     if not isinstance(vocabulary, TopLogits):
         yield (
             "objective.vocabulary.kind",
-            f"is all, but {known}; choose top, with a k of at most {gives.k} of the teacher",
+            f"is all, but {given}; choose top, with a k of at most {gives.k} of the teacher",
         )
         return
     if vocabulary.of != "teacher":
         yield (
             "objective.vocabulary.of",
-            f"is student, but {known}, and the student's likeliest tokens may be others; choose "
+            f"is student, but {given}, and the student's likeliest tokens may be others; choose "
             "teacher",
         )
     if vocabulary.k > gives.k:
         yield (
             "objective.vocabulary.k",
-            f"is {vocabulary.k}, but {known} with k {gives.k}; lower it or raise that k",
+            f"is {vocabulary.k}, but {given} with k {gives.k}; lower it or raise that k",
         )

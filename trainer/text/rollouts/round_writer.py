@@ -237,8 +237,8 @@ class RoundWriter:
             writing = open_answers.pop(handle)
             written = self._count_tokens(writing, trajectory)
             self.budget.spend(writing.reserved, written)
-            kept = self.pruned if leaving[handle] == "prune" else writing.group.paused
-            kept.append(trajectory)
+            stopped = self.pruned if leaving[handle] == "prune" else writing.group.paused
+            stopped.append(trajectory)
 
     def _fork(
         self,

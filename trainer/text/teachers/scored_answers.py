@@ -32,8 +32,8 @@ def require_fitting(file: ScoreFile, spec: RunSpec, student: TextModel) -> None:
     for index, stage in enumerate(spec.stages):
         objective = stage.objective
         if isinstance(objective, Divergence) and isinstance(objective.vocabulary, TopLogits):
-            wanted = min(objective.vocabulary.k, student.vocabulary)
-            if wanted > file.source.k:
+            needed = min(objective.vocabulary.k, student.vocabulary)
+            if needed > file.source.k:
                 raise ProblemError(
                     f"{file.name} has the {file.source.k} likeliest tokens, but "
                     f"stages.{index}.objective.vocabulary.k is {objective.vocabulary.k}; lower it "

@@ -50,14 +50,15 @@ def pairs_for(
     path = locate(teacher.path)
     columns = _columns(teacher)
     rejected_columns = columns.model_copy(update={"answer": teacher.rejected})
-    wanted = {_key(problem.asked) for problem in problems}
-    pairs_by_question: dict[str, list[tuple[str, str]]] = {}
+    pairs_by_question: dict[str, list[tuple[str, str]]] = {
+        _key(problem.asked): [] for problem in problems
+    }
     for row in files.rows(path):
         question, chosen = asked_and_answer(row, columns, path.name)
-        pairs = pairs_by_question.setdefault(_key(question), [])
-        if _key(question) in wanted and len(pairs) < most:
+        pairs = pairs_by_question.get(_key(question))
+        if pairs is not None and len(pairs) < most:
             pairs.append((chosen, asked_and_answer(row, rejected_columns, path.name)[1]))
-    return [pairs_by_question.get(_key(problem.asked), []) for problem in problems]
+    return [pairs_by_question[_key(problem.asked)] for problem in problems]
 
 
 def _columns(teacher: TextTeacher) -> Columns:

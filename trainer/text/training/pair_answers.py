@@ -40,12 +40,12 @@ def write_own_answers(
     generate = stage.rollouts.generate
     count = generate.per_problem
     size = max(math.ceil(len(indices) / PARTS), spec.compute.generation_rows // count, 1)
-    part = store.missing(indices)[:size]
+    missing = store.missing(indices)[:size]
     before = sum(index in store.by_index for index in indices) * count
     answers = components.sampler.sample_answers(
         components.student,
-        [components.train[index] for index in part],
-        [tuple(range(count))] * len(part),
+        [components.train[index] for index in missing],
+        [tuple(range(count))] * len(missing),
         generate.sampling,
         Noise(spec.seed, rt.step, "own_answers"),
         progress=lambda done, _: rt.progress("own_answers", before + done, len(indices) * count),
@@ -55,7 +55,7 @@ def write_own_answers(
     store.add(
         {
             index: stored[first : first + count]
-            for index, first in zip(part, range(0, len(stored), count), strict=True)
+            for index, first in zip(missing, range(0, len(stored), count), strict=True)
         },
         {},
     )

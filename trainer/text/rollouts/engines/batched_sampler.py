@@ -217,11 +217,11 @@ class SamplingBatch:
 
     def _start(self, answers: Sequence[Waiting], part: Part, logits: Tensor) -> None:
         """Give rows to answers whose context is read; finished rows leave."""
-        kept = np.flatnonzero(self.active)
-        self._keep(kept)
+        active_rows = np.flatnonzero(self.active)
+        self._keep(active_rows)
         parts = [part]
-        if self.cache is not None and len(kept):
-            parts.insert(0, Part(self.cache.layers, self.cache.lengths, kept))
+        if self.cache is not None and len(active_rows):
+            parts.insert(0, Part(self.cache.layers, self.cache.lengths, active_rows))
         self.cache, order = joined(parts)
         requests = [answer.request for answer in answers]
         # A key names the answer, not its row: the rest of the batch cannot change what is sampled.
@@ -289,16 +289,18 @@ class SamplingBatch:
 
     def _remove_finished(self) -> None:
         """Remove finished rows once there are enough of them."""
-        kept = np.flatnonzero(self.active)
-        if len(self) - len(kept) < max(1, REMOVAL_SHARE * len(self)):
+        active_rows = np.flatnonzero(self.active)
+        if len(self) - len(active_rows) < max(1, REMOVAL_SHARE * len(self)):
             return
         # Answers that start next copy the cache anyway.
-        if self._starts(self.rows - len(kept)):
+        if self._starts(self.rows - len(active_rows)):
             return
         if self.cache is not None:
             layers, lengths = self.cache.layers, self.cache.lengths
-            self.cache = joined([Part(layers, lengths, kept)])[0] if len(kept) else None
-        self._keep(kept)
+            self.cache = (
+                joined([Part(layers, lengths, active_rows)])[0] if len(active_rows) else None
+            )
+        self._keep(active_rows)
 
     def _keep(self, rows: Integers) -> None:
         """Reduce everything but the cache to some rows."""

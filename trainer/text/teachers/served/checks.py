@@ -35,11 +35,11 @@ class Check:
 
     async def __call__(self, url: str, ask: Ask) -> None:
         """Raise SignalFault if the server's scores are not those of the teacher."""
-        found = await self.proof.fingerprint(ask)
+        fingerprint = await self.proof.fingerprint(ask)
         if self.recorded is None:
-            self._compare_with_weights(found)
-            self.recorded = found
-        elif (difference := found.distance(self.recorded)) > self.teacher.tolerance:
+            self._compare_with_weights(fingerprint)
+            self.recorded = fingerprint
+        elif (difference := fingerprint.distance(self.recorded)) > self.teacher.tolerance:
             raise SignalFault(
                 f"scores fixed texts otherwise than when the run was checked first (by "
                 f"{difference:.3g} nats a token): it has other weights, another temperature or "

@@ -33,7 +33,7 @@ FORMATS = {
 
 def body(model: str, ids: Sequence[int], start: int, k: int, request: str = "") -> dict[str, Any]:
     """Return the request for the scores of `ids`; `request` is its id, where that matters."""
-    wanted: dict[str, Any] = {
+    request_body: dict[str, Any] = {
         "model": model,
         "prompt": list(ids),
         # It has no request without a new token.
@@ -42,7 +42,7 @@ def body(model: str, ids: Sequence[int], start: int, k: int, request: str = "") 
         # The written token is scored beside the likeliest; 0 is taken for none by some versions.
         "prompt_logprobs": max(k, 1),
     }
-    return {**wanted, "request_id": request} if request else wanted
+    return {**request_body, "request_id": request} if request else request_body
 
 
 def parse(reply: Any, ids: Sequence[int], start: int, k: int, vocabulary: int) -> Scores:

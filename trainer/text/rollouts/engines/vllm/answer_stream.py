@@ -245,11 +245,11 @@ class AnswerStream:
         )
 
     def _count_ended(self, progress: Progress | None) -> None:
-        wanted = [writing for writing in self._writings if not writing.given_up]
-        while self._done < sum(writing.ended for writing in wanted):
+        awaited = [writing for writing in self._writings if not writing.given_up]
+        while self._done < sum(writing.ended for writing in awaited):
             self._done += 1
             if progress:
-                progress(self._done, len(wanted))
+                progress(self._done, len(awaited))
 
     def _take_ended(self) -> dict[int, Trajectory]:
         """What has ended and is reported, by handle; it is open no longer."""

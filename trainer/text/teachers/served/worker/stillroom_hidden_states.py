@@ -39,11 +39,11 @@ class KeptStates:
     def keep(self, request: str, first: int, states_TH: torch.Tensor) -> None:
         # A copy, because vLLM computes the next batch in the same memory. A prompt that is
         # interrupted is computed again from its beginning.
-        part = states_TH.detach().to("cpu", copy=True)
+        copied_TH = states_TH.detach().to("cpu", copy=True)
         parts = self.parts.setdefault(request, {})
         replaced = parts.pop(first, None)
-        parts[first] = part
-        self.bytes += part.nbytes - (replaced.nbytes if replaced is not None else 0)
+        parts[first] = copied_TH
+        self.bytes += copied_TH.nbytes - (replaced.nbytes if replaced is not None else 0)
         while self.bytes > MOST_KEPT and len(self.parts) > 1:
             self.take(next(iter(self.parts)))
 
@@ -61,7 +61,7 @@ class KeptStates:
         return torch.cat(joined) if joined else None
 
 
-kept = KeptStates()
+kept_states = KeptStates()
 compute_prompt_logprobs = GPUModelRunner._get_prompt_logprobs_dict
 
 
@@ -70,11 +70,11 @@ def _keep_and_compute(
 ) -> Any:
     """Keep the states that vLLM computes the log-probs of prompts from, then compute them."""
     for name in self.num_prompt_logprobs:
-        found, tokens = REQUEST.search(name), num_scheduled_tokens.get(name)
-        if found and tokens:
+        request, tokens = REQUEST.search(name), num_scheduled_tokens.get(name)
+        if request and tokens:
             row = int(self.query_start_loc.np[self.input_batch.req_id_to_index[name]])
             first = int(self.requests[name].num_computed_tokens)
-            kept.keep(found[0], first, hidden_states[row : row + tokens])
+            kept_states.keep(request[0], first, hidden_states[row : row + tokens])
     return compute_prompt_logprobs(self, hidden_states, num_scheduled_tokens)
 
 
@@ -90,7 +90,7 @@ class HiddenStates:
 
         None for an unknown request, and from the workers that compute the same states as another.
         """
-        states_TH = kept.take(request)
+        states_TH = kept_states.take(request)
         if states_TH is None or get_tensor_model_parallel_rank() != 0:
             return None
         states_TH = states_TH[int(first) : int(last)].contiguous()
